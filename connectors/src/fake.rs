@@ -1,0 +1,1 @@
+//! A target in memory that refuses, hangs, loses replies and obeys late.

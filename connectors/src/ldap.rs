@@ -1,0 +1,1 @@
+//! Changes entries of a directory over LDAP.

@@ -1,0 +1,96 @@
+//! What Keywheel does on a target: change a credential, check it by a login, look for evidence
+//! without one, retire the old one. One [`Connector`] trait serves every kind of target.
+//!
+//! Invariant: nothing here decides what becomes of a credential; an answer says only what the
+//! target is known to have done, and whatever is not known is [`Changed::Unknown`].
+#![deny(missing_docs)]
+
+mod answer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "fake")]
+pub mod fake;
+#[cfg(feature = "ldap")]
+pub mod ldap;
+#[cfg(feature = "ssh")]
+pub mod ssh;
+mod target;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
+pub use target::{
+    Account, Elevation, Functional, HostKey, Identity, LdapTarget, Login, LoginError, SshTarget,
+    Target, TargetKind,
+};
+
+/// A password or key on its way to a target; wiped on drop, never printed.
+pub type Secret = secrecy::SecretString;
+
+/// One kind of target.
+#[async_trait]
+pub trait Connector: Send + Sync + std::fmt::Debug {
+    /// The connector's name in metrics and job records: `ssh`, `ldap`, `fake`.
+    fn name(&self) -> &'static str;
+
+    /// Says whether this account and this secret can be handed to the target unmistakably.
+    ///
+    /// Called before any connection: a newline in a password is a second command to `chpasswd`.
+    ///
+    /// # Errors
+    /// A [`Reason`] of class [`Class::Refused`] naming what is wrong, never the secret.
+    fn admit(&self, account: &Account, secret: Option<&Secret>) -> Result<(), Reason>;
+
+    /// Learns who answers at the target's address. Nothing secret is sent.
+    ///
+    /// # Errors
+    /// A [`Reason`] of scope [`Scope::System`].
+    async fn identify(&self, target: &Target) -> Result<Identity, Reason>;
+
+    /// Opens one functional session: connects, proves the target's identity, logs in.
+    ///
+    /// Without a functional account the session can only [`Session::check`].
+    ///
+    /// # Errors
+    /// A [`Reason`] of scope [`Scope::System`]: nothing was changed, and no account of the
+    /// system can be changed now.
+    async fn open(
+        &self,
+        target: &Target,
+        functional: Option<&Functional>,
+    ) -> Result<Arc<dyn Session>, Reason>;
+}
+
+/// One functional session on one target. Calls may overlap, up to [`Target::in_flight`].
+///
+/// Every call ends within [`Target::timeout`], whatever the target does.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Sets `new` as the account's credential. [`Changed::Done`] is the target's word, not proof.
+    ///
+    /// `current` is handed over for targets where accounts change their own credential.
+    async fn change(&self, account: &Account, new: &Secret, current: Option<&Secret>) -> Changed;
+
+    /// Logs in as the account, on a connection of its own: the only proof there is.
+    ///
+    /// A refused login counts on the target; the caller has counted it before.
+    async fn check(&self, account: &Account, secret: &Secret) -> Checked;
+
+    /// Looks, without any login, which secret the target holds.
+    ///
+    /// [`Evidence::Undecided`] where the target offers no such look.
+    async fn evidence(
+        &self,
+        account: &Account,
+        candidate: &Secret,
+        current: Option<&Secret>,
+    ) -> Evidence;
+
+    /// Removes what the old credential left on the target. For passwords: nothing to do.
+    async fn retire(&self, account: &Account, old: &Secret) -> Changed;
+
+    /// Ends the session. Dropping it does the same, without waiting.
+    async fn close(&self);
+}

@@ -1,0 +1,1 @@
+//! Changes accounts of a host over SSH.

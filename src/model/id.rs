@@ -1,0 +1,72 @@
+//! Ids, one type a noun.
+//!
+//! Invariant: an id of one noun does not compile where another's is wanted; all are positive.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident: $kind:literal,)+) => {$(
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl $name {
+            /// The noun's row in the `ids` table.
+            pub const KIND: &'static str = $kind;
+        }
+
+        impl From<i64> for $name {
+            fn from(raw: i64) -> Self {
+                Self(raw)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{} {}", $kind, self.0)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A managed account.
+    AccountId: "account",
+    /// A machine in the Password Safe dialect.
+    AssetId: "asset",
+    /// A row of the audit trail.
+    AuditId: "audit",
+    /// One batch of one system held by one node.
+    ClaimId: "claim",
+    /// A functional account.
+    FunctionalAccountId: "functional account",
+    /// Queued work.
+    JobId: "job",
+    /// An API key.
+    KeyId: "key",
+    /// A data-encryption key.
+    DataKeyId: "data key",
+    /// A node, new at every start.
+    NodeId: "node",
+    /// A platform.
+    PlatformId: "platform",
+    /// A rotation policy.
+    PolicyId: "policy",
+    /// A bulk change of one system.
+    QuarantineId: "quarantine",
+    /// A rotation.
+    RotationId: "rotation",
+    /// A password rule.
+    RuleId: "password rule",
+    /// A signed-in session.
+    SessionId: "session",
+    /// A managed system.
+    SystemId: "system",
+    /// A user.
+    UserId: "user",
+    /// A workgroup.
+    WorkgroupId: "workgroup",
+}

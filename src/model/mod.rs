@@ -1,0 +1,10 @@
+//! Pure nouns and decisions: what Keywheel knows and how it decides, without any IO.
+//!
+//! Invariant: nothing below reads a clock, draws a random number, or awaits.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod id;
+pub mod policy;
+mod timestamp;
+
+pub use timestamp::Timestamp;

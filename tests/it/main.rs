@@ -1,0 +1,2 @@
+#![cfg(test)]
+//! Rooms together, on real databases and real targets.
