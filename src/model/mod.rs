@@ -3,6 +3,7 @@
 //! Invariant: nothing below reads a clock, draws a random number, or awaits.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod audit;
 pub mod id;
 pub mod policy;
 mod timestamp;

@@ -1,2 +1,5 @@
 #![cfg(test)]
 //! Rooms together, on real databases and real targets.
+
+mod store;
+mod support;

@@ -1,0 +1,362 @@
+-- The base schema, one text for SQLite and PostgreSQL.
+--
+-- Types are TEXT, BIGINT (ids, counts, epoch milliseconds UTC), SMALLINT (0 or 1) and BYTEA.
+-- `…_at` is always epoch milliseconds UTC. `…_key` is the lower-cased sort and search form, made in code.
+
+-- Next free id of each noun; handed out in blocks.
+CREATE TABLE ids (
+    kind TEXT PRIMARY KEY, -- the noun
+    next BIGINT NOT NULL   -- the first id that nobody has been given
+);
+
+-- One row: which store this is.
+CREATE TABLE store_identity (
+    one BIGINT PRIMARY KEY CHECK (one = 1), -- always 1
+    uuid TEXT NOT NULL,                     -- drawn once, at creation
+    probe BYTEA,                            -- a sealed constant: opens only with the right KEK
+    created_at BIGINT NOT NULL              -- when the store was made
+);
+
+-- Data-encryption keys, each wrapped by a KEK.
+CREATE TABLE data_keys (
+    id BIGINT PRIMARY KEY,       -- stands in the header of every sealed value
+    kek_id TEXT NOT NULL,        -- which KEK wraps it
+    wrapped BYTEA NOT NULL,      -- the key, sealed
+    seals BIGINT NOT NULL,       -- seals reserved so far; never undercounts
+    created_at BIGINT NOT NULL,  -- when it was drawn
+    retired_at BIGINT            -- since when it seals nothing new
+);
+
+-- Who may call.
+CREATE TABLE users (
+    id BIGINT PRIMARY KEY,          -- dense
+    name TEXT NOT NULL,             -- sign-in name, as given
+    name_key TEXT NOT NULL UNIQUE,  -- lower-cased
+    display_name TEXT NOT NULL,     -- what people read
+    email TEXT NOT NULL,            -- '' where unknown
+    administrator SMALLINT NOT NULL,-- 1: passes every check
+    disabled SMALLINT NOT NULL,     -- 1: may not sign in
+    created_at BIGINT NOT NULL      -- when it was made
+);
+
+-- What a user may do; administrators need no rows.
+CREATE TABLE grants (
+    user_id BIGINT NOT NULL REFERENCES users (id), -- whom
+    permission TEXT NOT NULL,                      -- for example accounts.write
+    PRIMARY KEY (user_id, permission)
+);
+
+-- API keys; only hashes are kept.
+CREATE TABLE api_keys (
+    id BIGINT PRIMARY KEY,                         -- dense
+    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe')), -- which interface takes it
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who acts with it
+    name TEXT NOT NULL,                            -- what people read
+    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the key, hex
+    prefix TEXT NOT NULL,                          -- its first characters, to recognise it by
+    created_at BIGINT NOT NULL,                    -- when it was made
+    expires_at BIGINT,                             -- when it ends by itself
+    revoked_at BIGINT                              -- when somebody ended it
+);
+
+-- Signed-in sessions of the Password Safe dialect.
+CREATE TABLE sessions (
+    id BIGINT PRIMARY KEY,                         -- dense
+    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the cookie, hex
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who signed in
+    key_id BIGINT NOT NULL REFERENCES api_keys (id), -- with which key
+    created_at BIGINT NOT NULL,                    -- sign-in
+    seen_at BIGINT NOT NULL                        -- last call, at a minute's grain
+);
+
+-- Rotation policies.
+CREATE TABLE policies (
+    id BIGINT PRIMARY KEY,          -- dense
+    name TEXT NOT NULL,             -- as given
+    name_key TEXT NOT NULL UNIQUE,  -- lower-cased
+    body TEXT NOT NULL,             -- the policy as JSON
+    revision BIGINT NOT NULL,       -- counts edits; the ETag
+    created_at BIGINT NOT NULL,     -- when it was made
+    updated_at BIGINT NOT NULL      -- last edit
+);
+
+-- Groups of assets in the Password Safe dialect.
+CREATE TABLE workgroups (
+    id BIGINT PRIMARY KEY,          -- dense
+    name TEXT NOT NULL,             -- as given
+    name_key TEXT NOT NULL UNIQUE,  -- lower-cased
+    organization_id TEXT NOT NULL   -- a GUID
+);
+
+-- Machines in the Password Safe dialect.
+CREATE TABLE assets (
+    id BIGINT PRIMARY KEY,                                   -- dense
+    workgroup_id BIGINT NOT NULL REFERENCES workgroups (id), -- its workgroup
+    name TEXT NOT NULL,             -- as given
+    name_key TEXT NOT NULL,         -- lower-cased
+    dns_name TEXT NOT NULL,         -- '' where unknown
+    domain_name TEXT NOT NULL,      -- '' where unknown
+    ip_address TEXT NOT NULL,       -- as given
+    mac_address TEXT NOT NULL,      -- '' where unknown
+    asset_type TEXT NOT NULL,       -- '' where unknown
+    operating_system TEXT NOT NULL, -- '' where unknown
+    description TEXT NOT NULL,      -- '' where unknown
+    created_at BIGINT NOT NULL,     -- when it was made
+    updated_at BIGINT NOT NULL,     -- last edit
+    UNIQUE (workgroup_id, name_key)
+);
+
+-- Privileged logins that connectors use.
+CREATE TABLE functional_accounts (
+    id BIGINT PRIMARY KEY,          -- dense
+    platform_id BIGINT NOT NULL,    -- built-in platform
+    domain_name TEXT,               -- NULL where not given
+    account_name TEXT NOT NULL,     -- login name or DN
+    display_name TEXT NOT NULL,     -- what people read
+    description TEXT,               -- NULL where not given
+    elevation TEXT,                 -- sudo, or NULL
+    password BYTEA,                 -- sealed; NULL where none was given
+    created_at BIGINT NOT NULL      -- when it was made
+);
+
+-- Managed systems: what the queue touches often.
+CREATE TABLE systems (
+    id BIGINT PRIMARY KEY,               -- dense
+    max_sessions BIGINT NOT NULL CHECK (max_sessions > 0), -- claims at once
+    max_batch BIGINT NOT NULL CHECK (max_batch > 0),       -- jobs a claim, at most
+    running BIGINT NOT NULL CHECK (running >= 0),          -- claims now
+    head0 BIGINT,                        -- earliest immediate job; never later than true
+    head1 BIGINT,                        -- earliest quarantine job; never later than true
+    head2 BIGINT,                        -- earliest routine job; never later than true
+    paused_until BIGINT NOT NULL,        -- the breaker: no claim before, but for immediate jobs
+    trips BIGINT NOT NULL                -- faults of the system in a row
+);
+CREATE INDEX systems_head0 ON systems (head0, id) WHERE head0 IS NOT NULL AND running < max_sessions;
+CREATE INDEX systems_head1 ON systems (head1, id) WHERE head1 IS NOT NULL AND running < max_sessions;
+CREATE INDEX systems_head2 ON systems (head2, id) WHERE head2 IS NOT NULL AND running < max_sessions;
+
+-- Managed systems: what people set.
+CREATE TABLE system_details (
+    system_id BIGINT PRIMARY KEY REFERENCES systems (id), -- the system
+    entity_type BIGINT NOT NULL,         -- 1 asset, 3 directory
+    asset_id BIGINT UNIQUE REFERENCES assets (id), -- its asset, if it has one
+    workgroup_id BIGINT NOT NULL REFERENCES workgroups (id), -- its workgroup
+    platform_id BIGINT NOT NULL,         -- built-in platform
+    name TEXT NOT NULL,                  -- SystemName: the asset's name or host_name
+    name_key TEXT NOT NULL,              -- lower-cased
+    host_name TEXT NOT NULL,             -- as given
+    dns_name TEXT,                       -- NULL where not given
+    ip_address TEXT,                     -- NULL where not given
+    port BIGINT,                         -- NULL: the platform's
+    timeout_s BIGINT NOT NULL,           -- the longest one exchange may take
+    description TEXT,                    -- NULL where not given
+    auto_management SMALLINT NOT NULL,   -- new accounts follow their schedule
+    functional_account_id BIGINT REFERENCES functional_accounts (id), -- who changes the others
+    elevation TEXT,                      -- sudo, or NULL
+    host_key_mode BIGINT NOT NULL,       -- 0 and 2 strict, 1 accept the first
+    host_key TEXT,                       -- pinned: algorithm, space, SHA-256 in base64
+    tls_ca TEXT,                         -- PEM bundle of the trusted authorities
+    tls_server_name TEXT,                -- name in the certificate, if not the host's
+    starttls SMALLINT NOT NULL,          -- 1: plain port and StartTLS
+    base_dn TEXT,                        -- where accounts without a DN are looked up
+    in_flight BIGINT,                    -- exchanges a session; NULL: the connector's default
+    lockout_threshold BIGINT,            -- failed logins that lock; 0 never; NULL unknown
+    policy_id BIGINT REFERENCES policies (id), -- policy of its accounts
+    password_rule_id BIGINT NOT NULL,    -- rule of its new accounts
+    change_frequency_type TEXT NOT NULL CHECK (change_frequency_type IN ('first', 'last', 'xdays')), -- for new accounts
+    change_frequency_days BIGINT,        -- for xdays
+    change_time TEXT NOT NULL,           -- HH:MM, UTC
+    extras TEXT NOT NULL,                -- dialect fields that are kept and shown, as JSON
+    revision BIGINT NOT NULL,            -- counts edits; the ETag
+    created_at BIGINT NOT NULL,          -- when it was made
+    deleted_at BIGINT                    -- when it was deleted; versions are kept
+);
+CREATE INDEX system_details_name ON system_details (name_key);
+
+-- Managed accounts.
+CREATE TABLE accounts (
+    id BIGINT PRIMARY KEY,               -- dense
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- where it lives
+    target_id TEXT,                      -- canonical identity on the target; NULL once deleted
+    name TEXT NOT NULL,                  -- login name, as given
+    name_key TEXT NOT NULL,              -- lower-cased
+    active SMALLINT NOT NULL,            -- 1: neither suspended nor deleted
+    epoch BIGINT NOT NULL,               -- counts rotations opened
+    current_version BIGINT,              -- the version that is known to work
+    last_version BIGINT NOT NULL,        -- the highest version ever staged
+    last_change_at BIGINT,               -- when current_version was promoted or stored
+    last_test_at BIGINT,                 -- last check that gave a verdict
+    last_test TEXT NOT NULL CHECK (last_test IN ('never_tested', 'passed', 'out_of_sync', 'unreachable')), -- its verdict
+    in_doubt SMALLINT NOT NULL,          -- 1: current may have been replaced on the target
+    domain_name TEXT,                    -- NULL where not given
+    distinguished_name TEXT,             -- NULL where not given
+    user_principal_name TEXT,            -- NULL where not given
+    sam_account_name TEXT,               -- NULL where not given
+    description TEXT,                    -- NULL where not given
+    password_rule_id BIGINT NOT NULL,    -- rule for generated passwords
+    api_enabled SMALLINT NOT NULL,       -- requestable through the dialect
+    auto_management SMALLINT NOT NULL,   -- 1: changes itself when due
+    check_password SMALLINT NOT NULL,    -- 1: tested daily
+    reset_on_mismatch SMALLINT NOT NULL, -- 1: a refused test queues a change
+    change_frequency_type TEXT NOT NULL CHECK (change_frequency_type IN ('first', 'last', 'xdays')), -- vendor's schedule
+    change_frequency_days BIGINT,        -- for xdays
+    change_time TEXT NOT NULL,           -- HH:MM, UTC
+    policy_id BIGINT REFERENCES policies (id), -- its own policy; wins over the system's
+    next_override_at BIGINT,             -- the next change, set by hand; once
+    extras TEXT NOT NULL,                -- dialect fields that are kept and shown, as JSON
+    revision BIGINT NOT NULL,            -- counts edits; the ETag
+    created_at BIGINT NOT NULL,          -- when it was made
+    deleted_at BIGINT,                   -- when it was deleted; versions are kept
+    UNIQUE (system_id, target_id)
+);
+CREATE INDEX accounts_name ON accounts (name_key, system_id);
+CREATE INDEX accounts_policy ON accounts (policy_id) WHERE policy_id IS NOT NULL;
+
+-- The hot columns of an account.
+CREATE TABLE schedule (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- the account
+    system_id BIGINT NOT NULL,           -- its system
+    next_change_at BIGINT,               -- when it is due; NULL: never by itself
+    next_test_at BIGINT,                 -- when it is to be tested; NULL: never by itself
+    stale_at BIGINT,                     -- since when it is flagged stale; NULL: fresh
+    open_job SMALLINT NOT NULL           -- 1: a job is queued or running
+);
+CREATE INDEX schedule_due ON schedule (next_change_at, account_id) WHERE open_job = 0 AND next_change_at IS NOT NULL;
+CREATE INDEX schedule_test ON schedule (next_test_at, account_id) WHERE open_job = 0 AND next_test_at IS NOT NULL;
+CREATE INDEX schedule_system ON schedule (system_id, account_id);
+
+-- Every secret of an account, from the moment it was staged.
+CREATE TABLE credential_versions (
+    account_id BIGINT NOT NULL REFERENCES accounts (id), -- whose
+    version BIGINT NOT NULL,             -- counts up from 1
+    sealed BYTEA NOT NULL,               -- the password
+    origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored')), -- where it came from
+    staged_at BIGINT NOT NULL,           -- when it was recorded
+    last_sent_at BIGINT,                 -- when it was last on its way to the target
+    accepted_at BIGINT,                  -- last conclusive accept
+    retired_at BIGINT,                   -- since when it is out of use
+    PRIMARY KEY (account_id, version)
+);
+
+-- Rotations: each moves an account from one version to the next.
+CREATE TABLE rotations (
+    id BIGINT PRIMARY KEY,               -- dense
+    account_id BIGINT NOT NULL REFERENCES accounts (id), -- whose
+    epoch BIGINT NOT NULL,               -- accounts.epoch when it was opened
+    phase TEXT NOT NULL CHECK (phase IN ('ready', 'staged', 'applying', 'applied', 'verified', 'committed', 'abandoned', 'needs_operator')), -- where it stands
+    doubt SMALLINT NOT NULL,             -- 1: an apply ended without an answer; never cleared
+    version BIGINT NOT NULL,             -- the candidate
+    base_version BIGINT,                 -- current when it was opened
+    applies BIGINT NOT NULL,             -- how often the candidate was sent
+    why TEXT NOT NULL,                   -- the last decoded reason
+    opened_at BIGINT NOT NULL,           -- when it was opened
+    moved_at BIGINT NOT NULL,            -- last step
+    UNIQUE (account_id, epoch)
+);
+CREATE UNIQUE INDEX rotations_open ON rotations (account_id) WHERE phase IN ('ready', 'staged', 'applying', 'applied', 'verified', 'needs_operator');
+
+-- Failing logins that Keywheel has caused or was about to cause.
+CREATE TABLE login_budget (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- whose
+    window_at BIGINT NOT NULL,           -- when the lockout window began
+    spent BIGINT NOT NULL                -- counted before each login is sent
+);
+
+-- Open work only; what has ended is in job_history.
+CREATE TABLE jobs (
+    id BIGINT PRIMARY KEY,               -- below 2^53
+    account_id BIGINT NOT NULL,          -- whose credential
+    system_id BIGINT NOT NULL,           -- its system
+    kind TEXT NOT NULL CHECK (kind IN ('rotate', 'test')), -- what to do
+    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, operator
+    actor TEXT NOT NULL,                 -- who ordered it
+    priority BIGINT NOT NULL,            -- 0 immediate, 1 quarantine, 2 routine
+    run_at BIGINT NOT NULL,              -- not before
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running')), -- open states
+    claim_id BIGINT,                     -- whose it is while running
+    attempt BIGINT NOT NULL,             -- counted when claimed
+    again SMALLINT NOT NULL,             -- 1: ordered once more while running
+    again_priority BIGINT NOT NULL,      -- with which priority
+    quarantine_id BIGINT,                -- the bulk change it belongs to
+    version BIGINT,                      -- the supplied candidate, if one was given
+    queued_at BIGINT NOT NULL            -- when it was first ordered
+);
+CREATE UNIQUE INDEX jobs_open ON jobs (account_id) WHERE state IN ('queued', 'running');
+CREATE INDEX jobs_queue ON jobs (system_id, priority, run_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_claim ON jobs (claim_id) WHERE state = 'running';
+CREATE INDEX jobs_quarantine ON jobs (quarantine_id) WHERE quarantine_id IS NOT NULL;
+
+-- One batch of one system, held by one node: the lease and its token.
+CREATE TABLE claims (
+    id BIGINT PRIMARY KEY,               -- the token
+    system_id BIGINT NOT NULL,           -- whose accounts
+    node_id BIGINT NOT NULL,             -- who holds it
+    priority BIGINT NOT NULL,            -- the class it was claimed in
+    jobs BIGINT NOT NULL,                -- how many
+    claimed_at BIGINT NOT NULL           -- when
+);
+CREATE INDEX claims_node ON claims (node_id);
+
+-- Every attempt that has ended.
+CREATE TABLE job_history (
+    job_id BIGINT NOT NULL,              -- the job
+    claim_id BIGINT NOT NULL,            -- the attempt's claim; 0 where none was needed
+    account_id BIGINT NOT NULL,          -- whose credential
+    system_id BIGINT NOT NULL,           -- its system
+    kind TEXT NOT NULL,                  -- rotate, test
+    cause TEXT NOT NULL,                 -- as in jobs
+    actor TEXT NOT NULL,                 -- who ordered it
+    priority BIGINT NOT NULL,            -- as in jobs
+    outcome TEXT NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'needs_operator', 'retried')), -- retried: another attempt follows
+    class TEXT NOT NULL,                 -- error class; '' where none
+    why TEXT NOT NULL,                   -- the attempt's log, decoded
+    attempt BIGINT NOT NULL,             -- which attempt
+    quarantine_id BIGINT,                -- the bulk change it belongs to
+    queued_at BIGINT NOT NULL,           -- when the job was ordered
+    started_at BIGINT NOT NULL,          -- when the attempt was claimed
+    ended_at BIGINT NOT NULL,            -- when the attempt was settled
+    PRIMARY KEY (job_id, claim_id)
+);
+CREATE INDEX job_history_account ON job_history (account_id, ended_at);
+CREATE INDEX job_history_quarantine ON job_history (quarantine_id, outcome) WHERE quarantine_id IS NOT NULL;
+
+-- Bulk changes of one system.
+CREATE TABLE quarantines (
+    id BIGINT PRIMARY KEY,               -- below 2^53
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- which system
+    reason TEXT NOT NULL,                -- '' from the dialect, which has no field for it
+    incident TEXT,                       -- a reference elsewhere
+    actor TEXT NOT NULL,                 -- who ordered it
+    accounts BIGINT NOT NULL,            -- how many accounts it covers
+    ordered_at BIGINT NOT NULL,          -- when
+    finished_at BIGINT                   -- when the last account was settled
+);
+CREATE INDEX quarantines_open ON quarantines (id) WHERE finished_at IS NULL;
+
+-- Nodes that share the work; a node's id is new at every start.
+CREATE TABLE nodes (
+    id BIGINT PRIMARY KEY,               -- dense
+    name TEXT NOT NULL,                  -- host name, to read
+    beat BIGINT NOT NULL,                -- raised while it lives; peers watch it change
+    state TEXT NOT NULL CHECK (state IN ('alive', 'dead')), -- dead once reaped
+    started_at BIGINT NOT NULL           -- when it came
+);
+
+-- Which tick ran last, and which node may run the next.
+CREATE TABLE ticks (
+    name TEXT PRIMARY KEY,               -- stale_scan, reaper, …
+    next_at BIGINT NOT NULL,             -- not before
+    node_id BIGINT NOT NULL,             -- who ran it last
+    succeeded_at BIGINT NOT NULL         -- when it last completed; 0 never
+);
+
+-- What happened, and who did it. Rows commit with the change they describe.
+CREATE TABLE audit (
+    id BIGINT PRIMARY KEY,               -- below 2^53
+    at BIGINT NOT NULL,                  -- when
+    actor TEXT NOT NULL,                 -- user name, node, or system
+    event TEXT NOT NULL,                 -- for example rotation.intended
+    subject TEXT NOT NULL,               -- for example account 7
+    body TEXT NOT NULL                   -- details as JSON; never a secret
+);
+CREATE INDEX audit_subject ON audit (subject, id);

@@ -1,0 +1,36 @@
+//! What goes on record.
+//!
+//! Invariant: an event is built from ids, names and decoded reasons; there is no way to put a
+//! secret type into one.
+
+use serde_json::Value;
+
+/// One event of the audit trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Who did it: a user's name, or `keywheel` for the service itself.
+    pub actor: String,
+    /// What happened: `noun.verb`, past tense.
+    pub name: &'static str,
+    /// To what: an id's display form, for example `account 7`.
+    pub subject: String,
+    /// Details; an object.
+    pub body: Value,
+}
+
+impl Event {
+    /// An event of the service itself.
+    pub fn by_service(name: &'static str, subject: impl ToString, body: Value) -> Self {
+        Self::by("keywheel", name, subject, body)
+    }
+
+    /// An event that somebody caused.
+    pub fn by(
+        actor: impl Into<String>,
+        name: &'static str,
+        subject: impl ToString,
+        body: Value,
+    ) -> Self {
+        Self { actor: actor.into(), name, subject: subject.to_string(), body }
+    }
+}

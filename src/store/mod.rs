@@ -1,0 +1,172 @@
+//! The only place with SQL: one text for SQLite and PostgreSQL.
+//!
+//! Reads are methods of [`Store`], writes of [`Tx`]; both are spread over files that are named
+//! after their nouns.
+//!
+//! Invariant: a write without a transaction does not compile, and every write says how many rows
+//! it meant.
+
+mod audit;
+pub mod dialect;
+mod error;
+mod id;
+mod migrate;
+
+use std::sync::Arc;
+
+use sqlx::{Any, AnyPool, Transaction};
+use tokio::sync::Notify;
+
+pub use dialect::Backend;
+pub use error::{SchemaError, StoreError};
+pub(crate) use error::exactly;
+pub use migrate::SchemaState;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// `sqlite:///path` or `postgres://…`.
+    pub url: String,
+    /// Connections that read.
+    pub readers: u32,
+    /// Connections that write; SQLite always has one.
+    pub writers: u32,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Backend,
+    read: AnyPool,
+    write: AnyPool,
+    ids: Arc<id::Blocks>,
+    bell: Arc<Notify>,
+    settled: Arc<Notify>,
+}
+
+/// A write transaction. Dropping it rolls everything back.
+#[derive(Debug)]
+pub struct Tx {
+    backend: Backend,
+    inner: Transaction<'static, Any>,
+    store: Store,
+    rings: bool,
+}
+
+impl Store {
+    /// Connects; changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the database cannot be reached.
+    pub async fn connect(options: &StoreOptions) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let backend = Backend::of_url(&options.url).ok_or_else(|| {
+            StoreError::Database(sqlx::Error::Configuration(
+                "database.url must begin with sqlite: or postgres:".into(),
+            ))
+        })?;
+        // The writer first: it creates the file and its WAL.
+        let write = backend.writer(&options.url, options.writers).await?;
+        let read = backend.reader(&options.url, options.readers).await?;
+        let ids = Arc::new(id::Blocks::new(backend, &options.url).await?);
+        Ok(Self {
+            backend,
+            read,
+            write,
+            ids,
+            bell: Arc::default(),
+            settled: Arc::default(),
+        })
+    }
+
+    /// Which database this is.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Begins a write transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when no connection comes free in time.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = self.write.begin_with(self.backend.begin()).await?;
+        Ok(Tx { backend: self.backend, inner, store: self.clone(), rings: false })
+    }
+
+    /// Rings when work was enqueued in this process.
+    pub fn bell(&self) -> &Notify {
+        &self.bell
+    }
+
+    /// Rings when jobs were settled in this process.
+    pub fn settled(&self) -> &Notify {
+        &self.settled
+    }
+
+    /// Connections that read and write: (idle, used).
+    pub fn connections(&self) -> (u32, u32) {
+        let idle = self.read.num_idle() + self.write.num_idle();
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        (idle, (self.read.size() + self.write.size()).saturating_sub(idle))
+    }
+
+    /// Answers once the database has answered.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    /// Closes every connection, after the work in hand.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    /// Refreshes the planner's figures; after a bulk load.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the database cannot.
+    pub async fn analyze(&self) -> Result<(), StoreError> {
+        self.backend.analyze(&self.write).await
+    }
+}
+
+impl Tx {
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// [`StoreError::CommitUnknown`]: read back before believing anything.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.rings
+            && let Some(notify) = self.backend.notify()
+        {
+            sqlx::query(notify).execute(&mut *self.inner).await?;
+        }
+        self.inner.commit().await.map_err(|error| match StoreError::from(error) {
+            // The database says no: that is known.
+            known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => known,
+            StoreError::Database(cause) => StoreError::CommitUnknown(cause),
+            other => other,
+        })?;
+        if self.rings {
+            self.store.bell.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; the database then undoes it by itself.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.inner.rollback().await?)
+    }
+
+    /// Rings the bell when this transaction commits.
+    pub(crate) fn ring(&mut self) {
+        self.rings = true;
+    }
+}
