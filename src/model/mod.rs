@@ -5,7 +5,9 @@
 
 pub mod audit;
 pub mod id;
+pub mod job;
 pub mod policy;
+pub mod quarantine;
 mod timestamp;
 
 pub use timestamp::Timestamp;

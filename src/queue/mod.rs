@@ -1,0 +1,7 @@
+//! Orders, claims, leases and settles jobs; runs the engine.
+//!
+//! Invariant: a node that lost its lease changes no row.
+
+mod order;
+
+pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};
