@@ -8,6 +8,7 @@ pub mod id;
 pub mod job;
 pub mod policy;
 pub mod quarantine;
+pub mod rotation;
 mod timestamp;
 
 pub use timestamp::Timestamp;
