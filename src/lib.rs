@@ -15,4 +15,6 @@
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
 pub mod clock;
+pub mod generate;
 pub mod model;
+pub mod vault;

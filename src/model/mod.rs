@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod id;
+pub mod password_rule;
 pub mod policy;
 mod timestamp;
 
