@@ -15,6 +15,7 @@
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
 pub mod clock;
+pub mod config;
 pub mod generate;
 pub mod model;
 pub mod vault;
