@@ -19,9 +19,6 @@ pub mod clock;
 pub mod config;
 pub mod generate;
 pub mod model;
-<<<<<<< HEAD
 pub mod queue;
 pub mod store;
-=======
 pub mod vault;
->>>>>>> vault

@@ -5,11 +5,8 @@
 
 pub mod audit;
 pub mod id;
-<<<<<<< HEAD
 pub mod job;
-=======
 pub mod password_rule;
->>>>>>> vault
 pub mod policy;
 pub mod quarantine;
 pub mod rotation;
