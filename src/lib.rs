@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod generate;
 pub mod model;
 pub mod queue;

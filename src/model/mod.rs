@@ -7,6 +7,7 @@ pub mod audit;
 pub mod id;
 pub mod job;
 pub mod password_rule;
+pub mod platform;
 pub mod policy;
 pub mod quarantine;
 pub mod rotation;
