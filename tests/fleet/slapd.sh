@@ -93,11 +93,12 @@ ppolicy_use_lockout
 C
 }
 
-policy() { # NAME FURTHER-LINES
+policy() { # NAME FURTHER-LINES [MUST-CHANGE]
   printf 'dn: cn=%s,ou=policies,%s\nobjectClass: person\nobjectClass: pwdPolicy\ncn: %s\nsn: %s\n' \
     "$1" "$base" "$1" "$1"
   printf 'pwdAttribute: userPassword\npwdCheckQuality: 2\npwdMinLength: 8\npwdInHistory: 3\n'
-  printf 'pwdMustChange: FALSE\npwdLockout: TRUE\npwdLockoutDuration: 0\n%b\n\n' "$2"
+  printf 'pwdLockout: TRUE\npwdLockoutDuration: 0\n'
+  printf 'pwdMustChange: %s\n%b\n\n' "${3:-FALSE}" "$2"
 }
 
 person() { # NAME UNIT FURTHER-LINES
@@ -116,12 +117,13 @@ entries() {
     "$functional" "$(hashed functional-secret)"
   policy default 'pwdMaxFailure: 5'
   policy tight 'pwdMaxFailure: 3'
+  policy strict 'pwdMaxFailure: 5' TRUE
   policy young 'pwdMaxFailure: 5\npwdMinAge: 3600'
   policy old 'pwdMaxFailure: 5\npwdMaxAge: 60'
   person tight people "pwdPolicySubentry: cn=tight,ou=policies,$base\n"
   person young people "pwdPolicySubentry: cn=young,ou=policies,$base\npwdChangedTime: $(date -u +%Y%m%d%H%M%SZ)\n"
   person expired people "pwdPolicySubentry: cn=old,ou=policies,$base\npwdChangedTime: 20200101000000Z\n"
-  person reset people 'pwdReset: TRUE\n'
+  person reset people "pwdPolicySubentry: cn=strict,ou=policies,$base\npwdReset: TRUE\n"
   person locked people 'pwdAccountLockedTime: 000001010000Z\n'
   person twin people ''
   person twin elsewhere ''
