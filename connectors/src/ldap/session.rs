@@ -189,8 +189,14 @@ impl LdapSession {
         }
     }
 
-    /// Logs in as the account on a connection of its own.
-    async fn prove(&self, account: &Account, secret: &Secret) -> Checked {
+    /// Logs in as the account on a connection of its own. The verdict is noted before the
+    /// connection is tidied up, so that a server that falls silent then cannot take it back.
+    async fn prove(
+        &self,
+        account: &Account,
+        secret: &Secret,
+        verdict: &OnceLock<Checked>,
+    ) -> Checked {
         let Ok(_probe) = self.probes.acquire().await else {
             return Checked::NotNow(over());
         };
@@ -219,6 +225,7 @@ impl LdapSession {
             Verdict::Wrong => self.refused(&dn).await,
             Verdict::NotNow(reason) => Checked::NotNow(reason),
         };
+        verdict.get_or_init(|| checked.clone());
         // A refused bind leaves the connection anonymous already. Source: RFC 4511 4.2.1.
         let nobody = reply.code != 0
             || link
@@ -316,14 +323,16 @@ impl Session for LdapSession {
         if let Err(reason) = super::admit(account, Some(secret)) {
             return Checked::NotNow(reason);
         }
-        timeout(self.limit, self.prove(account, secret))
-            .await
-            .unwrap_or_else(|_| {
+        let verdict = OnceLock::new();
+        match timeout(self.limit, self.prove(account, secret, &verdict)).await {
+            Ok(checked) => checked,
+            Err(_) => verdict.into_inner().unwrap_or_else(|| {
                 Checked::NotNow(Reason::system(
                     Class::Unreachable,
                     "the directory did not judge the login in time",
                 ))
-            })
+            }),
+        }
     }
 
     async fn evidence(&self, _: &Account, _: &Secret, _: Option<&Secret>) -> Evidence {

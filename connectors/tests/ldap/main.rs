@@ -6,5 +6,6 @@ mod log;
 mod middle;
 mod policy;
 mod reset;
+mod scripted;
 mod slapd;
 mod trust;
