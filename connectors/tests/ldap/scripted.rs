@@ -6,7 +6,7 @@ use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{Checked, Class, Connector, Identity, Target};
 
 use super::middle;
-use super::slapd::{Slapd, by_dn, dn, functional, secret};
+use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, secret};
 
 /// One BER element, at most 64 KiB.
 fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -140,4 +140,24 @@ async fn a_login_that_names_somebody_else_is_not_accepted() {
             Checked::Rejected(reason) => panic!("{identity}: {reason}"),
         }
     }
+}
+
+/// A bind without name and password: version 3, two empty strings.
+const NOBODY: &[u8] = &[0x60, 7, 2, 1, 3, 4, 0, 0x80, 0];
+
+#[tokio::test]
+async fn a_kept_connection_waits_as_nobody() {
+    let slapd = Slapd::start(62, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        ..slapd.ldaps()
+    };
+    let session = Ldap::new()
+        .open(&target, Some(&functional()))
+        .await
+        .unwrap();
+    let checked = session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await;
+    assert_eq!(checked, Checked::Accepted);
+    assert!(middle.heard().ends_with(NOBODY));
 }

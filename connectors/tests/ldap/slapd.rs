@@ -28,7 +28,7 @@ impl Slapd {
     /// Starts a server; `number` is the test's own and decides address and ports.
     pub(crate) fn start(number: u16, knobs: &[(&'static str, &str)]) -> Self {
         let ip = Ipv4Addr::new(127, 0, 0, 31 + u8::try_from(number % 8).unwrap());
-        let (plain_port, tls_port) = (38_900 + number, 63_600 + number);
+        let (plain_port, tls_port) = free_ports(ip, number);
         let home = tempfile::Builder::new()
             .prefix("kwl")
             .tempdir_in("/tmp")
@@ -159,6 +159,15 @@ impl Drop for Slapd {
     fn drop(&mut self) {
         drop(self.recipe("slapd.sh", &["stop"]));
     }
+}
+
+/// The test's own pair of ports, or the next one that nobody holds: another run may be going on.
+fn free_ports(ip: Ipv4Addr, number: u16) -> (u16, u16) {
+    let free = |port: u16| std::net::TcpListener::bind((ip, port)).is_ok();
+    (0..10)
+        .map(|round| (38_900 + number + 100 * round, 63_600 + number + 100 * round))
+        .find(|(plain, tls)| free(*plain) && free(*tls))
+        .expect("no free pair of ports")
 }
 
 fn succeeded(output: &Output) {
