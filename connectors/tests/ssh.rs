@@ -1,0 +1,2 @@
+#![cfg(test)]
+//! SSH on real servers.
