@@ -1,2 +1,0 @@
-#![cfg(test)]
-//! SSH on real servers.
