@@ -6,21 +6,32 @@
 //! Invariant: a write without a transaction does not compile, and every write says how many rows
 //! it meant.
 
+mod account;
+mod asset;
 mod audit;
 pub mod dialect;
 mod error;
+mod functional_account;
 mod id;
 mod migrate;
+mod page;
+mod schedule;
+mod system;
+mod workgroup;
 
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+pub use account::{AccountFilter, ListedAccount};
+pub use asset::AssetFilter;
 pub use dialect::Backend;
 pub use error::{SchemaError, StoreError};
 pub(crate) use error::exactly;
 pub use migrate::SchemaState;
+pub use page::Page;
+pub use system::SystemFilter;
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
