@@ -15,6 +15,8 @@
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
 pub mod clock;
+pub mod generate;
 pub mod model;
 pub mod queue;
 pub mod store;
+pub mod vault;

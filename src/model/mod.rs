@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod id;
 pub mod job;
+pub mod password_rule;
 pub mod policy;
 pub mod quarantine;
 mod timestamp;
