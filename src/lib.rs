@@ -14,6 +14,7 @@
 //!
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
+pub mod api;
 pub mod clock;
 pub mod generate;
 pub mod model;

@@ -8,6 +8,7 @@ pub mod id;
 pub mod job;
 pub mod password_rule;
 pub mod policy;
+pub mod principal;
 pub mod quarantine;
 mod timestamp;
 

@@ -11,6 +11,7 @@ pub mod dialect;
 mod error;
 mod id;
 mod migrate;
+mod principal;
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
 pub use dialect::Backend;
-pub use error::{SchemaError, StoreError};
 pub(crate) use error::exactly;
+pub use error::{SchemaError, StoreError};
 pub use migrate::SchemaState;
 
 /// How to reach the database.
@@ -90,7 +91,12 @@ impl Store {
     /// [`StoreError::Busy`] when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = self.write.begin_with(self.backend.begin()).await?;
-        Ok(Tx { backend: self.backend, inner, store: self.clone(), rings: false })
+        Ok(Tx {
+            backend: self.backend,
+            inner,
+            store: self.clone(),
+            rings: false,
+        })
     }
 
     /// Rings when work was enqueued in this process.
@@ -107,7 +113,10 @@ impl Store {
     pub fn connections(&self) -> (u32, u32) {
         let idle = self.read.num_idle() + self.write.num_idle();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-        (idle, (self.read.size() + self.write.size()).saturating_sub(idle))
+        (
+            idle,
+            (self.read.size() + self.write.size()).saturating_sub(idle),
+        )
     }
 
     /// Answers once the database has answered.
@@ -145,12 +154,17 @@ impl Tx {
         {
             sqlx::query(notify).execute(&mut *self.inner).await?;
         }
-        self.inner.commit().await.map_err(|error| match StoreError::from(error) {
-            // The database says no: that is known.
-            known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => known,
-            StoreError::Database(cause) => StoreError::CommitUnknown(cause),
-            other => other,
-        })?;
+        self.inner
+            .commit()
+            .await
+            .map_err(|error| match StoreError::from(error) {
+                // The database says no: that is known.
+                known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => {
+                    known
+                }
+                StoreError::Database(cause) => StoreError::CommitUnknown(cause),
+                other => other,
+            })?;
         if self.rings {
             self.store.bell.notify_waiters();
         }
