@@ -10,6 +10,7 @@ pub mod password_rule;
 pub mod policy;
 pub mod principal;
 pub mod quarantine;
+pub mod rotation;
 mod timestamp;
 
 pub use timestamp::Timestamp;

@@ -7,21 +7,39 @@
 //! it meant.
 
 mod audit;
+mod claim;
+mod credential;
 pub mod dialect;
 mod error;
 mod id;
+mod job;
 mod migrate;
+mod node;
 mod principal;
+mod quarantine;
+mod rotation;
+mod scan;
+mod settle;
+mod target;
 
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+pub use audit::AuditRow;
+pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
+pub use credential::{NewVersion, VersionRow};
 pub use dialect::Backend;
 pub(crate) use error::exactly;
 pub use error::{SchemaError, StoreError};
-pub use migrate::SchemaState;
+pub use job::{NewJob, OpenJob};
+pub use migrate::{SchemaState, StoreIdentity};
+pub use quarantine::QUARANTINE_CHUNK;
+pub use rotation::{RotationRow, Step};
+pub use scan::Scanned;
+pub use settle::{Ending, Settled, SystemHealth};
+pub use target::{AccountRow, FunctionalRow, SystemRow};
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -130,6 +148,7 @@ impl Store {
 
     /// Closes every connection, after the work in hand.
     pub async fn close(&self) {
+        self.ids.close().await;
         self.read.close().await;
         self.write.close().await;
     }

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header;
 use axum::http::request::Parts;
-use keywheel_connectors::Secret;
+use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::Zeroize;
 
@@ -277,8 +277,8 @@ impl Fields {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] naming the field.
-    pub fn secret(&self, name: &'static str, chars_max: usize) -> Result<Option<Secret>, ApiError> {
-        Ok(self.text(name, chars_max)?.map(Secret::from))
+    pub fn secret(&self, name: &'static str, chars_max: usize) -> Result<Option<SecretString>, ApiError> {
+        Ok(self.text(name, chars_max)?.map(SecretString::from))
     }
 
     /// A boolean; in a form `true` or `false` in any case.
