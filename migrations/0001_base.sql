@@ -218,11 +218,13 @@ CREATE TABLE schedule (
     system_id BIGINT NOT NULL,           -- its system
     next_change_at BIGINT,               -- when it is due; NULL: never by itself
     next_test_at BIGINT,                 -- when it is to be tested; NULL: never by itself
+    flag_at BIGINT,                      -- when it is to be flagged, where nothing changes it by itself
     stale_at BIGINT,                     -- since when it is flagged stale; NULL: fresh
     open_job SMALLINT NOT NULL           -- 1: a job is queued or running
 );
 CREATE INDEX schedule_due ON schedule (next_change_at, account_id) WHERE open_job = 0 AND next_change_at IS NOT NULL;
 CREATE INDEX schedule_test ON schedule (next_test_at, account_id) WHERE open_job = 0 AND next_test_at IS NOT NULL;
+CREATE INDEX schedule_flag ON schedule (flag_at, account_id) WHERE stale_at IS NULL AND flag_at IS NOT NULL;
 CREATE INDEX schedule_system ON schedule (system_id, account_id);
 
 -- Every secret of an account, from the moment it was staged.
@@ -277,14 +279,13 @@ CREATE TABLE jobs (
     attempt BIGINT NOT NULL,             -- counted when claimed
     again SMALLINT NOT NULL,             -- 1: ordered once more while running
     again_priority BIGINT NOT NULL,      -- with which priority
-    quarantine_id BIGINT,                -- the bulk change it belongs to
     version BIGINT,                      -- the supplied candidate, if one was given
     queued_at BIGINT NOT NULL            -- when it was first ordered
 );
 CREATE UNIQUE INDEX jobs_open ON jobs (account_id) WHERE state IN ('queued', 'running');
 CREATE INDEX jobs_queue ON jobs (system_id, priority, run_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_age ON jobs (queued_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_claim ON jobs (claim_id) WHERE state = 'running';
-CREATE INDEX jobs_quarantine ON jobs (quarantine_id) WHERE quarantine_id IS NOT NULL;
 
 -- One batch of one system, held by one node: the lease and its token.
 CREATE TABLE claims (
@@ -311,14 +312,12 @@ CREATE TABLE job_history (
     class TEXT NOT NULL,                 -- error class; '' where none
     why TEXT NOT NULL,                   -- the attempt's log, decoded
     attempt BIGINT NOT NULL,             -- which attempt
-    quarantine_id BIGINT,                -- the bulk change it belongs to
     queued_at BIGINT NOT NULL,           -- when the job was ordered
     started_at BIGINT NOT NULL,          -- when the attempt was claimed
     ended_at BIGINT NOT NULL,            -- when the attempt was settled
     PRIMARY KEY (job_id, claim_id)
 );
 CREATE INDEX job_history_account ON job_history (account_id, ended_at);
-CREATE INDEX job_history_quarantine ON job_history (quarantine_id, outcome) WHERE quarantine_id IS NOT NULL;
 
 -- Bulk changes of one system.
 CREATE TABLE quarantines (
@@ -331,7 +330,15 @@ CREATE TABLE quarantines (
     ordered_at BIGINT NOT NULL,          -- when
     finished_at BIGINT                   -- when the last account was settled
 );
-CREATE INDEX quarantines_open ON quarantines (id) WHERE finished_at IS NULL;
+CREATE INDEX quarantines_open ON quarantines (system_id, id) WHERE finished_at IS NULL;
+
+-- Which job serves which account of a bulk change; a job may serve several.
+CREATE TABLE quarantine_accounts (
+    quarantine_id BIGINT NOT NULL REFERENCES quarantines (id), -- the bulk change
+    account_id BIGINT NOT NULL,          -- the account
+    job_id BIGINT NOT NULL,              -- its job
+    PRIMARY KEY (quarantine_id, account_id)
+);
 
 -- Nodes that share the work; a node's id is new at every start.
 CREATE TABLE nodes (

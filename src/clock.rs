@@ -35,15 +35,23 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// The machine's clock, ready to share.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the time"
+    )]
     pub fn shared() -> SharedClock {
-        Arc::new(Self { start: std::time::Instant::now() })
+        Arc::new(Self {
+            start: std::time::Instant::now(),
+        })
     }
 }
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the time"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::from_utc(std::time::SystemTime::now().into())
     }
@@ -52,7 +60,10 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that waits")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that waits"
+    )]
     async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }

@@ -1,20 +1,25 @@
 //! Keywheel: privileged-access rotation that never loses a credential.
 //!
-//! The rooms, lowest first; a room imports only from floors below its own:
+//! The rooms, lowest first; a room imports only from floors below its own, except that `clock`,
+//! `config`, `generate` and `metrics` serve their own floor too:
 //!
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | the crate `keywheel-connectors` |
 //! | 1 | [`model`] |
-//! | 2 | [`clock`], `store`, `vault`, `generate`, `metrics` |
-//! | 3 | `engine`, `scheduler` |
-//! | 4 | `queue` |
-//! | 5 | `api`, `cli` |
+//! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
+//! | 3 | `engine`, `notify`, `scheduler` |
+//! | 4 | `queue`, `workflow` |
+//! | 5 | `api`, `cli`, `console` |
 //! | 6 | `app`, `main` |
 //!
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
+pub mod api;
 pub mod clock;
+pub mod config;
+pub mod generate;
 pub mod model;
 pub mod queue;
 pub mod store;
+pub mod vault;

@@ -57,12 +57,20 @@ pub struct Reason {
 impl Reason {
     /// A reason that concerns one account.
     pub fn account(class: Class, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, scope: Scope::Account, text: text.into() }
+        Self {
+            class,
+            scope: Scope::Account,
+            text: text.into(),
+        }
     }
 
     /// A reason that concerns every account of the system.
     pub fn system(class: Class, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, scope: Scope::System, text: text.into() }
+        Self {
+            class,
+            scope: Scope::System,
+            text: text.into(),
+        }
     }
 }
 

@@ -88,8 +88,12 @@ pub enum LastTest {
 
 impl LastTest {
     /// Every verdict.
-    pub const ALL: [Self; 4] =
-        [Self::NeverTested, Self::Passed, Self::OutOfSync, Self::Unreachable];
+    pub const ALL: [Self; 4] = [
+        Self::NeverTested,
+        Self::Passed,
+        Self::OutOfSync,
+        Self::Unreachable,
+    ];
 
     /// As it stands in the database and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -103,7 +107,9 @@ impl LastTest {
 
     /// Reads it back.
     pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verdict| verdict.as_str() == raw)
+        Self::ALL
+            .into_iter()
+            .find(|verdict| verdict.as_str() == raw)
     }
 }
 
@@ -114,6 +120,8 @@ pub struct DueState {
     pub next_change_at: Option<Timestamp>,
     /// When it is tested; `None`: never by itself.
     pub next_test_at: Option<Timestamp>,
+    /// When it is flagged stale, where nothing changes it by itself.
+    pub flag_at: Option<Timestamp>,
     /// Since when it is flagged stale.
     pub stale_at: Option<Timestamp>,
 }
@@ -133,7 +141,10 @@ pub struct OpenWork {
 
 /// What people set on an account.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "the vendor's record is made of flags")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the vendor's record is made of flags"
+)]
 pub struct AccountSettings {
     /// Login name, 1 to 245 characters.
     pub name: String,
@@ -170,7 +181,10 @@ pub struct AccountSettings {
 /// Fields of the dialect that Keywheel keeps and shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "the vendor's record is made of flags")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the vendor's record is made of flags"
+)]
 pub struct AccountExtras {
     /// Kept as given.
     pub password_fallback: bool,
@@ -289,8 +303,16 @@ impl AccountSettings {
             faults.add("name", login_problem(error));
         }
         faults.optional("domain_name", self.domain_name.as_ref(), 50);
-        faults.optional("distinguished_name", self.distinguished_name.as_ref(), 1_000);
-        faults.optional("user_principal_name", self.user_principal_name.as_ref(), 500);
+        faults.optional(
+            "distinguished_name",
+            self.distinguished_name.as_ref(),
+            1_000,
+        );
+        faults.optional(
+            "user_principal_name",
+            self.user_principal_name.as_ref(),
+            500,
+        );
         faults.optional("sam_account_name", self.sam_account_name.as_ref(), 20);
         faults.prose("description", self.description.as_ref(), 1_024);
         let extras = &self.extras;
@@ -305,7 +327,11 @@ impl AccountSettings {
             extras.max_release_duration,
             extras.isa_release_duration,
         );
-        faults.range("max_concurrent_requests", extras.max_concurrent_requests, 0..=999);
+        faults.range(
+            "max_concurrent_requests",
+            extras.max_concurrent_requests,
+            0..=999,
+        );
         faults.optional("object_id", extras.object_id.as_ref(), 36);
         faults.found()
     }
@@ -317,9 +343,11 @@ impl AccountSettings {
     pub fn target_id(&self, platform: &Platform) -> String {
         match platform.connector {
             ConnectorKind::Ssh | ConnectorKind::Fake => self.name.clone(),
-            ConnectorKind::Ldap => {
-                self.distinguished_name.as_ref().unwrap_or(&self.name).to_lowercase()
-            }
+            ConnectorKind::Ldap => self
+                .distinguished_name
+                .as_ref()
+                .unwrap_or(&self.name)
+                .to_lowercase(),
         }
     }
 }
@@ -366,8 +394,17 @@ mod tests {
         account.sam_account_name = Some("x".repeat(21));
         account.extras.max_release_duration = 60;
         account.extras.max_concurrent_requests = 1_000;
-        let fields: Vec<_> = account.faults().into_iter().map(|fault| fault.field).collect();
-        let want = ["name", "sam_account_name", "release_duration", "max_concurrent_requests"];
+        let fields: Vec<_> = account
+            .faults()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect();
+        let want = [
+            "name",
+            "sam_account_name",
+            "release_duration",
+            "max_concurrent_requests",
+        ];
         assert_eq!(fields, want);
         assert_eq!(AccountSettings::named("root").faults(), []);
     }

@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn an_asset_without_a_name_is_called_by_its_dns_name_or_address() {
-        let mut asset = AssetSettings { ip_address: "10.0.0.1".to_owned(), ..Default::default() };
+        let mut asset = AssetSettings {
+            ip_address: "10.0.0.1".to_owned(),
+            ..Default::default()
+        };
         asset.name_it();
         assert_eq!(asset.name, "10.0.0.1");
         asset.name.clear();

@@ -31,6 +31,11 @@ impl Event {
         subject: impl ToString,
         body: Value,
     ) -> Self {
-        Self { actor: actor.into(), name, subject: subject.to_string(), body }
+        Self {
+            actor: actor.into(),
+            name,
+            subject: subject.to_string(),
+            body,
+        }
     }
 }

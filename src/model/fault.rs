@@ -16,7 +16,10 @@ pub struct Fault {
 impl Fault {
     /// A bad field and what is wrong with it.
     pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: problem.into() }
+        Self {
+            field,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -67,7 +70,10 @@ impl Faults {
     pub(super) fn prose(&mut self, field: &'static str, value: Option<&String>, max_chars: usize) {
         let Some(value) = value else { return };
         self.length(field, value, max_chars);
-        if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        if value
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        {
             self.add(field, "must not hold control characters");
         }
     }
@@ -75,7 +81,10 @@ impl Faults {
     /// A number within its limits.
     pub(super) fn range(&mut self, field: &'static str, value: i64, limits: RangeInclusive<i64>) {
         if !limits.contains(&value) {
-            self.add(field, format!("must be {} to {}", limits.start(), limits.end()));
+            self.add(
+                field,
+                format!("must be {} to {}", limits.start(), limits.end()),
+            );
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing here holds a password; whether there is one is all that is told.
 
-use keywheel_connectors::{Elevation, Login};
+pub use keywheel_connectors::Elevation;
+use keywheel_connectors::Login;
 
 use super::Timestamp;
 use super::fault::{Fault, Faults};
@@ -106,7 +107,11 @@ mod tests {
             description: None,
             elevation: Elevation::Sudo,
         };
-        let fields: Vec<_> = settings.faults().into_iter().map(|fault| fault.field).collect();
+        let fields: Vec<_> = settings
+            .faults()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect();
         assert_eq!(fields, ["elevation", "account_name", "display_name"]);
     }
 

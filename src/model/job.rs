@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Timestamp;
-use super::id::{AccountId, JobId, QuarantineId, SystemId};
+use super::id::{AccountId, JobId, SystemId};
 
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,8 +53,13 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 5] =
-        [Self::Schedule, Self::Order, Self::Quarantine, Self::Mismatch, Self::Operator];
+    pub const ALL: [Self; 5] = [
+        Self::Schedule,
+        Self::Order,
+        Self::Quarantine,
+        Self::Mismatch,
+        Self::Operator,
+    ];
 
     /// As it stands in the database and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -100,7 +105,9 @@ impl Priority {
 
     /// Reads it back.
     pub fn from_rank(rank: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|priority| priority.rank() == rank)
+        Self::ALL
+            .into_iter()
+            .find(|priority| priority.rank() == rank)
     }
 
     /// As the metrics call it.
@@ -182,8 +189,6 @@ pub struct JobView {
     pub priority: Priority,
     /// Where it stands.
     pub state: JobState,
-    /// The bulk change it belongs to.
-    pub quarantine_id: Option<QuarantineId>,
     /// When it was ordered.
     pub queued_at: Timestamp,
     /// When its next attempt may start; `None` once it has ended.

@@ -28,7 +28,10 @@ impl ConnectorKind {
 
 /// One platform. Source: Password Safe API, `GET Platforms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the vendor's record is made of flags")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the vendor's record is made of flags"
+)]
 pub struct Platform {
     /// The vendor's number; 1001 and up where the vendor has none.
     pub id: PlatformId,
@@ -103,12 +106,16 @@ impl Platform {
 
     /// The platform with that id.
     pub fn find(id: PlatformId) -> Option<&'static Self> {
-        const { &Self::ALL }.iter().find(|platform| platform.id == id)
+        const { &Self::ALL }
+            .iter()
+            .find(|platform| platform.id == id)
     }
 
     /// What people may choose from, by id.
     pub fn listed() -> impl Iterator<Item = &'static Self> {
-        const { &Self::ALL }.iter().filter(|platform| !platform.hidden)
+        const { &Self::ALL }
+            .iter()
+            .filter(|platform| !platform.hidden)
     }
 }
 
@@ -119,9 +126,15 @@ mod tests {
     #[test]
     fn linux_and_ldap_carry_the_vendors_numbers() {
         let linux = Platform::find(PlatformId(2)).unwrap();
-        assert_eq!((linux.connector, linux.default_port), (ConnectorKind::Ssh, 22));
+        assert_eq!(
+            (linux.connector, linux.default_port),
+            (ConnectorKind::Ssh, 22)
+        );
         let ldap = Platform::find(PlatformId(32)).unwrap();
-        assert_eq!((ldap.connector, ldap.default_port), (ConnectorKind::Ldap, 636));
+        assert_eq!(
+            (ldap.connector, ldap.default_port),
+            (ConnectorKind::Ldap, 636)
+        );
         assert_eq!(Platform::find(PlatformId(1)), None);
     }
 

@@ -19,11 +19,16 @@ pub struct Planned {
     pub next_change_at: Option<Timestamp>,
     /// When it is tested; `None`: never by itself.
     pub next_test_at: Option<Timestamp>,
+    /// When it is flagged stale, where nothing changes it by itself; `None`: never.
+    pub flag_at: Option<Timestamp>,
 }
 
 /// The vendor's schedule where nobody gave one: first of the month, 23:30 UTC.
 pub fn vendor_default() -> VendorSchedule {
-    VendorSchedule { frequency: VendorFrequency::First, change_time: ChangeTime::default() }
+    VendorSchedule {
+        frequency: VendorFrequency::First,
+        change_time: ChangeTime::default(),
+    }
 }
 
 /// A vendor's schedule in its words: `ChangeFrequencyType`, `ChangeFrequencyDays`, `ChangeTime`.
@@ -51,34 +56,42 @@ pub fn plan(
     if !account.active || account.deleted_at.is_some() || system.deleted_at.is_some() {
         return Planned::default();
     }
-    Planned {
-        next_change_at: next_change(account, policy, now),
-        next_test_at: next_test(account, policy, now),
-    }
-}
-
-fn next_change(account: &Account, policy: Option<&Policy>, now: Timestamp) -> Option<Timestamp> {
-    let settings = &account.settings;
     let (mode, vendor) = match policy {
         Some(policy) => (policy.mode(), None),
-        None => (Mode::from_auto_management(settings.auto_management), Some(settings.schedule)),
+        None => {
+            let mode = Mode::from_auto_management(account.settings.auto_management);
+            (mode, Some(account.settings.schedule))
+        }
     };
-    match mode {
-        Mode::Auto => {}
-        // What only flags must not start a change.
-        Mode::Flag | Mode::Manual => return None,
-    }
-    let inputs = DueInputs {
+    let due = due(&DueInputs {
         mode,
         vendor,
         policy,
-        override_next: settings.next_override_at,
+        override_next: account.settings.next_override_at,
         last_change: account.credential.changed_at,
         created: account.created_at,
         dice: account.id.0.unsigned_abs(),
         now,
-    };
-    due(&inputs).map(|due| due.at)
+    });
+    let next_test_at = next_test(account, policy, now);
+    match mode {
+        Mode::Auto => Planned {
+            next_change_at: due.map(|due| due.at),
+            next_test_at,
+            flag_at: None,
+        },
+        // What is only flagged is flagged when it is too old, not when a change would start.
+        Mode::Flag => Planned {
+            next_change_at: None,
+            next_test_at,
+            flag_at: due.map(|due| due.latest),
+        },
+        Mode::Manual => Planned {
+            next_change_at: None,
+            next_test_at,
+            flag_at: None,
+        },
+    }
 }
 
 /// A test follows the last one after the policy's interval, a little early by the account's own
@@ -89,9 +102,17 @@ fn next_test(account: &Account, policy: Option<&Policy>, now: Timestamp) -> Opti
     }
     let every = policy.map_or(CHECK_EVERY_DEFAULT, Policy::check_every);
     // Up to a tenth, in thousandths; the multiplier scatters neighbouring ids.
-    let share = account.id.0.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let share = account
+        .id
+        .0
+        .unsigned_abs()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        >> 32;
     let early = every / 10 * u32::try_from(share % 1_000).unwrap_or(0) / 1_000;
-    let base = account.credential.tested_at.max(account.credential.changed_at);
+    let base = account
+        .credential
+        .tested_at
+        .max(account.credential.changed_at);
     let at = base.unwrap_or(account.created_at).plus(every).minus(early);
     Some(at.max(now))
 }
@@ -155,13 +176,24 @@ mod tests {
         for (frequency, days) in [("first", None), ("last", None), ("xdays", Some(30))] {
             let schedule = VendorSchedule::parse(frequency, days, "01:05").unwrap();
             let words = vendor_words(&schedule);
-            assert_eq!((words.0, words.1, words.2.as_str()), (frequency, days, "01:05"));
+            assert_eq!(
+                (words.0, words.1, words.2.as_str()),
+                (frequency, days, "01:05")
+            );
         }
     }
 
     #[test]
-    fn an_unmanaged_account_never_changes_by_itself() {
-        assert_eq!(plan(&account(), &system(), None, NOW), Planned::default());
+    fn an_unmanaged_account_is_flagged_after_90_days_and_never_changes_by_itself() {
+        let planned = plan(&account(), &system(), None, NOW);
+        let flag_at = Some(Timestamp(NOW.0 + 90 * DAY_MS));
+        assert_eq!(
+            planned,
+            Planned {
+                flag_at,
+                ..Planned::default()
+            }
+        );
     }
 
     #[test]
@@ -181,6 +213,9 @@ mod tests {
         managed.settings.auto_management = true;
         let planned = plan(&managed, &system(), Some(&policy("flag")), NOW);
         assert_eq!(planned.next_change_at, None);
+        assert_eq!(planned.flag_at, Some(Timestamp(NOW.0 + 10 * DAY_MS)));
+        let planned = plan(&managed, &system(), Some(&policy("manual")), NOW);
+        assert_eq!(planned, Planned::default());
     }
 
     #[test]
@@ -202,7 +237,10 @@ mod tests {
         let at = plan(&account, &system(), None, NOW).next_test_at.unwrap();
         assert!(at.0 > NOW.0 + DAY_MS * 8 / 10 && at.0 <= NOW.0 + DAY_MS);
         let later = Timestamp(NOW.0 + 5 * DAY_MS);
-        assert_eq!(plan(&account, &system(), None, later).next_test_at, Some(later));
+        assert_eq!(
+            plan(&account, &system(), None, later).next_test_at,
+            Some(later)
+        );
         account.credential.current_version = None;
         assert_eq!(plan(&account, &system(), None, NOW).next_test_at, None);
     }

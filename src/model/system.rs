@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::fault::{Fault, Faults};
 use super::functional_account::elevation_word;
-use super::id::{AssetId, FunctionalAccountId, PlatformId, PolicyId, RuleId, SystemId, WorkgroupId};
+use super::id::{
+    AssetId, FunctionalAccountId, PlatformId, PolicyId, RuleId, SystemId, WorkgroupId,
+};
 use super::platform::{ConnectorKind, Platform};
 use super::policy::VendorSchedule;
 
@@ -173,7 +175,10 @@ pub struct SystemSettings {
 /// Fields of the dialect that Keywheel keeps and shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "the vendor's record is made of flags")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the vendor's record is made of flags"
+)]
 pub struct SystemExtras {
     /// Up to 100 characters.
     pub instance_name: Option<String>,
@@ -306,7 +311,10 @@ impl SystemSettings {
         faults.range("timeout_s", self.timeout_s, 1..=3_600);
         faults.prose("description", self.description.as_ref(), 255);
         if self.auto_management && self.functional_account_id.is_none() {
-            faults.add("functional_account_id", "is required where accounts are managed");
+            faults.add(
+                "functional_account_id",
+                "is required where accounts are managed",
+            );
         }
         if elevation_word(self.elevation).is_some() && !platform.supports_elevation {
             faults.add("elevation", "is not available on this platform");
@@ -314,7 +322,10 @@ impl SystemSettings {
         if let Some(key) = &self.host_key
             && !host_key_is_wellformed(key)
         {
-            faults.add("host_key", "must be an algorithm, a space and a SHA-256 in base64");
+            faults.add(
+                "host_key",
+                "must be an algorithm, a space and a SHA-256 in base64",
+            );
         }
         faults.prose("tls_ca", self.tls_ca.as_ref(), 262_144);
         faults.optional("tls_server_name", self.tls_server_name.as_ref(), 255);
@@ -333,21 +344,29 @@ impl SystemSettings {
 
     /// What to connect to: the address if there is one, else a name.
     pub fn address(&self) -> &str {
-        self.ip_address.as_deref().or(self.dns_name.as_deref()).unwrap_or(&self.host_name)
+        self.ip_address
+            .as_deref()
+            .or(self.dns_name.as_deref())
+            .unwrap_or(&self.host_name)
     }
 
     /// The name that the system's certificate must carry.
     pub fn certificate_name(&self) -> &str {
-        self.tls_server_name.as_deref().or(self.dns_name.as_deref()).unwrap_or(&self.host_name)
+        self.tls_server_name
+            .as_deref()
+            .or(self.dns_name.as_deref())
+            .unwrap_or(&self.host_name)
     }
 
     /// The port to connect to.
     pub fn port_on(&self, platform: &Platform) -> u16 {
-        self.port.unwrap_or(if self.starttls && platform.connector == ConnectorKind::Ldap {
-            Platform::STARTTLS_PORT
-        } else {
-            platform.default_port
-        })
+        self.port.unwrap_or(
+            if self.starttls && platform.connector == ConnectorKind::Ldap {
+                Platform::STARTTLS_PORT
+            } else {
+                platform.default_port
+            },
+        )
     }
 }
 
@@ -378,7 +397,11 @@ impl SystemExtras {
             self.isa_release_duration,
         );
         faults.range("account_name_format", self.account_name_format, 0..=2);
-        if self.remote_client_type.as_deref().is_some_and(|kind| !matches!(kind, "None" | "EPM")) {
+        if self
+            .remote_client_type
+            .as_deref()
+            .is_some_and(|kind| !matches!(kind, "None" | "EPM"))
+        {
             faults.add("remote_client_type", "must be None or EPM");
         }
         faults.optional("access_url", self.access_url.as_ref(), 2_048);
@@ -391,7 +414,10 @@ pub(super) fn releases(faults: &mut Faults, release: i64, max_release: i64, isa_
     faults.range("max_release_duration", max_release, 1..=RELEASE_MAX_MINUTES);
     faults.range("isa_release_duration", isa_release, 1..=RELEASE_MAX_MINUTES);
     if release > max_release {
-        faults.add("release_duration", "must not be longer than the longest release");
+        faults.add(
+            "release_duration",
+            "must not be longer than the longest release",
+        );
     }
 }
 
@@ -402,7 +428,9 @@ fn host_key_is_wellformed(key: &str) -> bool {
         base64::engine::GeneralPurposeConfig::new()
             .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
     );
-    let Some((algorithm, hash)) = key.split_once(' ') else { return false };
+    let Some((algorithm, hash)) = key.split_once(' ') else {
+        return false;
+    };
     !algorithm.is_empty()
         && algorithm.len() <= 64
         && algorithm.bytes().all(|b| b.is_ascii_graphic())
@@ -434,7 +462,11 @@ mod tests {
         system.host_key = Some("ssh-ed25519 short".to_owned());
         system.extras.release_duration = 0;
         system.extras.net_bios_name = Some("SIXTEENCHARACTERS".to_owned());
-        let fields: Vec<_> = system.faults(linux()).into_iter().map(|fault| fault.field).collect();
+        let fields: Vec<_> = system
+            .faults(linux())
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect();
         let want = [
             "host_name",
             "port",

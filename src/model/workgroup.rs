@@ -49,7 +49,11 @@ mod tests {
         assert!(group.faults().is_empty());
         group.name = "x".repeat(257);
         group.organization_id = "none".to_owned();
-        let fields: Vec<_> = group.faults().into_iter().map(|fault| fault.field).collect();
+        let fields: Vec<_> = group
+            .faults()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect();
         assert_eq!(fields, ["name", "organization_id"]);
     }
 }

@@ -103,7 +103,11 @@ impl Orders {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn wait_job(&self, job: JobId, limit: Duration) -> Result<Option<JobView>, StoreError> {
+    pub async fn wait_job(
+        &self,
+        job: JobId,
+        limit: Duration,
+    ) -> Result<Option<JobView>, StoreError> {
         todo!()
     }
 

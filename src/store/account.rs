@@ -13,14 +13,18 @@ use sqlx::query::Query;
 pub use self::list::{AccountFilter, ListedAccount};
 use self::row::{Row, columns, tables};
 use super::dialect::for_update;
-use super::{Store, StoreError, Tx, exactly};
+use super::{NewVersion, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::id::{AccountId, SystemId};
 use crate::model::schedule::vendor_words;
 
-const GONE: StoreError = StoreError::Stale { what: "the managed account" };
-const BUSY: StoreError = StoreError::Conflict { what: "an account with a change under way" };
+const GONE: StoreError = StoreError::Stale {
+    what: "the managed account",
+};
+const BUSY: StoreError = StoreError::Conflict {
+    what: "an account with a change under way",
+};
 
 impl Store {
     /// One account; `None` if there is none or it was deleted.
@@ -47,13 +51,15 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another transaction holds them for too long.
-    pub async fn lock_account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+    pub async fn locked_account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
         let system: Option<(i64,)> =
             sqlx::query_as("SELECT system_id FROM accounts WHERE id = $1 AND deleted_at IS NULL")
                 .bind(id.0)
                 .fetch_optional(&mut *self.inner)
                 .await?;
-        let Some((system,)) = system else { return Ok(None) };
+        let Some((system,)) = system else {
+            return Ok(None);
+        };
         self.lock_system(SystemId(system)).await?;
         sqlx::query(for_update!(
             self.backend,
@@ -84,9 +90,11 @@ impl Tx {
         account: &NewAccount,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.lock_system(account.system_id)
+        self.locked_system(account.system_id)
             .await?
-            .ok_or(StoreError::Stale { what: "the managed system" })?;
+            .ok_or(StoreError::Stale {
+                what: "the managed system",
+            })?;
         let query = sqlx::query(
             "INSERT INTO accounts (id, target_id, name, name_key, domain_name,
                 distinguished_name, user_principal_name, sam_account_name, description,
@@ -105,9 +113,9 @@ impl Tx {
             .await
             .map_err(|error| StoreError::from(error).about("the account's name"))?;
         sqlx::query(
-            "INSERT INTO schedule (account_id, system_id, next_change_at, next_test_at, stale_at,
-                open_job)
-             VALUES ($1, $2, NULL, NULL, NULL, 0)",
+            "INSERT INTO schedule (account_id, system_id, next_change_at, next_test_at, flag_at,
+                stale_at, open_job)
+             VALUES ($1, $2, NULL, NULL, NULL, NULL, 0)",
         )
         .bind(account.id.0)
         .bind(account.system_id.0)
@@ -129,7 +137,7 @@ impl Tx {
         target_id: &str,
         settings: &AccountSettings,
     ) -> Result<(), StoreError> {
-        self.lock_account(id).await?.ok_or(GONE)?;
+        self.locked_account(id).await?.ok_or(GONE)?;
         let (known,): (Option<String>,) =
             sqlx::query_as("SELECT target_id FROM accounts WHERE id = $1")
                 .bind(id.0)
@@ -164,7 +172,7 @@ impl Tx {
         id: AccountId,
         active: bool,
     ) -> Result<(), StoreError> {
-        self.lock_account(id).await?.ok_or(GONE)?;
+        self.locked_account(id).await?.ok_or(GONE)?;
         let done = sqlx::query(
             "UPDATE accounts SET active = $2, revision = revision + 1
              WHERE id = $1 AND deleted_at IS NULL",
@@ -191,45 +199,22 @@ impl Tx {
         sealed: Vec<u8>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let account = self.lock_account(id).await?.ok_or(GONE)?;
+        let account = self.locked_account(id).await?.ok_or(GONE)?;
         if self.has_open_work(id).await? {
             return Err(BUSY);
         }
-        sqlx::query(
-            "INSERT INTO credential_versions (account_id, version, sealed, origin, staged_at,
-                last_sent_at, accepted_at, retired_at)
-             VALUES ($1, $2, $3, 'stored', $4, NULL, NULL, NULL)",
-        )
-        .bind(id.0)
-        .bind(version)
-        .bind(sealed)
-        .bind(at.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(|error| StoreError::from(error).about("the credential's version"))?;
-        if let Some(former) = account.credential.current_version {
-            let done = sqlx::query(
-                "UPDATE credential_versions SET retired_at = $3
-                 WHERE account_id = $1 AND version = $2",
-            )
-            .bind(id.0)
-            .bind(former)
-            .bind(at.0)
-            .execute(&mut *self.inner)
-            .await?;
-            exactly(1, done.rows_affected(), "the former version")?;
+        if account.credential.last_version + 1 != version {
+            return Err(GONE);
         }
-        let done = sqlx::query(
-            "UPDATE accounts SET current_version = $2, last_version = $2, last_change_at = $3,
-                last_test = 'never_tested', in_doubt = 0
-             WHERE id = $1 AND last_version = $2 - 1 AND deleted_at IS NULL",
-        )
-        .bind(id.0)
-        .bind(version)
-        .bind(at.0)
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the managed account")
+        let new = NewVersion {
+            account: id,
+            version,
+            sealed,
+            origin: "stored",
+        };
+        self.add_version(&new, at).await?;
+        self.store_current(id, account.credential.epoch, version, at)
+            .await
     }
 
     /// Marks an account as deleted. Its name becomes free; its versions are kept.
@@ -237,9 +222,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] while it has an open job; [`StoreError::Stale`] if it is gone.
     pub async fn delete_account(&mut self, id: AccountId, at: Timestamp) -> Result<(), StoreError> {
-        self.lock_account(id).await?.ok_or(GONE)?;
+        self.locked_account(id).await?.ok_or(GONE)?;
         let done = sqlx::query(
-            "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, stale_at = NULL
+            "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, flag_at = NULL,
+                stale_at = NULL
              WHERE account_id = $1 AND open_job = 0",
         )
         .bind(id.0)
@@ -270,9 +256,9 @@ impl Tx {
         system: SystemId,
         at: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.lock_system(system)
-            .await?
-            .ok_or(StoreError::Stale { what: "the managed system" })?;
+        self.locked_system(system).await?.ok_or(StoreError::Stale {
+            what: "the managed system",
+        })?;
         let open: Option<(i64,)> = sqlx::query_as(
             "SELECT account_id FROM schedule WHERE system_id = $1 AND open_job = 1 LIMIT 1",
         )
@@ -283,7 +269,8 @@ impl Tx {
             return Err(BUSY);
         }
         sqlx::query(
-            "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, stale_at = NULL
+            "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, flag_at = NULL,
+                stale_at = NULL
              WHERE system_id = $1",
         )
         .bind(system.0)

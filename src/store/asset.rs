@@ -117,12 +117,14 @@ impl Store {
         workgroup: WorkgroupId,
         name: &str,
     ) -> Result<Option<Asset>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as(concat!(columns!(), " WHERE workgroup_id = $1 AND name_key = $2"))
-                .bind(workgroup.0)
-                .bind(name.to_lowercase())
-                .fetch_optional(&self.read)
-                .await?;
+        let row: Option<Row> = sqlx::query_as(concat!(
+            columns!(),
+            " WHERE workgroup_id = $1 AND name_key = $2"
+        ))
+        .bind(workgroup.0)
+        .bind(name.to_lowercase())
+        .fetch_optional(&self.read)
+        .await?;
         Ok(row.map(Asset::from))
     }
 
@@ -149,8 +151,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn count_assets(&self, filter: &AssetFilter) -> Result<i64, StoreError> {
-        let query =
-            sqlx::query_as::<_, (i64,)>(concat!("SELECT COUNT(*) FROM assets", filter!()));
+        let query = sqlx::query_as::<_, (i64,)>(concat!("SELECT COUNT(*) FROM assets", filter!()));
         let (count,) = bind_filter!(query, filter).fetch_one(&self.read).await?;
         Ok(count)
     }

@@ -3,9 +3,9 @@
 //! Invariant: a row holds no secret; its writers pass ids, names and decoded reasons alone.
 
 use super::{Store, StoreError, Tx};
+use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::AuditId;
-use crate::model::Timestamp;
 
 /// One row of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, ConnectOptions, Executor, SqlStr, SqlSafeStr};
+use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr, SqlStr};
 
 use super::StoreError;
 
@@ -112,9 +112,10 @@ impl Backend {
                 "PRAGMA secure_delete = ON", // a deleted secret leaves no copy in a free page
             ],
             (Self::Sqlite, false) => &["PRAGMA busy_timeout = 5000", "PRAGMA query_only = 1"],
-            (Self::Postgres, true) => {
-                &["SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '60s'"]
-            }
+            (Self::Postgres, true) => &[
+                "SET lock_timeout = '10s'",
+                "SET idle_in_transaction_session_timeout = '60s'",
+            ],
             (Self::Postgres, false) => &["SET default_transaction_read_only = on"],
         }
     }

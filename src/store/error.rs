@@ -27,10 +27,14 @@ pub enum StoreError {
     #[error("the lease is lost; nothing was written")]
     LeaseLost,
     /// Make room; nothing acknowledged was lost.
-    #[error("the database is out of space or read-only; nothing was written. Free some space, then try again")]
+    #[error(
+        "the database is out of space or read-only; nothing was written. Free some space, then try again"
+    )]
     Full(#[source] sqlx::Error),
     /// Repair: a row holds what this program never wrote.
-    #[error("row {row} of {table} is corrupt ({problem}). Restore the database from its last backup, or correct the row by hand")]
+    #[error(
+        "row {row} of {table} is corrupt ({problem}). Restore the database from its last backup, or correct the row by hand"
+    )]
     Corrupt {
         /// The table.
         table: &'static str,
@@ -99,9 +103,9 @@ impl From<sqlx::Error> for StoreError {
         }
         match database.code().as_deref() {
             // SQLite: busy, locked and their extended codes. PostgreSQL: serialization, deadlock, lock not available.
-            Some("5" | "6" | "261" | "262" | "517" | "518" | "773" | "40001" | "40P01" | "55P03") => {
-                Self::Busy
-            }
+            Some(
+                "5" | "6" | "261" | "262" | "517" | "518" | "773" | "40001" | "40P01" | "55P03",
+            ) => Self::Busy,
             // SQLite: full, read-only, out of space while writing. PostgreSQL: disk full, read-only transaction.
             Some("13" | "8" | "778" | "1032" | "53100" | "25006") => Self::Full(error),
             _ => Self::Database(error),
@@ -122,5 +126,9 @@ impl StoreError {
 
 /// Fails unless exactly `meant` rows were written.
 pub(crate) fn exactly(meant: u64, written: u64, what: &'static str) -> Result<(), StoreError> {
-    if meant == written { Ok(()) } else { Err(StoreError::Stale { what }) }
+    if meant == written {
+        Ok(())
+    } else {
+        Err(StoreError::Stale { what })
+    }
 }

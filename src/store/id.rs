@@ -25,7 +25,10 @@ impl Blocks {
             Backend::Sqlite => None,
             Backend::Postgres => Some(backend.writer(url, 1).await?),
         };
-        Ok(Self { own, free: Mutex::default() })
+        Ok(Self {
+            own,
+            free: Mutex::default(),
+        })
     }
 
     fn take(&self, kind: &'static str, count: i64) -> Option<i64> {
@@ -40,7 +43,10 @@ impl Blocks {
     }
 
     fn keep(&self, kind: &'static str, block: Range<i64>) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, block);
+        self.free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind, block);
     }
 
     pub(super) async fn close(&self) {

@@ -55,7 +55,11 @@ impl Store {
     pub async fn require_schema(&self) -> Result<(), StoreError> {
         let state = self.schema().await?;
         if state.is_older() {
-            return Err(SchemaError::Older { found: state.found, known: state.known }.into());
+            return Err(SchemaError::Older {
+                found: state.found,
+                known: state.known,
+            }
+            .into());
         }
         self.require_locale().await
     }
@@ -77,7 +81,10 @@ impl Store {
         {
             self.backend.copy(&self.write, to).await?;
         }
-        MIGRATIONS.run(&self.write).await.map_err(SchemaError::Migration)?;
+        MIGRATIONS
+            .run(&self.write)
+            .await
+            .map_err(SchemaError::Migration)?;
         self.schema().await
     }
 

@@ -9,14 +9,24 @@
 mod account;
 mod asset;
 mod audit;
+mod claim;
+mod credential;
 pub mod dialect;
 mod error;
 mod functional_account;
 mod id;
+mod job;
 mod migrate;
+mod node;
 mod page;
+mod principal;
+mod quarantine;
+mod rotation;
+mod scan;
 mod schedule;
+mod settle;
 mod system;
+mod target;
 mod workgroup;
 
 use std::sync::Arc;
@@ -26,12 +36,21 @@ use tokio::sync::Notify;
 
 pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
+pub use audit::AuditRow;
+pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
+pub use credential::{NewVersion, VersionRow};
 pub use dialect::Backend;
-pub use error::{SchemaError, StoreError};
 pub(crate) use error::exactly;
-pub use migrate::SchemaState;
+pub use error::{SchemaError, StoreError};
+pub use job::{NewJob, OpenJob};
+pub use migrate::{SchemaState, StoreIdentity};
 pub use page::Page;
+pub use quarantine::QUARANTINE_CHUNK;
+pub use rotation::{RotationRow, Step};
+pub use scan::Scanned;
+pub use settle::{Ending, Settled, SystemHealth};
 pub use system::SystemFilter;
+pub use target::{AccountRow, FunctionalRow, SystemRow};
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -101,7 +120,12 @@ impl Store {
     /// [`StoreError::Busy`] when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = self.write.begin_with(self.backend.begin()).await?;
-        Ok(Tx { backend: self.backend, inner, store: self.clone(), rings: false })
+        Ok(Tx {
+            backend: self.backend,
+            inner,
+            store: self.clone(),
+            rings: false,
+        })
     }
 
     /// Rings when work was enqueued in this process.
@@ -118,7 +142,10 @@ impl Store {
     pub fn connections(&self) -> (u32, u32) {
         let idle = self.read.num_idle() + self.write.num_idle();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-        (idle, (self.read.size() + self.write.size()).saturating_sub(idle))
+        (
+            idle,
+            (self.read.size() + self.write.size()).saturating_sub(idle),
+        )
     }
 
     /// Answers once the database has answered.
@@ -132,6 +159,7 @@ impl Store {
 
     /// Closes every connection, after the work in hand.
     pub async fn close(&self) {
+        self.ids.close().await;
         self.read.close().await;
         self.write.close().await;
     }
@@ -156,12 +184,17 @@ impl Tx {
         {
             sqlx::query(notify).execute(&mut *self.inner).await?;
         }
-        self.inner.commit().await.map_err(|error| match StoreError::from(error) {
-            // The database says no: that is known.
-            known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => known,
-            StoreError::Database(cause) => StoreError::CommitUnknown(cause),
-            other => other,
-        })?;
+        self.inner
+            .commit()
+            .await
+            .map_err(|error| match StoreError::from(error) {
+                // The database says no: that is known.
+                known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => {
+                    known
+                }
+                StoreError::Database(cause) => StoreError::CommitUnknown(cause),
+                other => other,
+            })?;
         if self.rings {
             self.store.bell.notify_waiters();
         }

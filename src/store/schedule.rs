@@ -27,7 +27,10 @@ impl Tx {
         .transpose()
     }
 
-    /// Stores when an account changes and is tested next. Hold the system's lock.
+    /// Stores when an account changes, is tested and is flagged next. Hold the system's lock.
+    ///
+    /// The flag of an account that nobody works on is taken down; the next scan raises it again
+    /// if the plan says so.
     ///
     /// # Errors
     /// [`StoreError::Stale`] if the account is gone.
@@ -38,13 +41,15 @@ impl Tx {
         planned: Planned,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "UPDATE schedule SET next_change_at = $3, next_test_at = $4
+            "UPDATE schedule SET next_change_at = $3, next_test_at = $4, flag_at = $5,
+                stale_at = CASE WHEN open_job = 1 THEN stale_at ELSE NULL END
              WHERE account_id = $1 AND system_id = $2",
         )
         .bind(account.0)
         .bind(system.0)
         .bind(planned.next_change_at.map(|at| at.0))
         .bind(planned.next_test_at.map(|at| at.0))
+        .bind(planned.flag_at.map(|at| at.0))
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the account's schedule")

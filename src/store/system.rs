@@ -6,11 +6,10 @@
 mod row;
 
 use sqlx::Any;
-use sqlx::query::Query;
 use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 
 use self::row::{Row, columns};
-use super::dialect::for_update;
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::functional_account::elevation_word;
@@ -61,11 +60,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn system(&self, id: SystemId) -> Result<Option<System>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as(concat!(columns!(), " WHERE s.id = $1 AND d.deleted_at IS NULL"))
-                .bind(id.0)
-                .fetch_optional(&self.read)
-                .await?;
+        let row: Option<Row> = sqlx::query_as(concat!(
+            columns!(),
+            " WHERE s.id = $1 AND d.deleted_at IS NULL"
+        ))
+        .bind(id.0)
+        .fetch_optional(&self.read)
+        .await?;
         row.map(System::try_from).transpose()
     }
 
@@ -106,22 +107,21 @@ impl Store {
 }
 
 impl Tx {
-    /// Locks a system's queue and reads the system as it then is; `None` if there is none or it
+    /// Takes a system's queue and reads the system as it then is; `None` if there is none or it
     /// was deleted.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another transaction holds it for too long.
-    pub async fn lock_system(&mut self, id: SystemId) -> Result<Option<System>, StoreError> {
-        sqlx::query(for_update!(self.backend, "SELECT id FROM systems WHERE id = $1"))
-            .bind(id.0)
-            .fetch_optional(&mut *self.inner)
-            .await?;
+    pub async fn locked_system(&mut self, id: SystemId) -> Result<Option<System>, StoreError> {
+        self.lock_system(id).await?;
         // A later statement: the locking one may have looked before the row's last change.
-        let row: Option<Row> =
-            sqlx::query_as(concat!(columns!(), " WHERE s.id = $1 AND d.deleted_at IS NULL"))
-                .bind(id.0)
-                .fetch_optional(&mut *self.inner)
-                .await?;
+        let row: Option<Row> = sqlx::query_as(concat!(
+            columns!(),
+            " WHERE s.id = $1 AND d.deleted_at IS NULL"
+        ))
+        .bind(id.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
         row.map(System::try_from).transpose()
     }
 
@@ -206,29 +206,15 @@ impl Tx {
         exactly(1, done.rows_affected(), "the managed system")
     }
 
-    /// Pins the host key of a system that has none yet.
-    ///
-    /// # Errors
-    /// [`StoreError::Stale`] if it has one, or is gone.
-    pub async fn pin_host_key(&mut self, id: SystemId, host_key: &str) -> Result<(), StoreError> {
-        let done = sqlx::query(
-            "UPDATE system_details SET host_key = $2, revision = revision + 1
-             WHERE system_id = $1 AND host_key IS NULL AND deleted_at IS NULL",
-        )
-        .bind(id.0)
-        .bind(host_key)
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the system's host key")
-    }
-
     /// Marks a system as deleted and lets go of its asset, functional account and policy.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] while it has accounts; [`StoreError::Stale`] if it is gone.
     pub async fn delete_system(&mut self, id: SystemId, at: Timestamp) -> Result<(), StoreError> {
-        const GONE: StoreError = StoreError::Stale { what: "the managed system" };
-        self.lock_system(id).await?.ok_or(GONE)?;
+        const GONE: StoreError = StoreError::Stale {
+            what: "the managed system",
+        };
+        self.locked_system(id).await?.ok_or(GONE)?;
         let account: Option<(i64,)> = sqlx::query_as(
             "SELECT id FROM accounts WHERE system_id = $1 AND deleted_at IS NULL LIMIT 1",
         )
@@ -236,7 +222,9 @@ impl Tx {
         .fetch_optional(&mut *self.inner)
         .await?;
         if account.is_some() {
-            return Err(StoreError::Conflict { what: "a managed system with accounts" });
+            return Err(StoreError::Conflict {
+                what: "a managed system with accounts",
+            });
         }
         let done = sqlx::query(
             "UPDATE system_details SET deleted_at = $2, asset_id = NULL,

@@ -9,7 +9,11 @@ use crate::model::workgroup::Workgroup;
 type Row = (i64, String, String);
 
 fn read((id, name, organization_id): Row) -> Workgroup {
-    Workgroup { id: WorkgroupId(id), name, organization_id }
+    Workgroup {
+        id: WorkgroupId(id),
+        name,
+        organization_id,
+    }
 }
 
 impl Store {

@@ -1,5 +1,6 @@
 #![cfg(test)]
 //! Rooms together, on real databases and real targets.
 
+mod house;
 mod store;
 mod support;

@@ -79,7 +79,10 @@ enum Driver {
     /// The system.
     System,
     /// The account's name, perhaps in a domain.
-    Name { domain: Option<String>, name: String },
+    Name {
+        domain: Option<String>,
+        name: String,
+    },
     /// The user principal name.
     Principal(String),
 }
@@ -102,14 +105,19 @@ impl Store {
             return self.listed(filter, page, driver).await;
         };
         // A login name may itself hold `\` or `@`: as it stands goes first.
-        let plain = Driver::Name { domain: None, name: name.clone() };
+        let plain = Driver::Name {
+            domain: None,
+            name: name.clone(),
+        };
         let found = self.listed(filter, page, plain).await?;
         if !found.is_empty() {
             return Ok(found);
         }
         if let Some((domain, name)) = name.split_once('\\') {
-            let driver =
-                Driver::Name { domain: Some(domain.to_owned()), name: name.to_owned() };
+            let driver = Driver::Name {
+                domain: Some(domain.to_owned()),
+                name: name.to_owned(),
+            };
             return self.listed(filter, page, driver).await;
         }
         if name.contains('@') {
@@ -127,20 +135,30 @@ impl Store {
         let (text, domain, last) = match driver {
             Driver::All => (select!(""), None, None),
             Driver::System => (select!(" AND a.system_id = $3"), None, None),
-            Driver::Name { domain, name } => {
-                (select!(" AND a.name_key = $10"), domain, Some(name))
-            }
-            Driver::Principal(name) => {
-                (select!(" AND lower(a.user_principal_name) = $10"), None, Some(name))
-            }
+            Driver::Name { domain, name } => (select!(" AND a.name_key = $10"), domain, Some(name)),
+            Driver::Principal(name) => (
+                select!(" AND lower(a.user_principal_name) = $10"),
+                None,
+                Some(name),
+            ),
         };
         let mut query = sqlx::query_as::<_, ListedRow>(text)
             .bind(page.limit)
             .bind(page.offset)
             .bind(filter.system_id.map(|id| id.0))
             .bind(filter.system_name.as_ref().map(|name| name.to_lowercase()))
-            .bind(filter.workgroup_name.as_ref().map(|name| name.to_lowercase()))
-            .bind(filter.ip_address.as_ref().map(|address| address.to_lowercase()))
+            .bind(
+                filter
+                    .workgroup_name
+                    .as_ref()
+                    .map(|name| name.to_lowercase()),
+            )
+            .bind(
+                filter
+                    .ip_address
+                    .as_ref()
+                    .map(|address| address.to_lowercase()),
+            )
             .bind(filter.entity_type)
             .bind(i64::from(filter.api_enabled))
             .bind(domain);

@@ -20,7 +20,7 @@ macro_rules! columns {
             a.password_rule_id, a.api_enabled, a.auto_management, a.check_password,
             a.reset_on_mismatch, a.change_frequency_type, a.change_frequency_days, a.change_time,
             a.policy_id, a.next_override_at, a.extras, a.revision, a.created_at, a.deleted_at,
-            s.next_change_at, s.next_test_at, s.stale_at, j.id AS job_id, j.kind AS job_kind,
+            s.next_change_at, s.next_test_at, s.flag_at, s.stale_at, j.id AS job_id, j.kind AS job_kind,
             j.state AS job_state, j.run_at AS job_run_at"
     };
 }
@@ -68,6 +68,7 @@ pub(super) struct Row {
     deleted_at: Option<i64>,
     next_change_at: Option<i64>,
     next_test_at: Option<i64>,
+    flag_at: Option<i64>,
     stale_at: Option<i64>,
     job_id: Option<i64>,
     job_kind: Option<String>,
@@ -77,19 +78,30 @@ pub(super) struct Row {
 
 impl Row {
     fn corrupt(&self, problem: &'static str) -> StoreError {
-        StoreError::Corrupt { table: "accounts", row: self.id, problem }
+        StoreError::Corrupt {
+            table: "accounts",
+            row: self.id,
+            problem,
+        }
     }
 
     fn work(&self) -> Result<Option<OpenWork>, StoreError> {
-        let (Some(job), Some(kind), Some(state), Some(run_at)) =
-            (self.job_id, &self.job_kind, &self.job_state, self.job_run_at)
-        else {
+        let (Some(job), Some(kind), Some(state), Some(run_at)) = (
+            self.job_id,
+            &self.job_kind,
+            &self.job_state,
+            self.job_run_at,
+        ) else {
             return Ok(None);
         };
-        let kind =
-            JobKind::parse(kind).ok_or_else(|| self.corrupt("its job's kind is none"))?;
+        let kind = JobKind::parse(kind).ok_or_else(|| self.corrupt("its job's kind is none"))?;
         let running = state == "running";
-        Ok(Some(OpenWork { job: JobId(job), kind, running, run_at: Timestamp(run_at) }))
+        Ok(Some(OpenWork {
+            job: JobId(job),
+            kind,
+            running,
+            run_at: Timestamp(run_at),
+        }))
     }
 }
 
@@ -141,6 +153,7 @@ impl TryFrom<Row> for Account {
             due: DueState {
                 next_change_at: row.next_change_at.map(Timestamp),
                 next_test_at: row.next_test_at.map(Timestamp),
+                flag_at: row.flag_at.map(Timestamp),
                 stale_at: row.stale_at.map(Timestamp),
             },
             work,

@@ -4,7 +4,9 @@
 
 use crate::model::Timestamp;
 use crate::model::functional_account::elevation_of;
-use crate::model::id::{AssetId, FunctionalAccountId, PlatformId, PolicyId, RuleId, SystemId, WorkgroupId};
+use crate::model::id::{
+    AssetId, FunctionalAccountId, PlatformId, PolicyId, RuleId, SystemId, WorkgroupId,
+};
 use crate::model::policy::VendorSchedule;
 use crate::model::system::{EntityType, HostKeyMode, System, SystemPlace, SystemSettings};
 use crate::store::StoreError;
@@ -67,7 +69,11 @@ impl TryFrom<Row> for System {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let id = row.id;
-        let corrupt = |problem| StoreError::Corrupt { table: "system_details", row: id, problem };
+        let corrupt = |problem| StoreError::Corrupt {
+            table: "system_details",
+            row: id,
+            problem,
+        };
         let place = SystemPlace {
             entity_type: EntityType::from_number(row.entity_type)
                 .ok_or(corrupt("the entity type is none that is known"))?,

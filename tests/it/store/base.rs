@@ -19,7 +19,12 @@ on_both!(a_fresh_database_is_migrated_once, |db| {
 
 on_both!(an_audit_row_commits_with_its_transaction, |db| {
     let store = db.store().await;
-    let event = Event::by("ada", "policy.created", "policy 1", json!({"name": "weekly"}));
+    let event = Event::by(
+        "ada",
+        "policy.created",
+        "policy 1",
+        json!({"name": "weekly"}),
+    );
     let mut tx = store.begin().await.unwrap();
     tx.audit(&event, Timestamp(5)).await.unwrap();
     tx.rollback().await.unwrap();

@@ -3,3 +3,4 @@
 //! Invariant: `house.rs` finds every public method's name below.
 
 mod base;
+mod principal;

@@ -26,22 +26,35 @@ impl Database {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = match backend {
             Backend::Sqlite => {
-                format!("sqlite://{}?mode=rwc", folder.path().join("keywheel.db").display())
+                format!(
+                    "sqlite://{}?mode=rwc",
+                    folder.path().join("keywheel.db").display()
+                )
             }
-            Backend::Postgres => {
-                tokio::task::spawn_blocking(|| server().create()).await.expect("a database")
-            }
+            Backend::Postgres => tokio::task::spawn_blocking(|| server().create())
+                .await
+                .expect("a database"),
         };
-        Self { backend, url, folder }
+        Self {
+            backend,
+            url,
+            folder,
+        }
     }
 
     pub(crate) fn options(&self) -> StoreOptions {
-        StoreOptions { url: self.url.clone(), readers: 4, writers: 4 }
+        StoreOptions {
+            url: self.url.clone(),
+            readers: 4,
+            writers: 4,
+        }
     }
 
     /// A store with the current schema.
     pub(crate) async fn store(&self) -> Store {
-        let store = Store::connect(&self.options()).await.expect("the database answers");
+        let store = Store::connect(&self.options())
+            .await
+            .expect("the database answers");
         store.migrate(None).await.expect("the migrations run");
         store
     }
@@ -86,7 +99,11 @@ fn server() -> &'static Server {
 
 impl Server {
     fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("kwpg").tempdir().expect("a folder").keep();
+        let folder = tempfile::Builder::new()
+            .prefix("kwpg")
+            .tempdir()
+            .expect("a folder")
+            .keep();
         let initdb = find("initdb", "postgresql");
         // /usr/local/bin may hold a wrapper: ask it where its siblings are.
         let bin = std::fs::canonicalize(&initdb).expect("initdb is there");
@@ -97,24 +114,46 @@ impl Server {
             run(command("chown").arg("postgres:").arg(&folder));
         }
         run(as_postgres(&initdb).args(["-D"]).arg(&data).args([
-            "--no-sync", "-A", "trust", "-U", "postgres", "--locale=C", "-E", "UTF8",
+            "--no-sync",
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "--locale=C",
+            "-E",
+            "UTF8",
         ]));
         let mut keeper = as_postgres("/bin/sh".as_ref());
         keeper
-            .args(["-c", "\"$@\" & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$KEEP\"", "keeper"])
+            .args([
+                "-c",
+                "\"$@\" & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$KEEP\"",
+                "keeper",
+            ])
             .arg(&postgres)
             .arg("-D")
             .arg(&data)
             .arg("-k")
             .arg(&folder)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=400"])
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=400",
+            ])
             .env("KEEP", &folder)
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = keeper.spawn().expect("the server starts");
-        let server = Self { socket: folder, made: AtomicU32::new(0), _keeper: child };
+        let server = Self {
+            socket: folder,
+            made: AtomicU32::new(0),
+            _keeper: child,
+        };
         for _ in 0..600 {
             if server.psql("SELECT 1").is_ok() {
                 return server;
@@ -140,7 +179,8 @@ impl Server {
 
     fn create(&self) -> String {
         let name = format!("kw{}", self.made.fetch_add(1, Ordering::Relaxed));
-        self.psql(&format!("CREATE DATABASE {name} TEMPLATE template0")).expect("a new database");
+        self.psql(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+            .expect("a new database");
         let socket = self.socket.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{socket}/{name}")
     }
@@ -150,7 +190,9 @@ impl Server {
 fn as_postgres(program: &std::path::Path) -> std::process::Command {
     if is_root() {
         let mut command = command("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
+            .arg(program);
         command
     } else {
         command(program)

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A command; the one place in the tests that makes them.
-#[expect(clippy::disallowed_methods, reason = "tests start real programs; no secret is in argv")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests start real programs; no secret is in argv"
+)]
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     Command::new(program.as_ref())
 }
@@ -26,7 +29,10 @@ pub(crate) fn find(name: &str, package: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the PATH is read to find programs")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the PATH is read to find programs"
+)]
 fn path_variable() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
@@ -39,7 +45,9 @@ pub(crate) fn is_root() -> bool {
 
 /// Runs a command to its end and returns what it printed; panics if it failed.
 pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         output.status.success(),
         "{command:?} failed\n{}{}",

@@ -1,0 +1,346 @@
+//! Settings: what an operator may choose, their defaults and their limits.
+//!
+//! Layers, later wins: defaults, file, `conf.d/*.toml` beside it, `KEYWHEEL_SECTION__KEY`, flags.
+//!
+//! Invariant: nothing else reads the environment; every fault is reported at once, with the
+//! setting's path and its layer; no setting prints a secret.
+
+mod database;
+mod layer;
+mod load;
+mod rules;
+mod secret_file;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use database::{DatabaseTarget, DatabaseUrl};
+pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
+pub use secret_file::{SecretFileError, read_secret_file};
+
+/// Everything that can be set. Its `Debug` and its serialised form hide secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub server: Server,
+    pub data: Data,
+    pub database: Database,
+    pub keyring: Keyring,
+    pub queue: Queue,
+    pub scheduler: Scheduler,
+    pub connectors: Connectors,
+    pub auth: Auth,
+    pub metrics: Metrics,
+    pub log: Log,
+}
+
+/// The sections, as variables of the environment name them.
+pub(crate) const SECTIONS: [&str; 10] = [
+    "server",
+    "data",
+    "database",
+    "keyring",
+    "queue",
+    "scheduler",
+    "connectors",
+    "auth",
+    "metrics",
+    "log",
+];
+
+/// The settings that are lists.
+pub(crate) const LISTS: [&str; 1] = ["server.trusted_proxies"];
+
+/// `[server]`: the HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// True: passwords may cross the network in the clear; a proxy in front does TLS.
+    pub allow_plain_http: bool,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Longest request body.
+    pub body_max_bytes: u32,
+    /// Longest that one request may take, waiting for a job included.
+    pub request_timeout_s: u32,
+    /// Longest wait for open requests and running changes when the service stops.
+    pub drain_timeout_s: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
+            allow_plain_http: false,
+            trusted_proxies: Vec::new(),
+            body_max_bytes: 1_048_576,
+            request_timeout_s: 300,
+            drain_timeout_s: 120,
+        }
+    }
+}
+
+/// `[data]`: files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Folder of the service's files; made with mode 0700.
+    pub dir: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("./keywheel-data"),
+        }
+    }
+}
+
+/// `[database]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite`, `sqlite:FILE` or `postgres://…`.
+    pub url: DatabaseUrl,
+    /// A file that holds the URL instead.
+    pub url_file: Option<PathBuf>,
+    /// True: PostgreSQL's schema is brought up at start. SQLite's always is.
+    pub auto_migrate: bool,
+    /// Connections to PostgreSQL; reading connections to SQLite, which has one more to write.
+    pub connections: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout_s: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::default(),
+            url_file: None,
+            auto_migrate: false,
+            connections: 10,
+            acquire_timeout_s: 10,
+        }
+    }
+}
+
+/// `[keyring]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keyring {
+    /// The file of the key-encryption key, 32 bytes. Without it: `kek.key` in `data.dir`.
+    pub kek_file: Option<PathBuf>,
+}
+
+/// `[queue]`: how jobs are claimed, run and retried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// Target sessions that this node holds at once.
+    pub sessions: u32,
+    /// Most accounts of one claim.
+    pub batch_max: u32,
+    /// Work that one claim should hold.
+    pub batch_target_s: u32,
+    /// How often to look for work that no notice announced.
+    pub poll_ms: u32,
+    /// Attempts before a job ends as failed.
+    pub attempts_max: u32,
+    /// Wait before the second attempt; doubles with each further one.
+    pub retry_first_s: u32,
+    /// Longest wait between attempts.
+    pub retry_max_s: u32,
+    /// How often a node shows that it lives.
+    pub beat_every_s: u32,
+    /// Silence after which its peers take over its work.
+    pub dead_after_s: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            sessions: 16,
+            batch_max: 100,
+            batch_target_s: 10,
+            poll_ms: 1_000,
+            attempts_max: 5,
+            retry_first_s: 60,
+            retry_max_s: 3_600,
+            beat_every_s: 5,
+            dead_after_s: 30,
+        }
+    }
+}
+
+/// `[scheduler]`: the ticks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// How often stale credentials are looked for.
+    pub scan_every_s: u32,
+    /// Most accounts that one scan enqueues.
+    pub scan_max_accounts: u32,
+    /// How often accounts that are due for a test are looked for.
+    pub test_every_s: u32,
+    /// How often dead nodes' work is looked for.
+    pub reap_every_s: u32,
+    /// How often queue heads are checked and old rows removed.
+    pub housekeeping_every_s: u32,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self {
+            scan_every_s: 60,
+            scan_max_accounts: 10_000,
+            test_every_s: 60,
+            reap_every_s: 5,
+            housekeeping_every_s: 60,
+        }
+    }
+}
+
+/// `[connectors]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Connectors {
+    /// Longest call on a target, where the managed system names no other.
+    pub timeout_s: u32,
+    /// Exchanges in flight on one SSH session.
+    pub ssh_in_flight: u32,
+    /// Exchanges in flight on one LDAP session.
+    pub ldap_in_flight: u32,
+}
+
+impl Default for Connectors {
+    fn default() -> Self {
+        Self {
+            timeout_s: 30,
+            ssh_in_flight: 4,
+            ldap_in_flight: 8,
+        }
+    }
+}
+
+/// `[auth]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Idle time after which a session ends.
+    pub session_idle_minutes: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            session_idle_minutes: 20,
+        }
+    }
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// True: `/metrics` asks for no key, even beyond loopback.
+    pub open: bool,
+}
+
+/// `[log]`: to stderr.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", try_from = "String")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// As log filters spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        [
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ]
+        .into_iter()
+        .find(|level| level.name() == name)
+        .ok_or("must be error, warn, info, debug or trace")
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", try_from = "String")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        match name.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be text or json"),
+        }
+    }
+}
+
+impl Settings {
+    /// A file of the data folder.
+    pub fn data_file(&self, name: &str) -> PathBuf {
+        self.data.dir.join(name)
+    }
+
+    /// Where the key-encryption key is. A service credential `keyring.kek` has taken its place
+    /// here already.
+    pub fn kek_file(&self) -> PathBuf {
+        self.keyring
+            .kek_file
+            .clone()
+            .unwrap_or_else(|| self.data_file("kek.key"))
+    }
+
+    /// Which database to open.
+    pub fn database_target(&self) -> DatabaseTarget {
+        self.database.url.target(&self.data.dir)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What holds between settings, and the limits of every number.
+//!
+//! Invariant: every numeric setting has limits, and its default keeps them.
+
+use std::path::Path;
+
+use super::Settings;
+
+impl Settings {
+    /// What no single layer can know: limits, and settings that contradict each other.
+    pub(super) fn rules(&self) -> Vec<(&'static str, String)> {
+        let mut broken: Vec<_> = self
+            .limits()
+            .into_iter()
+            .filter(|(_, value, least, most)| value < least || value > most)
+            .map(|(key, value, least, most)| {
+                (
+                    key,
+                    format!("is {value}, but must be from {least} to {most}"),
+                )
+            })
+            .collect();
+        let listen = self.server.listen;
+        if !listen.ip().is_loopback() && !self.server.allow_plain_http {
+            broken.push((
+                "server.listen",
+                format!(
+                    "{listen} can be reached from other machines, but the service speaks plain \
+                     HTTP: listen on 127.0.0.1 behind a proxy that does TLS, or set \
+                     server.allow_plain_http = true if the network protects every byte"
+                ),
+            ));
+        }
+        if self.queue.dead_after_s < self.queue.beat_every_s.saturating_mul(3) {
+            let what = "must be at least three times queue.beat_every_s, or a busy node loses \
+                        its work to its peers";
+            broken.push(("queue.dead_after_s", what.to_owned()));
+        }
+        if self.queue.retry_max_s < self.queue.retry_first_s {
+            broken.push((
+                "queue.retry_max_s",
+                "is less than queue.retry_first_s".to_owned(),
+            ));
+        }
+        if self.data.dir == Path::new("") {
+            broken.push(("data.dir", "is empty: name a folder".to_owned()));
+        }
+        broken
+    }
+
+    /// Key, value, least and greatest of every number.
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
+        let Self {
+            server,
+            database,
+            queue,
+            scheduler,
+            connectors,
+            auth,
+            ..
+        } = self;
+        [
+            (
+                "server.body_max_bytes",
+                server.body_max_bytes,
+                65_536,
+                67_108_864,
+            ),
+            (
+                "server.request_timeout_s",
+                server.request_timeout_s,
+                1,
+                3_600,
+            ),
+            ("server.drain_timeout_s", server.drain_timeout_s, 1, 3_600),
+            ("database.connections", database.connections, 2, 1_000),
+            (
+                "database.acquire_timeout_s",
+                database.acquire_timeout_s,
+                1,
+                300,
+            ),
+            ("queue.sessions", queue.sessions, 1, 10_000),
+            ("queue.batch_max", queue.batch_max, 1, 1_000),
+            ("queue.batch_target_s", queue.batch_target_s, 1, 600),
+            ("queue.poll_ms", queue.poll_ms, 10, 60_000),
+            ("queue.attempts_max", queue.attempts_max, 1, 100),
+            ("queue.retry_first_s", queue.retry_first_s, 1, 86_400),
+            ("queue.retry_max_s", queue.retry_max_s, 1, 86_400),
+            ("queue.beat_every_s", queue.beat_every_s, 1, 60),
+            ("queue.dead_after_s", queue.dead_after_s, 3, 3_600),
+            ("scheduler.scan_every_s", scheduler.scan_every_s, 1, 86_400),
+            (
+                "scheduler.scan_max_accounts",
+                scheduler.scan_max_accounts,
+                1,
+                100_000,
+            ),
+            ("scheduler.test_every_s", scheduler.test_every_s, 1, 86_400),
+            ("scheduler.reap_every_s", scheduler.reap_every_s, 1, 3_600),
+            (
+                "scheduler.housekeeping_every_s",
+                scheduler.housekeeping_every_s,
+                1,
+                86_400,
+            ),
+            ("connectors.timeout_s", connectors.timeout_s, 1, 3_600),
+            ("connectors.ssh_in_flight", connectors.ssh_in_flight, 1, 64),
+            (
+                "connectors.ldap_in_flight",
+                connectors.ldap_in_flight,
+                1,
+                1_000,
+            ),
+            (
+                "auth.session_idle_minutes",
+                auth.session_idle_minutes,
+                1,
+                1_440,
+            ),
+        ]
+    }
+}

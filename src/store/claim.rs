@@ -1,0 +1,378 @@
+//! Claims: one batch of one system for one node, taken systems first.
+//!
+//! Invariant: a system never has more claims than `max_sessions`, and a claim's jobs are exactly
+//! the rows that were read under its system's lock.
+
+use super::dialect::{for_update, skip_locked};
+use super::job::job_kind;
+use super::{Backend, Store, StoreError, Tx, exactly};
+use crate::model::Timestamp;
+use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
+use crate::model::job::{JobKind, Priority};
+
+/// Faults of a system in a row that open its breaker.
+pub const BREAKER_TRIPS: i64 = 3;
+
+/// One batch of one system, held by one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The token of the lease.
+    pub id: ClaimId,
+    /// Whose accounts.
+    pub system: SystemId,
+    /// Who holds it.
+    pub node: NodeId,
+    /// The class it was claimed in.
+    pub priority: Priority,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// Its jobs, in order of their due times.
+    pub jobs: Vec<ClaimedJob>,
+}
+
+/// A job of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedJob {
+    /// The job.
+    pub id: JobId,
+    /// Whose credential.
+    pub account: AccountId,
+    /// What to do.
+    pub kind: JobKind,
+    /// Who ordered it.
+    pub actor: String,
+    /// Which attempt this is; counts from 1.
+    pub attempt: i64,
+    /// The supplied candidate, if one was given.
+    pub version: Option<i64>,
+    /// When it was ordered.
+    pub queued_at: Timestamp,
+    /// When it became runnable.
+    pub run_at: Timestamp,
+}
+
+/// Systems with due work and a free session, the longest waiting first.
+macro_rules! claimable {
+    ($backend:expr, $head:literal, $unless_paused:literal) => {
+        match $backend {
+            Backend::Sqlite => claimable!(@text $head, $unless_paused, ""),
+            Backend::Postgres => {
+                claimable!(@text $head, $unless_paused, " FOR UPDATE SKIP LOCKED")
+            }
+        }
+    };
+    (@text $head:literal, $unless_paused:literal, $lock:literal) => {
+        concat!(
+            "SELECT id, CASE WHEN trips >= 3 THEN 1 ELSE max_batch END FROM systems WHERE ",
+            $head,
+            " IS NOT NULL AND running < max_sessions AND ",
+            $head,
+            " <= $1",
+            $unless_paused,
+            " ORDER BY ",
+            $head,
+            ", id LIMIT $2",
+            $lock
+        )
+    };
+}
+
+impl Tx {
+    /// Claims due work of one class from up to `systems` systems.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn claim(
+        &mut self,
+        node: NodeId,
+        priority: Priority,
+        systems: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let sql = match priority {
+            // A person waits: an open breaker is tried at once.
+            Priority::Immediate => claimable!(self.backend, "head0", ""),
+            Priority::Quarantine => claimable!(self.backend, "head1", " AND paused_until <= $1"),
+            Priority::Routine => claimable!(self.backend, "head2", " AND paused_until <= $1"),
+        };
+        let found: Vec<(i64, i64)> = sqlx::query_as(sql)
+            .bind(now.0)
+            .bind(systems)
+            .fetch_all(&mut *self.inner)
+            .await?;
+        let mut claims = Vec::with_capacity(found.len());
+        for (system, batch) in found {
+            claims.extend(
+                self.claim_system(node, SystemId(system), priority, batch, now)
+                    .await?,
+            );
+        }
+        Ok(claims)
+    }
+
+    async fn claim_system(
+        &mut self,
+        node: NodeId,
+        system: SystemId,
+        priority: Priority,
+        batch: i64,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(
+            "SELECT id, account_id, kind, actor, attempt, version, queued_at, run_at FROM jobs
+             WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3
+             ORDER BY run_at, id LIMIT $4",
+        )
+        .bind(system.0)
+        .bind(priority.rank())
+        .bind(now.0)
+        .bind(batch)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        let Some(last) = rows.last() else {
+            // The head was too urgent: put it right.
+            self.refresh(system, 0).await?;
+            return Ok(None);
+        };
+        let (last_run_at, last_id, count) = (last.run_at, last.id, rows.len());
+        let id = self.open_claim(node, system, priority, count, now).await?;
+        let done = sqlx::query(
+            "UPDATE jobs SET state = 'running', claim_id = $1, attempt = attempt + 1
+             WHERE system_id = $2 AND priority = $3 AND state = 'queued'
+               AND (run_at, id) <= ($4, $5)",
+        )
+        .bind(id.0)
+        .bind(system.0)
+        .bind(priority.rank())
+        .bind(last_run_at)
+        .bind(last_id)
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(count as u64, done.rows_affected(), "the claimed jobs")?;
+        self.refresh(system, 1).await?;
+        let jobs = rows
+            .into_iter()
+            .map(ClaimRow::job)
+            .collect::<Result<_, _>>()?;
+        Ok(Some(Claim {
+            id,
+            system,
+            node,
+            priority,
+            claimed_at: now,
+            jobs,
+        }))
+    }
+
+    async fn open_claim(
+        &mut self,
+        node: NodeId,
+        system: SystemId,
+        priority: Priority,
+        jobs: usize,
+        now: Timestamp,
+    ) -> Result<ClaimId, StoreError> {
+        let id: ClaimId = self.id(ClaimId::KIND).await?;
+        sqlx::query(
+            "INSERT INTO claims (id, system_id, node_id, priority, jobs, claimed_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(id.0)
+        .bind(system.0)
+        .bind(node.0)
+        .bind(priority.rank())
+        .bind(i64::try_from(jobs).unwrap_or(i64::MAX))
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(id)
+    }
+
+    /// Claims jobs of broken systems that were ordered before `cutoff`: they are to be ended,
+    /// not tried.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn claim_expired(
+        &mut self,
+        node: NodeId,
+        cutoff: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let system: Option<(i64,)> = sqlx::query_as(
+            "SELECT system_id FROM jobs WHERE state = 'queued' AND queued_at < $1
+             ORDER BY queued_at, id LIMIT 1",
+        )
+        .bind(cutoff.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let Some((system,)) = system else {
+            return Ok(None);
+        };
+        let broken: Option<(i64,)> = sqlx::query_as(skip_locked!(
+            self.backend,
+            "SELECT id FROM systems WHERE id = $1 AND trips >= 3 AND running < max_sessions"
+        ))
+        .bind(system)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        if broken.is_none() {
+            return Ok(None);
+        }
+        let rows: Vec<ClaimRow> = sqlx::query_as(
+            "SELECT id, account_id, kind, actor, attempt, version, queued_at, run_at FROM jobs
+             WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
+             ORDER BY queued_at, id LIMIT 100",
+        )
+        .bind(system)
+        .bind(cutoff.0)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let system = SystemId(system);
+        let id = self
+            .open_claim(node, system, Priority::Routine, rows.len(), now)
+            .await?;
+        for row in &rows {
+            let done = sqlx::query(
+                "UPDATE jobs SET state = 'running', claim_id = $1, attempt = attempt + 1
+                 WHERE id = $2 AND state = 'queued'",
+            )
+            .bind(id.0)
+            .bind(row.id)
+            .execute(&mut *self.inner)
+            .await?;
+            exactly(1, done.rows_affected(), "the claimed job")?;
+        }
+        self.refresh(system, 1).await?;
+        let jobs = rows
+            .into_iter()
+            .map(ClaimRow::job)
+            .collect::<Result<_, _>>()?;
+        let priority = Priority::Routine;
+        Ok(Some(Claim {
+            id,
+            system,
+            node,
+            priority,
+            claimed_at: now,
+            jobs,
+        }))
+    }
+
+    /// Fails unless this node still holds the claim; holds it until this transaction ends.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]: stop, and write nothing.
+    pub async fn hold(&mut self, claim: ClaimId, node: NodeId) -> Result<(), StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(for_update!(
+            self.backend,
+            "SELECT id FROM claims WHERE id = $1 AND node_id = $2"
+        ))
+        .bind(claim.0)
+        .bind(node.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        row.map(|_| ()).ok_or(StoreError::LeaseLost)
+    }
+
+    /// Recomputes a system's heads, and changes how many claims it has. The only statement that
+    /// does; under the system's lock, and later than the statement that took it.
+    pub(super) async fn refresh(
+        &mut self,
+        system: SystemId,
+        claims: i64,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE systems SET running = running + $2,
+                 head0 = (SELECT run_at FROM jobs WHERE system_id = $1 AND priority = 0
+                     AND state = 'queued' ORDER BY run_at, id LIMIT 1),
+                 head1 = (SELECT CASE WHEN run_at < systems.paused_until
+                     THEN systems.paused_until ELSE run_at END FROM jobs
+                     WHERE system_id = $1 AND priority = 1 AND state = 'queued'
+                     ORDER BY run_at, id LIMIT 1),
+                 head2 = (SELECT CASE WHEN run_at < systems.paused_until
+                     THEN systems.paused_until ELSE run_at END FROM jobs
+                     WHERE system_id = $1 AND priority = 2 AND state = 'queued'
+                     ORDER BY run_at, id LIMIT 1)
+             WHERE id = $1",
+        )
+        .bind(system.0)
+        .bind(claims)
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the system's queue")
+    }
+
+    /// Repairs heads that are later than a queued job; returns how many it found.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn repair_heads(&mut self, limit: i64) -> Result<usize, StoreError> {
+        let lazy: Vec<(i64,)> = sqlx::query_as(
+            "SELECT s.id FROM systems s WHERE EXISTS (
+                 SELECT 1 FROM jobs j WHERE j.system_id = s.id AND j.state = 'queued'
+                   AND ((j.priority = 0 AND (s.head0 IS NULL OR s.head0 > j.run_at))
+                     OR (j.priority = 1 AND s.paused_until <= j.run_at
+                         AND (s.head1 IS NULL OR s.head1 > j.run_at))
+                     OR (j.priority = 2 AND s.paused_until <= j.run_at
+                         AND (s.head2 IS NULL OR s.head2 > j.run_at))))
+             ORDER BY s.id LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        for (system,) in &lazy {
+            if self.lock_system(SystemId(*system)).await? {
+                self.refresh(SystemId(*system), 0).await?;
+            }
+        }
+        Ok(lazy.len())
+    }
+}
+
+impl Store {
+    /// When the next job of any class becomes runnable, paused systems left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn next_runnable(&self) -> Result<Option<Timestamp>, StoreError> {
+        let (a, b, c): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+            "SELECT (SELECT MIN(head0) FROM systems WHERE head0 IS NOT NULL AND running < max_sessions),
+                 (SELECT MIN(head1) FROM systems WHERE head1 IS NOT NULL AND running < max_sessions),
+                 (SELECT MIN(head2) FROM systems WHERE head2 IS NOT NULL AND running < max_sessions)",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok([a, b, c].into_iter().flatten().min().map(Timestamp))
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    id: i64,
+    account_id: i64,
+    kind: String,
+    actor: String,
+    attempt: i64,
+    version: Option<i64>,
+    queued_at: i64,
+    run_at: i64,
+}
+
+impl ClaimRow {
+    fn job(self) -> Result<ClaimedJob, StoreError> {
+        Ok(ClaimedJob {
+            id: JobId(self.id),
+            account: AccountId(self.account_id),
+            kind: job_kind(self.id, &self.kind)?,
+            actor: self.actor,
+            attempt: self.attempt + 1,
+            version: self.version,
+            queued_at: Timestamp(self.queued_at),
+            run_at: Timestamp(self.run_at),
+        })
+    }
+}

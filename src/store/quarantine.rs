@@ -1,0 +1,275 @@
+//! The bulk change of one system: ordered in chunks, counted as it goes.
+//!
+//! Invariant: every account that was active when the order came has a row in
+//! `quarantine_accounts`, and a job that ends after the order.
+
+use super::{Store, StoreError, Tx, exactly};
+use crate::model::Timestamp;
+use crate::model::id::{AccountId, JobId, QuarantineId, SystemId};
+use crate::model::job::Priority;
+use crate::model::quarantine::{QuarantineCounts, QuarantineView};
+
+/// Accounts a transaction orders at most: the queue's lock is not held for longer.
+pub const QUARANTINE_CHUNK: i64 = 10_000;
+
+impl Tx {
+    /// Opens a quarantine; its accounts follow by [`Tx::quarantine_chunk`].
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn open_quarantine(
+        &mut self,
+        system: SystemId,
+        reason: &str,
+        incident: Option<&str>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<QuarantineId, StoreError> {
+        let id: QuarantineId = self.id(QuarantineId::KIND).await?;
+        sqlx::query(
+            "INSERT INTO quarantines (id, system_id, reason, incident, actor, accounts, ordered_at,
+                 finished_at)
+             VALUES ($1, $2, $3, $4, $5, 0, $6, NULL)",
+        )
+        .bind(id.0)
+        .bind(system.0)
+        .bind(reason)
+        .bind(incident)
+        .bind(actor)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(id)
+    }
+
+    /// Orders the system's next active accounts after `after`, in id order; `None`: no more.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn quarantine_chunk(
+        &mut self,
+        quarantine: QuarantineId,
+        system: SystemId,
+        after: AccountId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Option<AccountId>, StoreError> {
+        self.raise_head(system, Priority::Quarantine, now).await?;
+        let (count, last): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT COUNT(*), MAX(id) FROM (
+                 SELECT id FROM accounts WHERE system_id = $1 AND active = 1 AND id > $2
+                 ORDER BY id LIMIT $3) chunk",
+        )
+        .bind(system.0)
+        .bind(after.0)
+        .bind(QUARANTINE_CHUNK)
+        .fetch_one(&mut *self.inner)
+        .await?;
+        let Some(last) = last else { return Ok(None) };
+        let base = self.ids(JobId::KIND, count).await? - 1;
+        sqlx::query(
+            "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,
+                 state, claim_id, attempt, again, again_priority, version, queued_at)
+             SELECT $4 + row_number() OVER (ORDER BY id), id, system_id, 'rotate', 'quarantine', $5,
+                 1, $6, 'queued', NULL, 0, 0, 2, NULL, $6
+             FROM accounts WHERE system_id = $1 AND active = 1 AND id > $2 AND id <= $3
+             ORDER BY id LIMIT $7
+             ON CONFLICT (account_id) WHERE state IN ('queued', 'running') DO UPDATE SET
+                 run_at = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
+                     THEN excluded.run_at ELSE jobs.run_at END,
+                 priority = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
+                     THEN 1 ELSE jobs.priority END,
+                 kind = CASE WHEN jobs.state = 'queued' THEN 'rotate' ELSE jobs.kind END,
+                 again = CASE WHEN jobs.state = 'running' THEN 1 ELSE jobs.again END,
+                 again_priority = CASE WHEN jobs.state = 'running' THEN 1
+                     ELSE jobs.again_priority END",
+        )
+        .bind(system.0)
+        .bind(after.0)
+        .bind(last)
+        .bind(base)
+        .bind(actor)
+        .bind(now.0)
+        .bind(count)
+        .execute(&mut *self.inner)
+        .await?;
+        self.record_chunk(quarantine, system, (after.0, last))
+            .await?;
+        Ok(Some(AccountId(last)))
+    }
+
+    async fn record_chunk(
+        &mut self,
+        quarantine: QuarantineId,
+        system: SystemId,
+        (after, last): (i64, i64),
+    ) -> Result<(), StoreError> {
+        let members = sqlx::query(
+            "INSERT INTO quarantine_accounts (quarantine_id, account_id, job_id)
+             SELECT $1, j.account_id, j.id FROM accounts a JOIN jobs j ON j.account_id = a.id
+             WHERE a.system_id = $2 AND a.active = 1 AND a.id > $3 AND a.id <= $4
+               AND j.state IN ('queued', 'running')",
+        )
+        .bind(quarantine.0)
+        .bind(system.0)
+        .bind(after)
+        .bind(last)
+        .execute(&mut *self.inner)
+        .await?
+        .rows_affected();
+        sqlx::query(
+            "UPDATE schedule SET open_job = 1
+             WHERE account_id > $2 AND account_id <= $3 AND open_job = 0 AND system_id = $1
+               AND account_id IN (SELECT account_id FROM jobs
+                   WHERE system_id = $1 AND state IN ('queued', 'running'))",
+        )
+        .bind(system.0)
+        .bind(after)
+        .bind(last)
+        .execute(&mut *self.inner)
+        .await?;
+        let done = sqlx::query("UPDATE quarantines SET accounts = accounts + $2 WHERE id = $1")
+            .bind(quarantine.0)
+            .bind(i64::try_from(members).unwrap_or(i64::MAX))
+            .execute(&mut *self.inner)
+            .await?;
+        exactly(1, done.rows_affected(), "the quarantine")?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Ends the system's quarantines that have no open job left.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn finish_quarantines(
+        &mut self,
+        system: SystemId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // From the open jobs' side: the first one found ends the search.
+        sqlx::query(
+            "UPDATE quarantines SET finished_at = $2
+             WHERE system_id = $1 AND finished_at IS NULL
+               AND NOT EXISTS (
+                 SELECT 1 FROM jobs j JOIN quarantine_accounts q
+                     ON q.account_id = j.account_id AND q.job_id = j.id
+                 WHERE j.system_id = $1 AND j.state = 'queued'
+                   AND q.quarantine_id = quarantines.id)
+               AND NOT EXISTS (
+                 SELECT 1 FROM claims c JOIN jobs j ON j.claim_id = c.id AND j.state = 'running'
+                     JOIN quarantine_accounts q ON q.account_id = j.account_id AND q.job_id = j.id
+                 WHERE c.system_id = $1 AND q.quarantine_id = quarantines.id)",
+        )
+        .bind(system.0)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// One quarantine and how far it has come.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn quarantine(&self, id: QuarantineId) -> Result<Option<QuarantineView>, StoreError> {
+        let row: Option<QuarantineRow> = sqlx::query_as(
+            "SELECT system_id, reason, incident, actor, accounts, ordered_at, finished_at
+             FROM quarantines WHERE id = $1",
+        )
+        .bind(id.0)
+        .fetch_optional(&self.read)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let counts = self.quarantine_counts(id).await?;
+        Ok(Some(QuarantineView {
+            id,
+            system_id: SystemId(row.system_id),
+            reason: row.reason,
+            incident: row.incident,
+            actor: row.actor,
+            ordered_at: Timestamp(row.ordered_at),
+            finished_at: row.finished_at.map(Timestamp),
+            accounts: row.accounts,
+            counts,
+        }))
+    }
+
+    async fn quarantine_counts(&self, id: QuarantineId) -> Result<QuarantineCounts, StoreError> {
+        // One statement, one snapshot: an account is either open or ended, never both or neither.
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT state, COUNT(*) FROM (
+                 SELECT CASE
+                     WHEN j.state = 'running' THEN 'running'
+                     WHEN j.state = 'queued' AND j.attempt > 0 THEN 'retrying'
+                     WHEN j.state = 'queued' THEN 'queued'
+                     ELSE (SELECT h.outcome FROM job_history h WHERE h.job_id = q.job_id
+                           ORDER BY h.claim_id DESC LIMIT 1)
+                 END AS state
+                 FROM quarantine_accounts q
+                 LEFT JOIN jobs j ON j.account_id = q.account_id AND j.id = q.job_id
+                     AND j.state IN ('queued', 'running')
+                 WHERE q.quarantine_id = $1) member
+             WHERE state IS NOT NULL GROUP BY state ORDER BY state",
+        )
+        .bind(id.0)
+        .fetch_all(&self.read)
+        .await?;
+        let mut counts = QuarantineCounts::default();
+        for (state, count) in rows {
+            match state.as_str() {
+                "queued" => counts.queued = count,
+                "running" => counts.running = count,
+                "retrying" | "retried" => counts.retrying += count,
+                "succeeded" => counts.succeeded = count,
+                "failed" => counts.failed = count,
+                "needs_operator" => counts.needs_operator = count,
+                _ => {
+                    return Err(StoreError::Corrupt {
+                        table: "job_history",
+                        row: id.0,
+                        problem: "unknown outcome",
+                    });
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Quarantines, newest first; ids below `before` alone.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn quarantines(
+        &self,
+        before: Option<QuarantineId>,
+        limit: i64,
+    ) -> Result<Vec<QuarantineView>, StoreError> {
+        let ids: Vec<(i64,)> = sqlx::query_as(
+            "SELECT id FROM quarantines WHERE (CAST($1 AS BIGINT) IS NULL OR id < $1)
+             ORDER BY id DESC LIMIT $2",
+        )
+        .bind(before.map(|id| id.0))
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
+        let mut found = Vec::with_capacity(ids.len());
+        for (id,) in ids {
+            found.extend(self.quarantine(QuarantineId(id)).await?);
+        }
+        Ok(found)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct QuarantineRow {
+    system_id: i64,
+    reason: String,
+    incident: Option<String>,
+    actor: String,
+    accounts: i64,
+    ordered_at: i64,
+    finished_at: Option<i64>,
+}

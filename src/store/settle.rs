@@ -1,0 +1,321 @@
+//! Settles what a claim's attempts came to, and takes claims from dead nodes.
+//!
+//! Invariant: only the holder of a claim's row settles its jobs; a claim ends exactly once.
+
+use std::collections::HashMap;
+
+use super::claim::{BREAKER_TRIPS, Claim, ClaimedJob};
+use super::{Store, StoreError, Tx, exactly};
+use crate::model::Timestamp;
+use crate::model::id::{ClaimId, JobId, NodeId, SystemId};
+use crate::model::job::JobKind;
+
+/// What becomes of a job after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Done.
+    Succeeded,
+    /// Ended without effect.
+    Failed,
+    /// A person decides.
+    NeedsOperator,
+    /// Another attempt follows.
+    Retry {
+        /// Not before.
+        at: Timestamp,
+        /// False: the system was at fault, the attempt is not the account's.
+        counts: bool,
+    },
+    /// Nothing was tried; the job goes back as it was.
+    GivenBack,
+}
+
+/// One job's attempt, ready to be settled.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The job.
+    pub job: ClaimedJob,
+    /// What becomes of it.
+    pub ending: Ending,
+    /// Error class; empty where none.
+    pub class: &'static str,
+    /// What was done, a line each: decoded, without secrets.
+    pub log: String,
+    /// The account's next due times, once the job has ended; `None`: never by itself.
+    pub next_change_at: Option<Timestamp>,
+    /// When the account is to be tested next.
+    pub next_test_at: Option<Timestamp>,
+    /// When it is to be flagged, where nothing changes it by itself.
+    pub flag_at: Option<Timestamp>,
+}
+
+/// What the attempts said about the system as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemHealth {
+    /// It answered.
+    Answers,
+    /// It was at fault; from the third time on nothing is tried before `pause_until`.
+    Faulty {
+        /// The breaker's pause, should it open.
+        pause_until: Timestamp,
+    },
+    /// Nothing was learnt.
+    Unknown,
+}
+
+impl Tx {
+    /// Settles attempts of a claim; with `last` the claim ends.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]: another node owns the jobs; nothing was written.
+    pub async fn settle(
+        &mut self,
+        claim: &Claim,
+        settled: &[Settled],
+        health: SystemHealth,
+        last: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.lock_system(claim.system).await?;
+        self.hold(claim.id, claim.node).await?;
+        let again = self.ordered_again(claim.id).await?;
+        for one in settled {
+            self.settle_one(claim, one, again.get(&one.job.id.0).copied(), now)
+                .await?;
+        }
+        self.judge(claim.system, health).await?;
+        if last {
+            let done = sqlx::query("DELETE FROM claims WHERE id = $1 AND node_id = $2")
+                .bind(claim.id.0)
+                .bind(claim.node.0)
+                .execute(&mut *self.inner)
+                .await?;
+            exactly(1, done.rows_affected(), "the claim")?;
+        }
+        self.refresh(claim.system, if last { -1 } else { 0 })
+            .await?;
+        self.finish_quarantines(claim.system, now).await
+    }
+
+    /// Jobs of the claim that were ordered once more while they ran, with the new priority.
+    async fn ordered_again(&mut self, claim: ClaimId) -> Result<HashMap<i64, i64>, StoreError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT id, again_priority FROM jobs
+             WHERE claim_id = $1 AND state = 'running' AND again = 1",
+        )
+        .bind(claim.0)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    async fn settle_one(
+        &mut self,
+        claim: &Claim,
+        one: &Settled,
+        again: Option<i64>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let outcome = match &one.ending {
+            Ending::Succeeded => "succeeded",
+            Ending::Failed => "failed",
+            Ending::NeedsOperator => "needs_operator",
+            Ending::Retry { .. } => "retried",
+            Ending::GivenBack => return self.requeue(claim.id, one.job.id, None, false).await,
+        };
+        sqlx::query(
+            "INSERT INTO job_history (job_id, claim_id, account_id, system_id, kind, cause, actor,
+                 priority, outcome, class, why, attempt, queued_at, started_at, ended_at)
+             SELECT id, claim_id, account_id, system_id, kind, cause, actor, priority, $3, $4, $5,
+                 attempt, queued_at, $6, $7
+             FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'",
+        )
+        .bind(one.job.id.0)
+        .bind(claim.id.0)
+        .bind(outcome)
+        .bind(one.class)
+        .bind(&one.log)
+        .bind(claim.claimed_at.0)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
+        match (&one.ending, again) {
+            (Ending::Retry { at, counts }, _) => {
+                self.requeue(claim.id, one.job.id, Some(*at), *counts).await
+            }
+            (_, Some(priority)) => self.run_again(claim.id, one.job.id, priority, now).await,
+            (_, None) => self.end(claim.id, one, now).await,
+        }
+    }
+
+    /// Puts a running job back. Whoever waited for it has been answered: it is routine now.
+    async fn requeue(
+        &mut self,
+        claim: ClaimId,
+        job: JobId,
+        at: Option<Timestamp>,
+        counts: bool,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE jobs SET state = 'queued', claim_id = NULL,
+                 run_at = CASE WHEN CAST($3 AS BIGINT) IS NULL THEN run_at ELSE $3 END,
+                 priority = CASE WHEN priority = 0 AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END,
+                 attempt = CASE WHEN $4 = 1 THEN attempt ELSE attempt - 1 END
+             WHERE id = $1 AND claim_id = $2 AND state = 'running'",
+        )
+        .bind(job.0)
+        .bind(claim.0)
+        .bind(at.map(|at| at.0))
+        .bind(i64::from(counts))
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the job")
+    }
+
+    /// A quarantine came while the job ran: its account is changed once more.
+    async fn run_again(
+        &mut self,
+        claim: ClaimId,
+        job: JobId,
+        priority: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE jobs SET state = 'queued', claim_id = NULL, kind = 'rotate', priority = $3,
+                 run_at = $4, attempt = 0, again = 0, again_priority = 2, version = NULL,
+                 cause = CASE WHEN $3 = 1 THEN 'quarantine' ELSE cause END
+             WHERE id = $1 AND claim_id = $2 AND state = 'running'",
+        )
+        .bind(job.0)
+        .bind(claim.0)
+        .bind(priority)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the job")
+    }
+
+    async fn end(
+        &mut self,
+        claim: ClaimId,
+        one: &Settled,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let done =
+            sqlx::query("DELETE FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'")
+                .bind(one.job.id.0)
+                .bind(claim.0)
+                .execute(&mut *self.inner)
+                .await?;
+        exactly(1, done.rows_affected(), "the job")?;
+        let fresh = one.ending == Ending::Succeeded && one.job.kind == JobKind::Rotate;
+        let done = sqlx::query(
+            "UPDATE schedule SET open_job = 0, next_change_at = $2, next_test_at = $3,
+                 flag_at = $4, stale_at = CASE WHEN $5 = 1 THEN NULL ELSE stale_at END
+             WHERE account_id = $1",
+        )
+        .bind(one.job.account.0)
+        .bind(future(one.next_change_at, now))
+        .bind(future(one.next_test_at, now))
+        .bind(one.flag_at.map(|at| at.0))
+        .bind(i64::from(fresh))
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the account's schedule")
+    }
+
+    /// Counts the system's faults in a row, and opens or closes its breaker.
+    async fn judge(&mut self, system: SystemId, health: SystemHealth) -> Result<(), StoreError> {
+        let done = match health {
+            SystemHealth::Unknown => return Ok(()),
+            SystemHealth::Answers => {
+                sqlx::query("UPDATE systems SET trips = 0, paused_until = 0 WHERE id = $1")
+                    .bind(system.0)
+                    .execute(&mut *self.inner)
+                    .await?
+            }
+            SystemHealth::Faulty { pause_until } => {
+                sqlx::query(
+                    "UPDATE systems SET trips = trips + 1,
+                         paused_until = CASE WHEN trips + 1 >= $3 THEN $2 ELSE paused_until END
+                     WHERE id = $1",
+                )
+                .bind(system.0)
+                .bind(pause_until.0)
+                .bind(BREAKER_TRIPS)
+                .execute(&mut *self.inner)
+                .await?
+            }
+        };
+        exactly(1, done.rows_affected(), "the system")
+    }
+
+    /// Takes one claim from a dead node: its jobs are queued again. `false`: it has ended already.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn reap(&mut self, claim: ClaimId, system: SystemId) -> Result<bool, StoreError> {
+        self.lock_system(system).await?;
+        let done = sqlx::query("DELETE FROM claims WHERE id = $1")
+            .bind(claim.0)
+            .execute(&mut *self.inner)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        // The attempt stays counted: a job that kills nodes must end.
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', claim_id = NULL
+             WHERE claim_id = $1 AND state = 'running'",
+        )
+        .bind(claim.0)
+        .execute(&mut *self.inner)
+        .await?;
+        self.refresh(system, -1).await?;
+        self.ring();
+        Ok(true)
+    }
+}
+
+impl Store {
+    /// Claims of nodes that are not alive: (claim, system).
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn orphaned_claims(
+        &self,
+        alive: NodeId,
+    ) -> Result<Vec<(ClaimId, SystemId)>, StoreError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT c.id, c.system_id FROM claims c
+             WHERE c.node_id <> $1 AND NOT EXISTS (
+                 SELECT 1 FROM nodes n WHERE n.id = c.node_id AND n.state = 'alive')
+             ORDER BY c.id LIMIT 1000",
+        )
+        .bind(alive.0)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(claim, system)| (ClaimId(claim), SystemId(system)))
+            .collect())
+    }
+
+    /// How long the system has been at fault: (faults in a row, paused until).
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn breaker(&self, system: SystemId) -> Result<Option<(i64, Timestamp)>, StoreError> {
+        let row: Option<(i64, i64)> =
+            sqlx::query_as("SELECT trips, paused_until FROM systems WHERE id = $1")
+                .bind(system.0)
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(row.map(|(trips, until)| (trips, Timestamp(until))))
+    }
+}
+
+/// A due time in the past would be claimed again at once, for ever.
+fn future(at: Option<Timestamp>, now: Timestamp) -> Option<i64> {
+    at.map(|at| if at > now { at.0 } else { now.0 + 1 })
+}

@@ -1,0 +1,201 @@
+//! What the engine reads of systems and accounts, and the one thing it writes there: a host key
+//! that was accepted first.
+//!
+//! Invariant: a pinned host key is never replaced here.
+
+use super::{Store, StoreError, Tx};
+use crate::model::id::{AccountId, ClaimId, FunctionalAccountId, SystemId};
+
+/// A managed system, as the engine needs it.
+#[derive(Clone, sqlx::FromRow)]
+pub struct SystemRow {
+    /// Its id.
+    pub system_id: i64,
+    /// Built-in platform.
+    pub platform_id: i64,
+    /// Host name, as given.
+    pub host_name: String,
+    /// DNS name, where given.
+    pub dns_name: Option<String>,
+    /// Address, where given.
+    pub ip_address: Option<String>,
+    /// Port; `None`: the platform's.
+    pub port: Option<i64>,
+    /// The longest one exchange may take.
+    pub timeout_s: i64,
+    /// Who changes the others.
+    pub functional_account_id: Option<i64>,
+    /// `sudo`, or none.
+    pub elevation: Option<String>,
+    /// 0 and 2 strict, 1 accept the first.
+    pub host_key_mode: i64,
+    /// Pinned: algorithm, space, SHA-256 in base64.
+    pub host_key: Option<String>,
+    /// PEM bundle of the trusted authorities.
+    pub tls_ca: Option<String>,
+    /// Name in the certificate, if not the host's.
+    pub tls_server_name: Option<String>,
+    /// 1: plain port and StartTLS.
+    pub starttls: i64,
+    /// Where accounts without a DN are looked up.
+    pub base_dn: Option<String>,
+    /// Exchanges a session.
+    pub in_flight: Option<i64>,
+    /// Failed logins that lock; 0 never.
+    pub lockout_threshold: Option<i64>,
+}
+
+/// A functional account, as the engine needs it.
+#[derive(Clone, sqlx::FromRow)]
+pub struct FunctionalRow {
+    /// Its id.
+    pub id: i64,
+    /// Login name or DN.
+    pub account_name: String,
+    /// `sudo`, or none.
+    pub elevation: Option<String>,
+    /// Sealed.
+    pub password: Option<Vec<u8>>,
+}
+
+/// A managed account, as the engine needs it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct AccountRow {
+    /// Its id.
+    pub id: i64,
+    /// Login name.
+    pub name: String,
+    /// Where given; directories.
+    pub distinguished_name: Option<String>,
+    /// 1: neither suspended nor deleted.
+    pub active: i64,
+    /// Counts rotations opened.
+    pub epoch: i64,
+    /// The version that is known to work.
+    pub current_version: Option<i64>,
+    /// The highest version ever staged.
+    pub last_version: i64,
+    /// Rule for generated passwords.
+    pub password_rule_id: i64,
+    /// 1: current may have been replaced on the target.
+    pub in_doubt: i64,
+}
+
+impl AccountRow {
+    /// Its id.
+    pub fn id(&self) -> AccountId {
+        AccountId(self.id)
+    }
+}
+
+impl Store {
+    /// A system that is not deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn system_row(&self, id: SystemId) -> Result<Option<SystemRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT system_id, platform_id, host_name, dns_name, ip_address, port, timeout_s,
+                 functional_account_id, elevation, host_key_mode, host_key, tls_ca,
+                 tls_server_name, starttls, base_dn, in_flight, lockout_threshold
+             FROM system_details WHERE system_id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id.0)
+        .fetch_optional(&self.read)
+        .await?)
+    }
+
+    /// A functional account with its sealed password.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn functional_row(
+        &self,
+        id: FunctionalAccountId,
+    ) -> Result<Option<FunctionalRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, account_name, elevation, password FROM functional_accounts WHERE id = $1",
+        )
+        .bind(id.0)
+        .fetch_optional(&self.read)
+        .await?)
+    }
+
+    /// The accounts of a claim.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn accounts_of_claim(&self, claim: ClaimId) -> Result<Vec<AccountRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT a.id, a.name, a.distinguished_name, a.active, a.epoch, a.current_version,
+                 a.last_version, a.password_rule_id, a.in_doubt
+             FROM jobs j JOIN accounts a ON a.id = j.account_id
+             WHERE j.claim_id = $1 AND j.state = 'running' ORDER BY a.id",
+        )
+        .bind(claim.0)
+        .fetch_all(&self.read)
+        .await?)
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, name, distinguished_name, active, epoch, current_version, last_version,
+                 password_rule_id, in_doubt
+             FROM accounts WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id.0)
+        .fetch_optional(&self.read)
+        .await?)
+    }
+
+    /// Where an account lives.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn system_of(&self, id: AccountId) -> Result<Option<SystemId>, StoreError> {
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT system_id FROM accounts WHERE id = $1 AND deleted_at IS NULL")
+                .bind(id.0)
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(row.map(|(system,)| SystemId(system)))
+    }
+}
+
+impl Tx {
+    /// One account, read under this transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_row(&mut self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, name, distinguished_name, active, epoch, current_version, last_version,
+                 password_rule_id, in_doubt
+             FROM accounts WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id.0)
+        .fetch_optional(&mut *self.inner)
+        .await?)
+    }
+
+    /// Pins the host key that answered first. `false`: one is pinned already, or the system says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn pin_host_key(&mut self, system: SystemId, key: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE system_details SET host_key = $2, revision = revision + 1
+             WHERE system_id = $1 AND host_key IS NULL AND host_key_mode = 1",
+        )
+        .bind(system.0)
+        .bind(key)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
