@@ -277,7 +277,11 @@ impl Fields {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] naming the field.
-    pub fn secret(&self, name: &'static str, chars_max: usize) -> Result<Option<SecretString>, ApiError> {
+    pub fn secret(
+        &self,
+        name: &'static str,
+        chars_max: usize,
+    ) -> Result<Option<SecretString>, ApiError> {
         Ok(self.text(name, chars_max)?.map(SecretString::from))
     }
 
