@@ -63,6 +63,14 @@ impl Dice for SeededDice {
 /// generator gets here with a chance below 2^-70.
 const TRIES_MAX: u32 = 100_000;
 
+/// A span that is spread: half to one and a half times as long.
+pub fn jittered(span: std::time::Duration, dice: &dyn Dice) -> std::time::Duration {
+    let mut byte = [0; 2];
+    dice.fill(&mut byte);
+    let spread = f64::from(u16::from_be_bytes(byte)) / f64::from(u16::MAX);
+    span.mul_f64(0.5 + spread)
+}
+
 /// Why no password was generated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {

@@ -18,6 +18,7 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod generate;
 pub mod model;
 pub mod queue;

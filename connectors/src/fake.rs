@@ -1,1 +1,382 @@
-//! A target in memory that refuses, hangs, loses replies and obeys late.
+//! A target in memory that refuses, hangs, lies, loses replies and obeys late.
+//!
+//! A test tells a [`FakeSystem`] what to do, hands [`Fake`] to the code under test, and asks the
+//! system afterwards what it saw.
+//!
+//! Invariant: the fake keeps every promise of [`Connector`]; only the target behind it misbehaves.
+
+mod world;
+
+use std::borrow::Cow;
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+pub use world::{Counts, FakeSystem, FakeWorld, OnChange, OnCheck, OnOpen};
+
+use crate::{
+    Account, Changed, Checked, Class, Connector, Evidence, Functional, Identity, Reason, Secret,
+    Session, Target,
+};
+use world::{Judged, Shared, State};
+
+/// The longest secret that the fake takes, in bytes.
+const SECRET_MAX_BYTES: usize = 255;
+
+/// The connector to a [`FakeWorld`]. It takes targets of every kind.
+#[derive(Clone, Debug, Default)]
+pub struct Fake {
+    world: FakeWorld,
+}
+
+impl Fake {
+    /// A connector to this world.
+    pub fn new(world: &FakeWorld) -> Self {
+        Self {
+            world: world.clone(),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the fake is the target: it must know the secret"
+)]
+fn plain(secret: &Secret) -> &str {
+    secret.expose_secret()
+}
+
+fn unreachable() -> Reason {
+    Reason::system(Class::Unreachable, "the fake target does not answer")
+}
+
+fn wrong_identity() -> Reason {
+    Reason::system(
+        Class::IdentityMismatch,
+        "the fake target shows another identity",
+    )
+}
+
+fn lost(text: impl Into<Cow<'static, str>>) -> Changed {
+    Changed::Unknown(Reason::account(Class::Unknown, text))
+}
+
+/// Fails as a connection to this system fails now.
+async fn connect(does: OnOpen) -> Result<(), Reason> {
+    match does {
+        OnOpen::Unreachable => Err(unreachable()),
+        OnOpen::Hang => pending().await,
+        OnOpen::WrongIdentity => Err(wrong_identity()),
+        OnOpen::Judge | OnOpen::Reject | OnOpen::NoPrivilege => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Connector for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn admit(&self, _account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
+        let Some(secret) = secret.map(plain) else {
+            return Ok(());
+        };
+        if secret.is_empty() || secret.len() > SECRET_MAX_BYTES {
+            return Err(Reason::account(
+                Class::Refused,
+                "a secret has 1 to 255 bytes",
+            ));
+        }
+        if secret.chars().any(char::is_control) {
+            return Err(Reason::account(
+                Class::Refused,
+                "a secret holds no control character",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn identify(&self, target: &Target) -> Result<Identity, Reason> {
+        let shared = self.world.find(&target.host).ok_or_else(unreachable)?;
+        let does = shared.lock().lasting_open();
+        match timeout(target.timeout, connect(does)).await {
+            Ok(Err(reason)) if reason.class != Class::IdentityMismatch => Err(reason),
+            Ok(_) => Ok(Identity::Fake),
+            Err(_) => Err(unreachable()),
+        }
+    }
+
+    async fn open(
+        &self,
+        target: &Target,
+        functional: Option<&Functional>,
+    ) -> Result<Arc<dyn Session>, Reason> {
+        let shared = self.world.find(&target.host).ok_or_else(unreachable)?;
+        let does = {
+            let mut state = shared.lock();
+            state.counts.opens += 1;
+            state.next_open()
+        };
+        timeout(target.timeout, connect(does))
+            .await
+            .unwrap_or_else(|_| Err(unreachable()))?;
+        if let Some(functional) = functional {
+            log_in(&mut shared.lock(), functional, does)?;
+        }
+        {
+            let counts = &mut shared.lock().counts;
+            counts.sessions += 1;
+            counts.sessions_max = counts.sessions_max.max(counts.sessions);
+        }
+        Ok(Arc::new(FakeSession {
+            shared,
+            timeout: target.timeout,
+            may_change: functional.is_some() && does != OnOpen::NoPrivilege,
+            places: Semaphore::new(target.in_flight.max(1)),
+            closed: AtomicBool::new(false),
+        }))
+    }
+}
+
+fn log_in(state: &mut State, functional: &Functional, does: OnOpen) -> Result<(), Reason> {
+    let login = functional.account.login.as_str();
+    let judged = if does == OnOpen::Reject {
+        state.fail(login);
+        Judged::Wrong
+    } else {
+        state.judge(login, plain(&functional.password))
+    };
+    match judged {
+        Judged::Right => Ok(()),
+        Judged::Wrong | Judged::NoAccount => Err(Reason::system(
+            Class::Denied,
+            "the functional login was refused",
+        )),
+        Judged::Locked => Err(Reason::system(
+            Class::Locked,
+            "the functional account is locked",
+        )),
+    }
+}
+
+struct FakeSession {
+    shared: Arc<Shared>,
+    timeout: std::time::Duration,
+    may_change: bool,
+    places: Semaphore,
+    closed: AtomicBool,
+}
+
+/// Counts an exchange for as long as it lives.
+struct Exchange<'a>(&'a Shared);
+
+impl<'a> Exchange<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let counts = &mut shared.lock().counts;
+        counts.exchanges += 1;
+        counts.exchanges_max = counts.exchanges_max.max(counts.exchanges);
+        Self(shared)
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.0.lock().counts.exchanges -= 1;
+    }
+}
+
+impl FakeSession {
+    /// Runs an exchange in its turn, within the time-out; `None` when time is up.
+    async fn exchange<T>(&self, exchange: impl Future<Output = T>) -> Option<T> {
+        let run = async {
+            let _place = self.places.acquire().await;
+            let _counted = Exchange::begin(&self.shared);
+            // Lets the other calls begin, so that overlap shows.
+            tokio::task::yield_now().await;
+            exchange.await
+        };
+        timeout(self.timeout, run).await.ok()
+    }
+
+    async fn apply(&self, login: &str, new: &Secret, sent: &AtomicBool) -> Changed {
+        let does = {
+            let mut state = self.shared.lock();
+            if matches!(state.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
+                return Changed::NotNow(unreachable());
+            }
+            let does = state.next_change(login);
+            if !state.knows(login) {
+                let reason =
+                    Reason::account(Class::NoAccount, "the fake target has no such account");
+                return Changed::Refused(reason);
+            }
+            does
+        };
+        sent.store(true, Ordering::SeqCst);
+        match does {
+            OnChange::Obey => {
+                self.shared.lock().set(login, plain(new));
+                Changed::Done
+            }
+            OnChange::Refuse => {
+                Changed::Refused(Reason::account(Class::Refused, "the fake target refuses"))
+            }
+            OnChange::NotNow => {
+                Changed::NotNow(Reason::account(Class::Busy, "the fake target is busy"))
+            }
+            OnChange::Hang => pending().await,
+            OnChange::LoseReply => {
+                self.shared.lock().set(login, plain(new));
+                lost("the connection was lost")
+            }
+            OnChange::LoseOrder => lost("the connection was lost"),
+            OnChange::ObeyLate => {
+                self.shared.lock().set_late(login, plain(new));
+                lost("the connection was lost")
+            }
+            OnChange::Lie => Changed::Done,
+            OnChange::Wait => {
+                match self.shared.gate.acquire().await {
+                    Ok(place) => place.forget(),
+                    Err(_) => return pending().await,
+                }
+                self.shared.lock().set(login, plain(new));
+                Changed::Done
+            }
+        }
+    }
+
+    async fn log_in(&self, login: &str, secret: &Secret) -> Checked {
+        let does = {
+            let mut state = self.shared.lock();
+            match state.lasting_open() {
+                OnOpen::Unreachable => return Checked::NotNow(unreachable()),
+                OnOpen::WrongIdentity => return Checked::NotNow(wrong_identity()),
+                OnOpen::Hang => OnCheck::Hang,
+                OnOpen::Judge | OnOpen::Reject | OnOpen::NoPrivilege => state.next_check(login),
+            }
+        };
+        let judged = match does {
+            OnCheck::Judge => self.shared.lock().judge(login, plain(secret)),
+            OnCheck::Drop => {
+                let reason = Reason::account(Class::Unreachable, "the connection was lost");
+                return Checked::NotNow(reason);
+            }
+            OnCheck::Hang => pending().await,
+            OnCheck::Locked => Judged::Locked,
+            OnCheck::Reject => {
+                self.shared.lock().fail(login);
+                Judged::Wrong
+            }
+        };
+        match judged {
+            Judged::Right => Checked::Accepted,
+            // As on most targets, an unknown account looks like a wrong secret.
+            Judged::Wrong | Judged::NoAccount => {
+                Checked::Rejected(Reason::account(Class::Denied, "the login was refused"))
+            }
+            Judged::Locked => {
+                Checked::NotNow(Reason::account(Class::Locked, "the account is locked"))
+            }
+        }
+    }
+
+    fn leave(&self) {
+        if !self.closed.swap(true, Ordering::SeqCst) {
+            self.shared.lock().counts.sessions -= 1;
+        }
+    }
+}
+
+impl Drop for FakeSession {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[async_trait]
+impl Session for FakeSession {
+    async fn change(&self, account: &Account, new: &Secret, _current: Option<&Secret>) -> Changed {
+        if let Err(reason) = Fake::default().admit(account, Some(new)) {
+            return Changed::Refused(reason);
+        }
+        if !self.may_change {
+            let reason = Reason::system(Class::Privilege, "the session may change nothing");
+            return Changed::NotNow(reason);
+        }
+        let sent = AtomicBool::new(false);
+        let answer = self
+            .exchange(self.apply(account.login.as_str(), new, &sent))
+            .await;
+        match answer {
+            Some(changed) => changed,
+            None if sent.load(Ordering::SeqCst) => lost("the fake target did not answer in time"),
+            None => Changed::NotNow(Reason::account(
+                Class::Busy,
+                "its turn did not come in time",
+            )),
+        }
+    }
+
+    async fn check(&self, account: &Account, secret: &Secret) -> Checked {
+        if let Err(reason) = Fake::default().admit(account, Some(secret)) {
+            return Checked::NotNow(reason);
+        }
+        self.exchange(self.log_in(account.login.as_str(), secret))
+            .await
+            .unwrap_or_else(|| {
+                let text = "the fake target did not answer in time";
+                Checked::NotNow(Reason::account(Class::Unreachable, text))
+            })
+    }
+
+    async fn evidence(
+        &self,
+        account: &Account,
+        candidate: &Secret,
+        current: Option<&Secret>,
+    ) -> Evidence {
+        let login = account.login.as_str();
+        let look = async {
+            let mut state = self.shared.lock();
+            state.counts.looks += 1;
+            if matches!(state.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
+                return Evidence::Undecided(unreachable());
+            }
+            if state.is_blind() || !self.may_change {
+                let text = "the fake target offers no look";
+                return Evidence::Undecided(Reason::account(Class::Privilege, text));
+            }
+            if !state.knows(login) {
+                let text = "the fake target has no such account";
+                return Evidence::Undecided(Reason::account(Class::NoAccount, text));
+            }
+            if state.accepts(login, plain(candidate)) {
+                Evidence::Candidate
+            } else if current.is_some_and(|current| state.accepts(login, plain(current))) {
+                Evidence::Current
+            } else {
+                Evidence::Neither
+            }
+        };
+        self.exchange(look).await.unwrap_or_else(|| {
+            Evidence::Undecided(Reason::account(
+                Class::Busy,
+                "its turn did not come in time",
+            ))
+        })
+    }
+
+    async fn retire(&self, _account: &Account, _old: &Secret) -> Changed {
+        Changed::Done
+    }
+
+    async fn close(&self) {
+        self.leave();
+    }
+}

@@ -6,6 +6,7 @@
 //! Invariant: a caller that disconnects cancels nothing; orders are durable before anybody waits.
 
 pub mod caller;
+mod clear;
 pub mod error;
 mod meter;
 pub mod native;

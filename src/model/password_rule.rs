@@ -141,6 +141,16 @@ pub struct Alphabet {
 }
 
 impl PasswordRule {
+    /// The rules there are, the default first.
+    pub fn all() -> Vec<Self> {
+        vec![Self::default_rule()]
+    }
+
+    /// One of them; 0 is the default.
+    pub fn built_in(id: i64) -> Option<Self> {
+        Self::all().into_iter().find(|rule| rule.id.0 == id)
+    }
+
     /// The built-in rule, id 0: 32 characters of all four classes, beginning with a letter.
     ///
     /// Behind a letter, its symbols mean nothing to shells, `chpasswd` or router consoles.

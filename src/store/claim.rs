@@ -325,7 +325,7 @@ impl Tx {
         .fetch_all(&mut *self.inner)
         .await?;
         for (system,) in &lazy {
-            if self.lock_system(SystemId(*system)).await? {
+            if self.lock_queue(SystemId(*system)).await? {
                 self.refresh(SystemId(*system), 0).await?;
             }
         }

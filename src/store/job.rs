@@ -54,7 +54,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn lock_system(&mut self, system: SystemId) -> Result<bool, StoreError> {
+    pub async fn lock_queue(&mut self, system: SystemId) -> Result<bool, StoreError> {
         let row: Option<(i64,)> = sqlx::query_as(for_update!(
             self.backend,
             "SELECT id FROM systems WHERE id = $1"
@@ -65,7 +65,7 @@ impl Tx {
         Ok(row.is_some())
     }
 
-    /// The account's open job; read after [`Tx::lock_system`].
+    /// The account's open job; read after [`Tx::lock_queue`].
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -90,7 +90,7 @@ impl Tx {
         .transpose()
     }
 
-    /// Queues a job for an account that has none open; under [`Tx::lock_system`].
+    /// Queues a job for an account that has none open; under [`Tx::lock_queue`].
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the account has an open job.

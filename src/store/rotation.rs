@@ -270,6 +270,21 @@ impl Tx {
         .await?;
         Ok(done.rows_affected() == 1)
     }
+
+    /// Takes back one counted login: it has succeeded.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn refund_login(&mut self, account: AccountId) -> Result<(), StoreError> {
+        // A window that has ended meanwhile has nothing left to take back.
+        sqlx::query(
+            "UPDATE login_budget SET spent = spent - 1 WHERE account_id = $1 AND spent > 0",
+        )
+        .bind(account.0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
 }
 
 enum VersionTouch {

@@ -76,7 +76,7 @@ impl Tx {
         last: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.lock_system(claim.system).await?;
+        self.lock_queue(claim.system).await?;
         self.hold(claim.id, claim.node).await?;
         let again = self.ordered_again(claim.id).await?;
         for one in settled {
@@ -255,7 +255,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn reap(&mut self, claim: ClaimId, system: SystemId) -> Result<bool, StoreError> {
-        self.lock_system(system).await?;
+        self.lock_queue(system).await?;
         let done = sqlx::query("DELETE FROM claims WHERE id = $1")
             .bind(claim.0)
             .execute(&mut *self.inner)

@@ -187,7 +187,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn pin_host_key(&mut self, system: SystemId, key: &str) -> Result<bool, StoreError> {
+    pub async fn accept_host_key(
+        &mut self,
+        system: SystemId,
+        key: &str,
+    ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE system_details SET host_key = $2, revision = revision + 1
              WHERE system_id = $1 AND host_key IS NULL AND host_key_mode = 1",

@@ -7,12 +7,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
 
-use crate::api::caller::{self, SESSION_COOKIE};
+use crate::api::caller;
+use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
@@ -64,27 +65,11 @@ async fn sign_in(State(api): State<Api>, headers: HeaderMap) -> Result<Response,
         "Name": user.display_name,
     });
     let mut response = Json(body).into_response();
-    response
-        .headers_mut()
-        .insert(header::SET_COOKIE, set_cookie(&cookie, api.settings.tls)?);
-    Ok(response)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the cookie is handed to its owner once"
-)]
-fn set_cookie(cookie: &SecretString, tls: bool) -> Result<HeaderValue, ApiError> {
-    let secure = if tls { "; Secure" } else { "" };
-    // Path=/ because cookie paths tell cases apart, and the dialect's paths do not.
-    let line = format!(
-        "{SESSION_COOKIE}={}; Path=/; HttpOnly{secure}",
-        cookie.expose_secret()
+    response.headers_mut().insert(
+        header::SET_COOKIE,
+        clear::set_cookie(&cookie, api.settings.tls)?,
     );
-    let mut value =
-        HeaderValue::try_from(line).map_err(|_| ApiError::Internal("an unprintable cookie"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    Ok(response)
 }
 
 /// 200 whether or not there was a session.
@@ -172,6 +157,8 @@ impl Presented {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use secrecy::ExposeSecret;
 
     use super::*;
     use crate::model::Timestamp;

@@ -7,7 +7,9 @@
 //! Invariant: no rule of Keywheel's lives here; this room parses, asks and renders.
 
 mod auth;
+mod credential;
 mod input;
+mod key_pair;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -26,7 +28,7 @@ const LEGACY_BASE: &str = "/eEye.RetinaCS.Server/api/public/v3";
 
 /// Every route of the dialect.
 pub fn routes() -> Routes {
-    auth::routes()
+    auth::routes().and(credential::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].

@@ -157,6 +157,13 @@ impl Source {
             .collect()
     }
 
+    /// Whether a method or function of this name is called; a variable of that name is none.
+    pub(super) fn calls(&self, method: &str) -> bool {
+        [".", "::"]
+            .iter()
+            .any(|before| self.text.contains(&format!("{before}{method}(")))
+    }
+
     /// Type and name of every public async method.
     pub(super) fn public_async_methods(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();

@@ -1,1 +1,0 @@
-//! Changes entries of a directory over LDAP.

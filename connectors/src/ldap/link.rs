@@ -1,0 +1,268 @@
+//! One guarded connection and the few requests that are ever sent on it.
+//!
+//! Invariant: a link whose request was given up, by whomever, is never used for another one.
+
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use ldap3::exop::{PasswordModify, WhoAmI};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry,
+    SearchOptions, StdStream,
+};
+use secrecy::ExposeSecret;
+
+use super::guard::{self, Ending, EndingSlot};
+use super::ppolicy::{self, Objection};
+use super::tls::Endpoint;
+use crate::{Class, Reason, Secret};
+
+/// How many entries of one search are looked at. Two are already one too many.
+const ENTRIES_MAX: usize = 8;
+
+/// A connection over TLS, behind the guard.
+pub(super) struct Link {
+    ldap: Ldap,
+    ending: EndingSlot,
+    retired: AtomicBool,
+}
+
+/// What a directory answered to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// The result code. Source: RFC 4511 appendix A.
+    pub(super) code: u32,
+    /// What its password policy says.
+    pub(super) objection: Option<Objection>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The request never left this process.
+    NotSent,
+    /// The request may have reached the directory.
+    Lost(Reason),
+}
+
+impl Fault {
+    /// The reason, for requests that change nothing.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::NotSent => gone(),
+            Self::Lost(reason) => reason,
+        }
+    }
+}
+
+/// Retires a link unless its request came to an end: dropped by a time-out or by the caller.
+struct Pending<'a> {
+    link: &'a Link,
+    ended: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.retire();
+        }
+    }
+}
+
+impl Link {
+    /// Connects. The caller sets the time limit.
+    ///
+    /// # Errors
+    /// A reason of the system's scope; nothing secret was sent.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "both tasks end when the link is dropped"
+    )]
+    pub(super) async fn connect(endpoint: &Endpoint) -> Result<Self, Reason> {
+        let server = endpoint.connect().await?;
+        let (ours, theirs) = socket_pair().map_err(|_| {
+            Reason::system(
+                Class::Unreachable,
+                "this process is out of file descriptors",
+            )
+        })?;
+        let ending = EndingSlot::default();
+        tokio::task::spawn(guard::relay(server, ours, Arc::clone(&ending)));
+        let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(theirs));
+        let (driver, ldap) = LdapConnAsync::with_settings(settings, "ldapi:///")
+            .await
+            .map_err(|_| Reason::system(Class::Incompatible, "the LDAP library did not start"))?;
+        tokio::task::spawn(async move {
+            // Its error says no more than the guard's ending, and it may quote a message.
+            drop(driver.drive().await);
+        });
+        Ok(Self {
+            ldap,
+            ending,
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// True if another request may be sent here.
+    pub(super) fn usable(&self) -> bool {
+        !self.retired.load(Ordering::Acquire)
+            && self.ending.get().is_none()
+            && !self.ldap.clone().is_closed()
+    }
+
+    /// Lets no further request in. Those in flight still get their answers.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Binds with a name and a secret that is not empty.
+    pub(super) async fn bind(&self, dn: &str, secret: &Secret) -> Result<Reply, Fault> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(ppolicy::request());
+        #[expect(clippy::disallowed_methods, reason = "a bind carries the password")]
+        let bind = async move { ldap.simple_bind(dn, secret.expose_secret()).await };
+        self.run(bind).await.map(|result| reply(&result))
+    }
+
+    /// Becomes nobody.
+    pub(super) async fn unbind_identity(&self) -> Result<Reply, Fault> {
+        let mut ldap = self.ldap.clone();
+        let bind = async move { ldap.simple_bind("", "").await };
+        self.run(bind).await.map(|result| reply(&result))
+    }
+
+    /// Asks who we are. `None`: not answered with an identity.
+    pub(super) async fn who_am_i(&self) -> Result<Option<String>, Fault> {
+        let mut ldap = self.ldap.clone();
+        let ask = async move { ldap.extended(WhoAmI).await };
+        let ldap3::result::ExopResult(answer, result) = self.run(ask).await?;
+        Ok((result.rc == 0)
+            .then_some(answer.val)
+            .flatten()
+            .and_then(|value| String::from_utf8(value).ok())
+            .and_then(|text| Some(text.strip_prefix("dn:")?.trim().to_owned()))
+            .filter(|dn| !dn.is_empty()))
+    }
+
+    /// Sets the password of `dn`, which must not be empty. Source: RFC 3062.
+    pub(super) async fn set_password(&self, dn: &str, new: &Secret) -> Result<Reply, Fault> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(ppolicy::request());
+        let write = async move {
+            #[expect(clippy::disallowed_methods, reason = "the write carries the password")]
+            let new_pass = Some(new.expose_secret());
+            ldap.extended(PasswordModify {
+                user_id: Some(dn),
+                old_pass: None,
+                new_pass,
+            })
+            .await
+        };
+        self.run(write)
+            .await
+            .map(|ldap3::result::ExopResult(_, result)| reply(&result))
+    }
+
+    /// Searches; yields at most [`ENTRIES_MAX`] entries and follows no referral.
+    pub(super) async fn search(
+        &self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+    ) -> Result<(Vec<SearchEntry>, Reply), Fault> {
+        let mut ldap = self.ldap.clone();
+        let limit = i32::try_from(ENTRIES_MAX).unwrap_or(i32::MAX);
+        ldap.with_search_options(SearchOptions::new().sizelimit(limit));
+        let run = async move {
+            let mut stream = ldap
+                .streaming_search(base, scope, filter, attributes)
+                .await?;
+            let (mut entries, mut items) = (Vec::new(), 0);
+            while let Some(item) = stream.next().await? {
+                items += 1;
+                if items > ENTRIES_MAX {
+                    return Ok((entries, None));
+                }
+                if !item.is_ref() && !item.is_intermediate() {
+                    entries.push(SearchEntry::construct(item));
+                }
+            }
+            Ok((entries, Some(stream.finish().await)))
+        };
+        let (entries, result) = self.run(run).await?;
+        let Some(result) = result else {
+            // The server ignores the limit and may go on sending.
+            self.retire();
+            return Ok((
+                entries,
+                Reply {
+                    code: SIZE_LIMIT_EXCEEDED,
+                    objection: None,
+                },
+            ));
+        };
+        Ok((entries, reply(&result)))
+    }
+
+    /// Runs one request to its end; the library panics on answers that it does not expect.
+    async fn run<T>(
+        &self,
+        request: impl Future<Output = Result<T, LdapError>>,
+    ) -> Result<T, Fault> {
+        let mut pending = Pending {
+            link: self,
+            ended: false,
+        };
+        let outcome = AssertUnwindSafe(request).catch_unwind().await;
+        match outcome {
+            Ok(Ok(answer)) => {
+                pending.ended = true;
+                Ok(answer)
+            }
+            Ok(Err(LdapError::OpSend { .. } | LdapError::FilterParsing)) => Err(Fault::NotSent),
+            Ok(Err(_)) => Err(Fault::Lost(self.why_silent())),
+            Err(_) => Err(Fault::Lost(Reason::system(
+                Class::Incompatible,
+                "the directory's answer cannot be read",
+            ))),
+        }
+    }
+
+    fn why_silent(&self) -> Reason {
+        match self.ending.get() {
+            Some(Ending::Violation(what)) => Reason::system(Class::Incompatible, *what),
+            Some(Ending::Notice) => {
+                Reason::system(Class::Unreachable, "the directory ended the connection")
+            }
+            Some(Ending::Closed) | None => gone(),
+        }
+    }
+}
+
+/// `sizeLimitExceeded`.
+pub(super) const SIZE_LIMIT_EXCEEDED: u32 = 4;
+
+fn gone() -> Reason {
+    Reason::system(
+        Class::Unreachable,
+        "the connection to the directory was lost",
+    )
+}
+
+fn reply(result: &LdapResult) -> Reply {
+    Reply {
+        code: result.rc,
+        objection: ppolicy::objection(&result.ctrls),
+    }
+}
+
+fn socket_pair() -> std::io::Result<(tokio::net::UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((tokio::net::UnixStream::from_std(ours)?, theirs))
+}

@@ -1,0 +1,321 @@
+//! One SSH connection: key exchange, host key, commands.
+//!
+//! Invariant: a [`Link`] that was made with a pinned key speaks with the holder of that key.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ssh2::{ErrorCode, ExtendedData, HashType, MethodType};
+use zeroize::Zeroizing;
+
+use super::turn::{Turn, hang_up};
+use crate::{Class, HostKey, Reason, Target};
+
+/// The most that one command may print; a hostile target never stops talking.
+const OUTPUT_MAX_BYTES: u64 = 65_536;
+
+/// Host key algorithms, the preferred one first: type of the key, names in the key exchange.
+const ALGORITHMS: [(&str, &str); 5] = [
+    ("ssh-ed25519", "ssh-ed25519"),
+    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
+    ("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"),
+    ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
+    ("ssh-rsa", "rsa-sha2-512,rsa-sha2-256"),
+];
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Both streams, in the order of arrival. May hold what a target should not say: never shown.
+    pub(super) text: Zeroizing<String>,
+    /// The exit status; `None` when a signal ended the command or no status came.
+    pub(super) status: Option<i32>,
+}
+
+/// What goes to a command's standard input.
+#[derive(Default)]
+pub(super) struct Input {
+    /// Sent at once; holds no secret.
+    pub(super) head: String,
+    /// Sent in one piece, after the command has said `KW:ready`.
+    pub(super) tail: Option<Zeroizing<String>>,
+}
+
+/// One connection. Dropping it closes the socket first, so that nothing waits for the target.
+pub(super) struct Link {
+    session: ssh2::Session,
+    wire: Arc<TcpStream>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        hang_up(&self.wire);
+    }
+}
+
+/// The target did not answer before the deadline.
+pub(super) fn silent() -> Reason {
+    Reason::account(Class::Unreachable, "the system did not answer in time")
+}
+
+/// Runs what blocks on a thread of its own.
+pub(super) async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Reason> {
+    let lost = || Reason::system(Class::Unknown, "the thread of this exchange was lost");
+    tokio::task::spawn_blocking(work).await.map_err(|_| lost())
+}
+
+/// Connects, without a word.
+pub(super) async fn dial(target: &Target) -> Result<TcpStream, Reason> {
+    let unreachable = |text| Reason::system(Class::Unreachable, text);
+    let wire = tokio::net::TcpStream::connect((target.host.as_str(), target.port))
+        .await
+        .map_err(|_| unreachable("the system takes no connection at its address and port"))?;
+    let ready = wire
+        .set_nodelay(true)
+        .and_then(|()| wire.into_std())
+        .and_then(|wire| {
+            wire.set_nonblocking(false)?;
+            Ok(wire)
+        });
+    ready.map_err(|_| unreachable("the connection was lost at once"))
+}
+
+impl Link {
+    /// Exchanges keys and compares the host's with the pinned one. Nothing secret is sent.
+    pub(super) fn shake_hands(
+        wire: TcpStream,
+        pin: Option<&HostKey>,
+        limit: Duration,
+        turn: &Turn,
+    ) -> Result<Self, Reason> {
+        let broken = |_| Reason::system(Class::Unreachable, "the connection was lost at once");
+        let held = Arc::new(wire.try_clone().map_err(broken)?);
+        if !turn.watch(&held) {
+            return Err(silent());
+        }
+        let mut session = ssh2::Session::new().map_err(|error| handshake_failed(&error))?;
+        session.set_timeout(millis(limit));
+        session.set_tcp_stream(wire);
+        session
+            .method_pref(MethodType::HostKey, &preference(pin))
+            .map_err(|error| handshake_failed(&error))?;
+        let mut link = Self {
+            session,
+            wire: held,
+        };
+        link.session
+            .handshake()
+            .map_err(|error| handshake_failed(&error))?;
+        match pin {
+            Some(pin) if link.host_key()?.sha256 != pin.sha256 => {
+                let text = "the system shows another host key than the pinned one; nothing was \
+                            sent. Compare its key, then trust it anew";
+                Err(Reason::system(Class::IdentityMismatch, text))
+            }
+            _ => Ok(link),
+        }
+    }
+
+    /// The key that the host proved to hold.
+    pub(super) fn host_key(&self) -> Result<HostKey, Reason> {
+        let none = || Reason::system(Class::Incompatible, "the system shows no host key we know");
+        let (blob, _) = self.session.host_key().ok_or_else(none)?;
+        let algorithm = key_type(blob).ok_or_else(none)?.to_owned();
+        let digest = self
+            .session
+            .host_key_hash(HashType::Sha256)
+            .ok_or_else(none)?;
+        let sha256 = digest.try_into().map_err(|_| none())?;
+        Ok(HostKey { algorithm, sha256 })
+    }
+
+    pub(super) fn session(&self) -> &ssh2::Session {
+        &self.session
+    }
+
+    /// Puts this connection under an exchange's watchdog; false when time is up already.
+    pub(super) fn watched_by(&self, turn: &Turn) -> bool {
+        turn.watch(&self.wire)
+    }
+
+    /// Runs one command and returns all that it printed.
+    ///
+    /// On an error the connection is closed. [`Turn::was_sent`] tells whether the tail may have
+    /// left.
+    pub(super) fn run(&self, command: &str, input: &Input, turn: &Turn) -> Result<Output, Reason> {
+        let lost = |text| Reason::account(Class::Unreachable, text);
+        if !self.watched_by(turn) {
+            return Err(lost("time was up before the command began"));
+        }
+        let mut channel = self
+            .session
+            .channel_session()
+            .map_err(|error| match code(&error) {
+                -21 => Reason::account(Class::Busy, "the system opens no further session now"),
+                _ => lost("the connection was lost before the command began"),
+            })?;
+        let ended = converse(&mut channel, command, input, turn);
+        if ended.is_err() {
+            // Before the channel is dropped, or its farewell waits for the target.
+            hang_up(&self.wire);
+        }
+        ended.map_err(|_| lost("the connection was lost during the command"))
+    }
+}
+
+/// Something ended before its time; what, matters to nobody.
+struct Lost;
+
+impl From<ssh2::Error> for Lost {
+    fn from(_: ssh2::Error) -> Self {
+        Self
+    }
+}
+
+impl From<std::io::Error> for Lost {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+fn converse(
+    channel: &mut ssh2::Channel,
+    command: &str,
+    input: &Input,
+    turn: &Turn,
+) -> Result<Output, Lost> {
+    channel.handle_extended_data(ExtendedData::Merge)?;
+    channel.exec(command)?;
+    channel.write_all(input.head.as_bytes())?;
+    let mut text = Zeroizing::new(Vec::new());
+    if let Some(tail) = &input.tail
+        && read_until_ready(channel, &mut text)?
+    {
+        if !turn.may_send() {
+            return Err(Lost);
+        }
+        // One write, one packet: half a line must never arrive.
+        channel.write_all(tail.as_bytes())?;
+    }
+    channel.send_eof()?;
+    Read::take(&mut *channel, OUTPUT_MAX_BYTES).read_to_end(&mut text)?;
+    if !channel.eof() {
+        return Err(Lost);
+    }
+    channel.wait_close()?;
+    let signal = channel.exit_signal()?.exit_signal;
+    // Without any status libssh2 says 0 too: only a sentinel in the text makes a success.
+    let status = if signal.is_some() {
+        None
+    } else {
+        Some(channel.exit_status()?)
+    };
+    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    Ok(Output { text, status })
+}
+
+/// Reads until the command says that it is ready; false when it ended without.
+fn read_until_ready(channel: &mut ssh2::Channel, text: &mut Vec<u8>) -> Result<bool, Lost> {
+    let mut piece = [0; 1024];
+    let mut left = OUTPUT_MAX_BYTES;
+    loop {
+        let count = channel.read(&mut piece)?;
+        left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        text.extend_from_slice(piece.get(..count).unwrap_or_default());
+        if text
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == b"KW:ready")
+        {
+            return Ok(true);
+        }
+        if count == 0 {
+            return Ok(false);
+        }
+        if left == 0 {
+            return Err(Lost);
+        }
+    }
+}
+
+fn millis(limit: Duration) -> u32 {
+    // 0 would mean for ever.
+    u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// The pinned algorithm first: a host with several keys then shows the one that we know.
+fn preference(pin: Option<&HostKey>) -> String {
+    let is_pinned = |key: &str| pin.is_some_and(|pin| pin.algorithm == key);
+    let first = ALGORITHMS.iter().filter(|(key, _)| is_pinned(key));
+    let others = ALGORITHMS.iter().filter(|(key, _)| !is_pinned(key));
+    first
+        .chain(others)
+        .map(|(_, names)| *names)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The type that a public key's blob begins with, if we know it (RFC 4253, 6.6).
+fn key_type(blob: &[u8]) -> Option<&'static str> {
+    let (length, rest) = blob.split_first_chunk::<4>()?;
+    let name = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    ALGORITHMS
+        .iter()
+        .map(|(key, _)| *key)
+        .find(|key| key.as_bytes() == name)
+}
+
+/// libssh2's number for an error.
+pub(super) fn code(error: &ssh2::Error) -> i32 {
+    match error.code() {
+        ErrorCode::Session(code) | ErrorCode::SFTP(code) => code,
+    }
+}
+
+fn handshake_failed(error: &ssh2::Error) -> Reason {
+    match code(error) {
+        -5 | -8 | -33 => {
+            let text = "no key exchange, cipher or host key algorithm in common with the system";
+            Reason::system(Class::Incompatible, text)
+        }
+        // One dropped connection says nothing about the system: it may have too many just now.
+        _ => {
+            let text = "the system ended the connection before the key exchange: too many \
+                        connections, or no SSH server";
+            Reason::account(Class::Unreachable, text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_algorithm_is_preferred() {
+        assert!(preference(None).starts_with("ssh-ed25519,ecdsa-sha2-nistp256,"));
+        let pin = HostKey {
+            algorithm: "ssh-rsa".into(),
+            sha256: [0; 32],
+        };
+        let names = preference(Some(&pin));
+        assert!(names.starts_with("rsa-sha2-512,rsa-sha2-256,ssh-ed25519,"));
+        assert_eq!(names.matches("rsa-sha2-512").count(), 1);
+    }
+
+    #[test]
+    fn a_key_blob_that_lies_about_its_length_has_no_type() {
+        assert_eq!(key_type(b"\0\0\0\x0bssh-ed25519rest"), Some("ssh-ed25519"));
+        for blob in [
+            &b""[..],
+            b"\0\0",
+            b"\xff\xff\xff\xffssh-ed25519",
+            b"\0\0\0\x03ssh-",
+        ] {
+            assert_eq!(key_type(blob), None);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Answers made by hand: what a directory says of itself and of whoever logged in.
+
+use std::time::Duration;
+
+use keywheel_connectors::ldap::Ldap;
+use keywheel_connectors::{Checked, Class, Connector, Identity, Target};
+
+use super::middle;
+use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, secret};
+
+/// One BER element, at most 64 KiB.
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let size = u16::try_from(body.len()).unwrap().to_be_bytes();
+    [&[tag, 0x82], &size[..], &body].concat()
+}
+
+fn message(id: u8, operation: &[u8]) -> Vec<u8> {
+    element(0x30, &[&[0x02, 1, id], operation])
+}
+
+/// A result with code 0 and, for an extended one, a value.
+fn success(tag: u8, value: Option<&str>) -> Vec<u8> {
+    let value = value.map_or_else(Vec::new, |text| element(0x8b, &[text.as_bytes()]));
+    element(tag, &[&[0x0a, 1, 0, 4, 0, 4, 0], &value])
+}
+
+fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
+    let attributes = attributes.iter().map(|(name, values)| {
+        let values = values
+            .iter()
+            .map(|value| element(0x04, &[value.as_bytes()]));
+        let values = values.collect::<Vec<_>>().concat();
+        element(
+            0x30,
+            &[
+                &element(0x04, &[name.as_bytes()]),
+                &element(0x31, &[&values]),
+            ],
+        )
+    });
+    let attributes = element(0x30, &[&attributes.collect::<Vec<_>>().concat()]);
+    let entry = message(1, &element(0x64, &[&[4, 0], &attributes]));
+    [entry, message(1, &success(0x65, None))].concat()
+}
+
+const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
+const WHO_AM_I: &str = "1.3.6.1.4.1.4203.1.11.3";
+
+#[tokio::test]
+async fn directories_that_are_not_served_are_refused_by_name() {
+    let slapd = Slapd::start(60, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        ..slapd.ldaps()
+    };
+    let both = [PASSWORD_MODIFY, WHO_AM_I];
+    for (attributes, why) in [
+        (
+            vec![("supportedCapabilities", &["1.2.840.113556.1.4.800"][..])],
+            "Active Directory",
+        ),
+        (
+            vec![
+                ("vendorName", &["389 Project"][..]),
+                ("supportedExtension", &both),
+            ],
+            "389",
+        ),
+        (
+            vec![("supportedExtension", &[WHO_AM_I][..])],
+            "password modify",
+        ),
+        (
+            vec![("supportedExtension", &[PASSWORD_MODIFY][..])],
+            "who is logged in",
+        ),
+        (vec![], "password modify"),
+    ] {
+        *middle.poison.lock().unwrap() = Some(root_dse(&attributes));
+        let identified = Ldap::new().identify(&target).await.unwrap_err();
+        assert_eq!(identified.class, Class::Incompatible);
+        assert!(identified.text.contains(why), "{identified}");
+        // Nobody logs in there either.
+        let opened = Ldap::new()
+            .open(&target, Some(&functional()))
+            .await
+            .map(|_| ());
+        assert_eq!(opened.unwrap_err(), identified);
+    }
+    *middle.poison.lock().unwrap() = Some(root_dse(&[("SUPPORTEDEXTENSION", &both)]));
+    let identity = Ldap::new().identify(&target).await;
+    assert_eq!(
+        identity,
+        Ok(Identity::Ldap {
+            flavour: "generic".to_owned()
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_names_somebody_else_is_not_accepted() {
+    let slapd = Slapd::start(61, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_secs(1),
+        ..slapd.ldaps()
+    };
+    let session = Ldap::new()
+        .open(&target, Some(&functional()))
+        .await
+        .unwrap();
+    let right = format!("dn: {}", dn("u1"));
+    for (identity, same) in [
+        ("dn:uid=u2,ou=people,dc=keywheel,dc=test", false),
+        ("", false),
+        ("u:u1", false),
+        (&right, true),
+    ] {
+        // Each answer is replaced by both: the library drops the one that it does not wait for.
+        let bound = message(1, &success(0x61, None));
+        let who = message(2, &success(0x78, Some(identity)));
+        *middle.poison.lock().unwrap() = Some([bound, who].concat());
+        // Becoming nobody afterwards is never answered, and the verdict stands all the same.
+        let checked = session
+            .check(&by_dn("u1"), &secret("Whatever-it-is-1"))
+            .await;
+        match checked {
+            Checked::NotNow(reason) => {
+                assert!(!same, "{identity}: {reason}");
+                assert_eq!(
+                    reason.class,
+                    Class::IdentityMismatch,
+                    "{identity}: {reason}"
+                );
+            }
+            Checked::Accepted => assert!(same, "{identity}"),
+            Checked::Rejected(reason) => panic!("{identity}: {reason}"),
+        }
+    }
+}
+
+/// A bind without name and password: version 3, two empty strings.
+const NOBODY: &[u8] = &[0x60, 7, 2, 1, 3, 4, 0, 0x80, 0];
+
+#[tokio::test]
+async fn a_kept_connection_waits_as_nobody() {
+    let slapd = Slapd::start(62, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        ..slapd.ldaps()
+    };
+    let session = Ldap::new()
+        .open(&target, Some(&functional()))
+        .await
+        .unwrap();
+    let checked = session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await;
+    assert_eq!(checked, Checked::Accepted);
+    assert!(middle.heard().ends_with(NOBODY));
+}

@@ -1,0 +1,187 @@
+//! Turns where an attempt has stopped into what becomes of its job.
+//!
+//! Invariant: a job ends only where its rotation has ended or needs an operator; a candidate that
+//! may be live is never given up.
+
+use keywheel_connectors::Reason;
+
+use super::commit::Write;
+use super::{Batch, Engine, EngineError, Finished, Log, Work};
+use crate::generate;
+use crate::model::Timestamp;
+use crate::model::job::{JobKind, Priority};
+use crate::model::rotation::Phase;
+use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
+
+/// The longest wait between attempts.
+const RETRY_MAX_MS: u64 = 3_600_000;
+
+impl Engine {
+    /// Ends the attempts that need no contact: used-up jobs, and accounts that wait for a person.
+    pub(super) async fn end_without_contact(
+        &self,
+        claim: &Claim,
+        works: Vec<Work>,
+    ) -> Result<(Vec<Work>, Vec<Finished>), EngineError> {
+        let mut go_on = Vec::with_capacity(works.len());
+        let mut ended = Vec::new();
+        for mut work in works {
+            let phase = work.rotation.as_ref().map(|row| row.state.phase);
+            if work.account.active == 0 {
+                work.log.class = "no_account";
+                work.log
+                    .note("the account is suspended or deleted; nothing was sent");
+                ended.push(self.give_up(claim, work).await?);
+            } else if work.job.kind == JobKind::Rotate && phase == Some(Phase::NeedsOperator) {
+                work.log.class = "unknown";
+                work.log
+                    .note("an earlier change needs an operator: probe or resolve it first");
+                ended.push(work.log.finish(work.job, Ending::NeedsOperator));
+            } else if work.job.attempt > self.limits.attempts_max {
+                work.log.class = "unknown";
+                work.log.note("every attempt before ended with its node");
+                ended.push(self.give_up(claim, work).await?);
+            } else if self.expired(&work.job) && work.job.attempt > 1 {
+                work.log.class = "unreachable";
+                work.log
+                    .note("the system has not answered for too long; the job is given up");
+                ended.push(self.give_up(claim, work).await?);
+            } else {
+                go_on.push(work);
+            }
+        }
+        Ok((go_on, ended))
+    }
+
+    /// The session did not open: nothing was sent to any account.
+    pub(super) async fn conclude_unreached(
+        &self,
+        claim: &Claim,
+        mut work: Work,
+        reason: &Reason,
+    ) -> Result<Finished, EngineError> {
+        work.log.reason("connect", reason);
+        work.log.system_fault = true;
+        if work.job.kind == JobKind::Test {
+            return Ok(work.log.finish(work.job, Ending::Failed));
+        }
+        let in_doubt = work
+            .rotation
+            .as_ref()
+            .is_some_and(|row| row.state.in_doubt());
+        let waits = claim.priority == Priority::Immediate;
+        if (waits && !in_doubt) || self.expired(&work.job) {
+            return self.give_up(claim, work).await;
+        }
+        let at = self.retry_at(work.job.attempt);
+        Ok(work
+            .log
+            .finish(work.job, Ending::Retry { at, counts: false }))
+    }
+
+    /// Decides what becomes of a job after its attempt.
+    pub(super) async fn conclude(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+    ) -> Result<Finished, EngineError> {
+        let Some(row) = work.rotation.clone() else {
+            return Ok(work.log.finish(work.job, Ending::Failed));
+        };
+        match row.state.phase {
+            Phase::Committed => Ok(work.log.finish(work.job, Ending::Succeeded)),
+            Phase::Abandoned => Ok(work.log.finish(work.job, Ending::Failed)),
+            Phase::NeedsOperator => Ok(work.log.finish(work.job, Ending::NeedsOperator)),
+            Phase::Ready | Phase::Staged | Phase::Applying | Phase::Applied | Phase::Verified => {
+                let waits = batch.claim.priority == Priority::Immediate;
+                let used_up = work.job.attempt >= self.limits.attempts_max;
+                let counts = !work.log.system_fault;
+                if (waits && !row.state.in_doubt())
+                    || (counts && used_up)
+                    || self.expired(&work.job)
+                {
+                    return self.give_up_in(batch, work, &row).await;
+                }
+                let at = self.retry_at(work.job.attempt);
+                Ok(work.log.finish(work.job, Ending::Retry { at, counts }))
+            }
+        }
+    }
+
+    /// The store or the key ring failed in the middle: the next attempt reads back what is there.
+    pub(super) fn conclude_error(&self, job: ClaimedJob, error: &EngineError) -> Finished {
+        let mut log = Log {
+            class: "unknown",
+            ..Log::default()
+        };
+        log.note(format!("stopped: {error}"));
+        let at = self.retry_at(job.attempt);
+        let ending = match error {
+            EngineError::Vault(_) => Ending::NeedsOperator,
+            _ if job.attempt >= self.limits.attempts_max => Ending::NeedsOperator,
+            _ => Ending::Retry { at, counts: true },
+        };
+        log.finish(job, ending)
+    }
+
+    /// Ends a rotation for good, through the batch's commits.
+    async fn give_up_in(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+        row: &RotationRow,
+    ) -> Result<Finished, EngineError> {
+        let to = row.state.give_up();
+        let why = work.log.lines.last().cloned().unwrap_or_default();
+        batch.committer.commit(Write::step(row, to, &why)).await?;
+        Ok(given_up(work, to.phase))
+    }
+
+    /// Ends a rotation for good, in a commit of its own.
+    async fn give_up(&self, claim: &Claim, work: Work) -> Result<Finished, EngineError> {
+        let Some(row) = work.rotation.clone() else {
+            return Ok(work.log.finish(work.job, Ending::Failed));
+        };
+        let to = row.state.give_up();
+        if to != row.state {
+            let now = self.clock.now();
+            let why = work.log.lines.last().cloned().unwrap_or_default();
+            let write = Write::step(&row, to, &why);
+            let mut tx = self.store.begin().await?;
+            tx.hold(claim.id, claim.node).await?;
+            for step in &write.steps {
+                tx.advance(step, now).await?;
+            }
+            for event in &write.events {
+                tx.audit(event, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(given_up(work, to.phase))
+    }
+
+    /// True if the job was ordered longer ago than anything may take.
+    fn expired(&self, job: &ClaimedJob) -> bool {
+        self.clock.now().since(job.queued_at) > self.limits.give_up_after
+    }
+
+    /// When the next attempt may start: doubling waits, half to one and a half times each.
+    fn retry_at(&self, attempt: i64) -> Timestamp {
+        let doublings = u32::try_from(attempt.clamp(1, 20) - 1).unwrap_or(0);
+        let base = u64::try_from(self.limits.retry_base.as_millis()).unwrap_or(RETRY_MAX_MS);
+        let wait = base.saturating_mul(1 << doublings).min(RETRY_MAX_MS);
+        let wait = std::time::Duration::from_millis(wait);
+        self.clock
+            .now()
+            .plus(generate::jittered(wait, self.dice.as_ref()))
+    }
+}
+
+fn given_up(work: Work, phase: Phase) -> Finished {
+    let ending = if phase == Phase::NeedsOperator {
+        Ending::NeedsOperator
+    } else {
+        Ending::Failed
+    };
+    work.log.finish(work.job, ending)
+}

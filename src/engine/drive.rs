@@ -1,0 +1,275 @@
+//! One account's rotation, step by step.
+//!
+//! Invariant: every round moves forward or leaves; what it leaves behind is in the store.
+
+use keywheel_connectors::{Changed, Checked, Reason};
+
+use super::commit::Write;
+use super::{Batch, Engine, EngineError, Finished, Work};
+use crate::model::rotation::{Effect, Outcome, Phase, Rotation};
+use crate::store::{Ending, RotationRow};
+
+/// Effects an attempt performs at most: two candidates, each through every phase once, with one
+/// probe after a lost reply.
+const EFFECTS_MAX: usize = 16;
+/// Fresh candidates an attempt tries after the target has refused one.
+const REGENERATIONS_MAX: usize = 2;
+
+impl Engine {
+    /// Moves an account towards its candidate as far as one attempt goes.
+    pub(super) async fn rotate(
+        &self,
+        batch: &Batch<'_>,
+        mut work: Work,
+    ) -> Result<Finished, EngineError> {
+        if let Some(refused) = self.admit(batch, &mut work).await? {
+            return Ok(refused);
+        }
+        let mut regenerations = 0;
+        let mut fresh = false;
+        let mut login_granted = false;
+        for _ in 0..EFFECTS_MAX {
+            let Some(row) = work.rotation.clone() else {
+                break;
+            };
+            let Some(effect) = row.state.effect(fresh) else {
+                if !self
+                    .follow_up(batch, &mut work, &row, &mut regenerations)
+                    .await?
+                {
+                    break;
+                }
+                fresh = false;
+                continue;
+            };
+            if effect == Effect::Intend && batch.stops() {
+                return Ok(work.log.finish(work.job, Ending::GivenBack));
+            }
+            let outcome = self
+                .perform(batch, &mut work, &row, effect, &mut login_granted)
+                .await?;
+            let next = row.state.after(outcome)?;
+            login_granted = self.record(batch, &work, &row, effect, next).await?;
+            // A verified candidate was promoted in the same commit.
+            let next = if next.phase == Phase::Verified {
+                next.after(Outcome::Done)?
+            } else {
+                next
+            };
+            work.rotation = Some(RotationRow {
+                state: next,
+                ..row.clone()
+            });
+            fresh = effect == Effect::Intend;
+            if !moves_on(row.state, next, outcome) {
+                break;
+            }
+        }
+        self.conclude(batch, work).await
+    }
+
+    /// A name or a secret that the target could misread is refused before any of it is sent.
+    async fn admit(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+    ) -> Result<Option<Finished>, EngineError> {
+        let Some(row) = work.rotation.clone() else {
+            return Ok(None);
+        };
+        let candidate = self.open_version(work, row.version)?;
+        let Err(reason) = batch.connector.admit(&work.target, Some(&candidate)) else {
+            return Ok(None);
+        };
+        work.log.reason("not sent", &reason);
+        let why = work.log.lines.last().cloned().unwrap_or_default();
+        let to = row.state.give_up();
+        if to != row.state {
+            batch.committer.commit(Write::step(&row, to, &why)).await?;
+        }
+        let ending = if to.phase == Phase::Abandoned {
+            Ending::Failed
+        } else {
+            Ending::NeedsOperator
+        };
+        let (job, log) = (work.job.clone(), std::mem::take(&mut work.log));
+        Ok(Some(log.finish(job, ending)))
+    }
+
+    /// Performs an effect on the target; no transaction is open here.
+    async fn perform(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        row: &RotationRow,
+        effect: Effect,
+        login_granted: &mut bool,
+    ) -> Result<Outcome, EngineError> {
+        match effect {
+            // Staging drew the candidate; a rotation is never stored before that.
+            Effect::Generate => Ok(Outcome::Unknown),
+            Effect::Intend | Effect::Promote => Ok(Outcome::Done),
+            Effect::Apply => self.apply(batch, work, row).await,
+            Effect::Probe => self.probe(batch, work, row).await,
+            Effect::Verify => {
+                if !*login_granted && !self.spend_login(batch, work, batch.budget.max(1)).await? {
+                    work.log
+                        .note("verify: the lockout budget is spent; waiting for its window");
+                    return Ok(Outcome::NotNow);
+                }
+                self.verify(batch, work, row).await
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        row: &RotationRow,
+    ) -> Result<Outcome, EngineError> {
+        let candidate = self.open_version(work, row.version)?;
+        let current = self.open_current(work)?;
+        let change = batch
+            .session
+            .change(&work.target, &candidate, current.as_ref());
+        let changed = tokio::time::timeout(batch.timeout, change)
+            .await
+            .unwrap_or_else(|_| Changed::Unknown(silent()));
+        Ok(match changed {
+            Changed::Done => {
+                work.log.answered = true;
+                work.log.note("change: the target says it is done");
+                Outcome::Done
+            }
+            Changed::Refused(reason) => {
+                work.log.answered = true;
+                work.log.reason("change refused", &reason);
+                Outcome::Refused
+            }
+            Changed::NotNow(reason) => {
+                work.log.reason("change not possible now", &reason);
+                Outcome::NotNow
+            }
+            Changed::Unknown(reason) => {
+                work.log.reason("change without an answer", &reason);
+                Outcome::Unknown
+            }
+        })
+    }
+
+    async fn verify(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        row: &RotationRow,
+    ) -> Result<Outcome, EngineError> {
+        let candidate = self.open_version(work, row.version)?;
+        let check = batch.session.check(&work.target, &candidate);
+        let checked = tokio::time::timeout(batch.timeout, check)
+            .await
+            .unwrap_or_else(|_| Checked::NotNow(silent()));
+        Ok(match checked {
+            Checked::Accepted => {
+                work.log.answered = true;
+                work.log.note("test: the new credential logs in");
+                Outcome::Done
+            }
+            Checked::Rejected(reason) => {
+                work.log.answered = true;
+                work.log.reason("test refused", &reason);
+                Outcome::Refused
+            }
+            Checked::NotNow(reason) => {
+                work.log.reason("test not possible now", &reason);
+                Outcome::NotNow
+            }
+        })
+    }
+
+    /// Commits a step. Answers whether the login that follows has been counted.
+    async fn record(
+        &self,
+        batch: &Batch<'_>,
+        work: &Work,
+        row: &RotationRow,
+        effect: Effect,
+        next: Rotation,
+    ) -> Result<bool, EngineError> {
+        let why = work.log.lines.last().map_or("", String::as_str);
+        let mut write = Write::step(row, next, why);
+        if next == row.state && effect != Effect::Apply {
+            // Nothing moved and nothing was sent: there is nothing to record.
+            return Ok(false);
+        }
+        if next.phase == Phase::Applied && row.state.phase != Phase::Applied {
+            write.spend = Some((row.account, batch.budget.max(1)));
+        }
+        if next.phase == Phase::Verified {
+            write.push(row, next, next.after(Outcome::Done)?, why);
+            write.refund = Some(row.account);
+        }
+        let granted = batch.committer.commit(write).await?;
+        Ok(next.phase == Phase::Applied && granted.login)
+    }
+
+    /// Counts a login that may fail, durably, before it is sent.
+    pub(super) async fn spend_login(
+        &self,
+        batch: &Batch<'_>,
+        work: &Work,
+        budget: i64,
+    ) -> Result<bool, EngineError> {
+        let write = Write {
+            spend: Some((work.account.id(), budget)),
+            ..Write::default()
+        };
+        Ok(batch.committer.commit(write).await?.login)
+    }
+
+    /// A rotation has ended: is there another one to drive in this attempt?
+    async fn follow_up(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        row: &RotationRow,
+        regenerations: &mut usize,
+    ) -> Result<bool, EngineError> {
+        // An older rotation had to be brought to its end before the given password's turn.
+        if let Some(given) = work.job.version
+            && given != row.version
+            && row.state.phase.is_final()
+        {
+            self.restage(batch.claim, work, Some(given)).await?;
+            return Ok(true);
+        }
+        let refused = row.state.phase == Phase::Abandoned && !row.state.doubt;
+        if refused && work.job.version.is_none() && *regenerations < REGENERATIONS_MAX {
+            *regenerations += 1;
+            self.restage(batch.claim, work, None).await?;
+            work.log.note("another candidate was drawn");
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+fn silent() -> Reason {
+    Reason::account(
+        keywheel_connectors::Class::Unknown,
+        "no answer within the time limit",
+    )
+}
+
+/// True if the attempt goes on: it has moved forward, or a probe has shown that the candidate
+/// did not land and may be sent again.
+fn moves_on(from: Rotation, to: Rotation, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::NotNow => false,
+        Outcome::Current => true,
+        Outcome::Unknown => !from.doubt && to.doubt,
+        Outcome::Done | Outcome::Refused | Outcome::Candidate | Outcome::Neither => {
+            to.phase > from.phase
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Drives rotations: performs what the pure machine asks for, and commits each step.
+//!
+//! One claim is one batch on one system over one functional session. Accounts move side by side,
+//! at most [`Limits::intended_max`] of them between intent and result, and their steps share
+//! commits, so a slow account holds nobody up and a crash leaves few to probe.
+//!
+//! Invariant: a candidate and the intent to send it are durable before a connector sees a byte
+//! of it, and no transaction is open while a target is spoken to.
+
+mod commit;
+mod conclude;
+mod drive;
+mod probe;
+mod stage;
+mod target;
+mod test;
+
+pub use target::{host_key_text, parse_host_key};
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use keywheel_connectors::{Class, Connector, Reason, Scope, Secret, Session, TargetKind};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::generate::Dice;
+use crate::model::id::{AccountId, PlatformId};
+use crate::model::job::JobKind;
+use crate::model::platform::{ConnectorKind, Platform};
+use crate::store::{
+    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Store, StoreError, SystemRow,
+};
+use crate::vault::{Place, Vault, VaultError};
+
+use commit::Committer;
+
+/// Why an engine could not go on with an account. Whatever it knew is in the store; the next
+/// attempt reads it back.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Stop and write nothing: another node owns the work.
+    #[error("the lease is lost")]
+    LeaseLost,
+    /// Try later; what is stored is read back first.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A person repairs the row or the key ring.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A defect: the machine was asked for an impossible step.
+    #[error(transparent)]
+    Machine(#[from] crate::model::rotation::InvalidTransition),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost => Self::LeaseLost,
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// What bounds the engine.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Attempts a job gets.
+    pub attempts_max: i64,
+    /// After this a job is ended even if its system never answered.
+    pub give_up_after: Duration,
+    /// First wait between attempts; doubles up to an hour.
+    pub retry_base: Duration,
+    /// Accounts of one claim between intent and result.
+    pub intended_max: usize,
+    /// How long a failing login counts against the lockout budget.
+    pub lockout_window: Duration,
+    /// Exchanges a session has in flight, by connector, where the system does not say.
+    pub ssh_in_flight: usize,
+    /// Likewise.
+    pub ldap_in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempts_max: 5,
+            give_up_after: Duration::from_secs(24 * 3600),
+            retry_base: Duration::from_secs(60),
+            intended_max: 10,
+            lockout_window: Duration::from_secs(3600),
+            ssh_in_flight: 4,
+            ldap_in_flight: 8,
+        }
+    }
+}
+
+/// The connectors there are.
+#[derive(Clone, Default)]
+pub struct Connectors {
+    /// Hosts that are reached by SSH.
+    pub ssh: Option<Arc<dyn Connector>>,
+    /// Directories that are reached by LDAP.
+    pub ldap: Option<Arc<dyn Connector>>,
+    /// The target in memory, for tests.
+    pub fake: Option<Arc<dyn Connector>>,
+    /// What belongs to the target in memory alone.
+    pub fixed: Option<TargetKind>,
+}
+
+impl Connectors {
+    /// The connector that serves a kind of platform.
+    pub fn of(&self, kind: ConnectorKind) -> Option<Arc<dyn Connector>> {
+        match kind {
+            ConnectorKind::Ssh => self.ssh.clone(),
+            ConnectorKind::Ldap => self.ldap.clone(),
+            ConnectorKind::Fake => self.fake.clone(),
+        }
+    }
+}
+
+/// Drives the rotations and tests of claims.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    vault: Arc<Vault>,
+    clock: SharedClock,
+    dice: Arc<dyn Dice>,
+    connectors: Arc<Connectors>,
+    limits: Limits,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one attempt at one job came to.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The job.
+    pub job: ClaimedJob,
+    /// What becomes of it.
+    pub ending: Ending,
+    /// Error class; empty where none.
+    pub class: &'static str,
+    /// What was done, a line each.
+    pub log: String,
+    /// True if the system as a whole was at fault.
+    pub system_fault: bool,
+    /// True if the target answered.
+    pub answered: bool,
+}
+
+/// One job with all that its attempt needs.
+struct Work {
+    job: ClaimedJob,
+    account: AccountRow,
+    target: keywheel_connectors::Account,
+    rotation: Option<RotationRow>,
+    versions: HashMap<i64, Vec<u8>>,
+    log: Log,
+}
+
+/// What an attempt did, a line each.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    class: &'static str,
+    system_fault: bool,
+    answered: bool,
+}
+
+impl Log {
+    fn note(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    fn reason(&mut self, step: &str, reason: &Reason) {
+        self.class = reason.class.name();
+        self.system_fault |= reason.scope == Scope::System;
+        self.lines.push(format!("{step}: {reason}"));
+    }
+
+    fn finish(self, job: ClaimedJob, ending: Ending) -> Finished {
+        let class = if ending == Ending::Succeeded {
+            ""
+        } else {
+            self.class
+        };
+        Finished {
+            job,
+            ending,
+            class,
+            log: self.lines.join("\n"),
+            system_fault: self.system_fault,
+            answered: self.answered,
+        }
+    }
+}
+
+/// What the accounts of one claim share.
+struct Batch<'a> {
+    claim: &'a Claim,
+    session: &'a dyn Session,
+    connector: &'a dyn Connector,
+    committer: &'a Committer,
+    budget: i64,
+    timeout: Duration,
+    drain: &'a CancellationToken,
+    /// Set once the system is at fault: accounts not yet intended go back.
+    broken: AtomicBool,
+}
+
+impl Batch<'_> {
+    fn stops(&self) -> bool {
+        self.drain.is_cancelled() || self.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl Engine {
+    /// An engine over these connectors.
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        clock: SharedClock,
+        dice: Arc<dyn Dice>,
+        connectors: Connectors,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            clock,
+            dice,
+            connectors: Arc::new(connectors),
+            limits,
+        }
+    }
+
+    /// What bounds it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Attempts every job of a claim; results come as they fall.
+    ///
+    /// Once `drain` is cancelled nothing new is sent to the target: what has been intended is
+    /// brought to its recorded result, the rest goes back.
+    ///
+    /// # Errors
+    /// [`EngineError::LeaseLost`]: write nothing. [`EngineError::Store`]: the claim could not be
+    /// read; nothing was sent.
+    pub async fn run(
+        &self,
+        claim: &Claim,
+        results: &mpsc::UnboundedSender<Finished>,
+        drain: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let (works, refused) = self.load(claim).await?;
+        for finished in refused {
+            deliver(results, finished);
+        }
+        let (works, ended) = self.end_without_contact(claim, works).await?;
+        for finished in ended {
+            deliver(results, finished);
+        }
+        if works.is_empty() {
+            return Ok(());
+        }
+        let open = match self.open_session(claim.system, &works).await? {
+            Ok(open) => open,
+            Err(reason) => {
+                for work in works {
+                    deliver(
+                        results,
+                        self.conclude_unreached(claim, work, &reason).await?,
+                    );
+                }
+                return Ok(());
+            }
+        };
+        let (works, unstaged) = self.stage(claim, works).await?;
+        for finished in unstaged {
+            deliver(results, finished);
+        }
+        let (committer, requests) = Committer::new();
+        let batch = Batch {
+            claim,
+            session: open.session.as_ref(),
+            connector: open.connector.as_ref(),
+            committer: &committer,
+            budget: open.budget,
+            timeout: open.timeout,
+            drain,
+            broken: AtomicBool::new(false),
+        };
+        let drive = async {
+            futures::stream::iter(works)
+                .for_each_concurrent(self.limits.intended_max, |work| {
+                    self.attempt(&batch, work, results)
+                })
+                .await;
+            committer.close();
+        };
+        let ((), committed) = tokio::join!(drive, self.commit_loop(claim, requests));
+        open.session.close().await;
+        committed
+    }
+
+    async fn attempt(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+        results: &mpsc::UnboundedSender<Finished>,
+    ) {
+        let job = work.job.clone();
+        if batch.stops() {
+            deliver(results, Log::default().finish(job, Ending::GivenBack));
+            return;
+        }
+        let finished = match job.kind {
+            JobKind::Rotate => self.rotate(batch, work).await,
+            JobKind::Test => self.test(batch, work).await,
+        };
+        match finished {
+            Ok(finished) => {
+                if finished.system_fault {
+                    batch.broken.store(true, Ordering::Relaxed);
+                }
+                deliver(results, finished);
+            }
+            // The new owner writes.
+            Err(EngineError::LeaseLost) => batch.broken.store(true, Ordering::Relaxed),
+            Err(error) => deliver(results, self.conclude_error(job, &error)),
+        }
+    }
+
+    /// Says whether a target could misread this account's name or this secret.
+    ///
+    /// # Errors
+    /// A [`Reason`] naming what is wrong, never the secret.
+    pub fn admit(
+        &self,
+        system: &SystemRow,
+        account: &AccountRow,
+        secret: Option<&Secret>,
+    ) -> Result<(), Reason> {
+        let platform = Platform::find(PlatformId(system.platform_id));
+        let Some(connector) = platform.and_then(|found| self.connectors.of(found.connector)) else {
+            return Err(Reason::system(
+                Class::Incompatible,
+                "the platform has no connector here",
+            ));
+        };
+        let target =
+            stage::address(account).map_err(|problem| Reason::account(Class::Refused, problem))?;
+        connector.admit(&target, secret)
+    }
+
+    /// Opens one version of an account's credential.
+    fn open_version(&self, work: &Work, version: i64) -> Result<Secret, EngineError> {
+        let place = credential_place(work.account.id(), version);
+        let sealed = work.versions.get(&version).ok_or_else(|| {
+            EngineError::Store(StoreError::Corrupt {
+                table: "credential_versions",
+                row: work.account.id,
+                problem: "the version is missing",
+            })
+        })?;
+        Ok(self.vault.open(&place, sealed)?)
+    }
+
+    fn open_current(&self, work: &Work) -> Result<Option<Secret>, EngineError> {
+        work.account
+            .current_version
+            .map(|version| self.open_version(work, version))
+            .transpose()
+    }
+}
+
+/// Where a version's secret is sealed.
+pub fn credential_place(account: AccountId, version: i64) -> Place {
+    Place {
+        table: "credential_versions",
+        row: account.0,
+        column: "sealed",
+        version,
+    }
+}
+
+/// Where a functional account's password is sealed.
+pub fn functional_place(id: i64) -> Place {
+    Place {
+        table: "functional_accounts",
+        row: id,
+        column: "password",
+        version: 0,
+    }
+}
+
+fn deliver(results: &mpsc::UnboundedSender<Finished>, finished: Finished) {
+    if results.send(finished).is_err() {
+        tracing::warn!("a result came after its claim had been given up");
+    }
+}

@@ -1,0 +1,138 @@
+//! Finds out which secret works after something unknown, by the cheapest decider first.
+//!
+//! Invariant: no login is sent that was not counted against the lockout budget first.
+
+use keywheel_connectors::{Checked, Evidence, Secret};
+
+use super::commit::Write;
+use super::{Batch, Engine, EngineError, Work};
+use crate::model::rotation::Outcome;
+use crate::store::RotationRow;
+
+/// What one counted login said.
+enum Login {
+    Accepted,
+    Rejected,
+    /// Not judged, or not allowed.
+    Unknown,
+}
+
+impl Engine {
+    /// Evidence without a login; then one login with the candidate; then one with current.
+    pub(super) async fn probe(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        row: &RotationRow,
+    ) -> Result<Outcome, EngineError> {
+        let candidate = self.open_version(work, row.version)?;
+        let current = self.open_current(work)?;
+        let look = batch
+            .session
+            .evidence(&work.target, &candidate, current.as_ref());
+        match tokio::time::timeout(batch.timeout, look).await {
+            Ok(Evidence::Candidate) => {
+                work.log.answered = true;
+                work.log.note("probe: the target holds the new credential");
+                return Ok(Outcome::Candidate);
+            }
+            Ok(Evidence::Current) => {
+                work.log.answered = true;
+                work.log
+                    .note("probe: the target still holds the current credential");
+                return Ok(Outcome::Current);
+            }
+            Ok(Evidence::Neither) => {
+                work.log.answered = true;
+                work.log.class = "unknown";
+                work.log.note(
+                    "probe: the target holds neither credential; somebody else has changed it",
+                );
+                return Ok(Outcome::Neither);
+            }
+            Ok(Evidence::Undecided(reason)) => {
+                // Looking is optional; only the logins' own trouble is the attempt's.
+                work.log
+                    .note(format!("probe without login: {}", reason.text));
+            }
+            Err(_) => work
+                .log
+                .note("probe without login: no answer within the time limit"),
+        }
+        match self
+            .login(batch, work, &candidate, "the new credential")
+            .await?
+        {
+            Login::Accepted => return Ok(Outcome::Candidate),
+            Login::Unknown => return Ok(Outcome::Unknown),
+            Login::Rejected => {}
+        }
+        let Some(current) = current else {
+            // Nothing else was ever known to work; sending the same candidate again is harmless.
+            return Ok(Outcome::Current);
+        };
+        Ok(
+            match self
+                .login(batch, work, &current, "the current credential")
+                .await?
+            {
+                Login::Accepted => Outcome::Current,
+                Login::Unknown => Outcome::Unknown,
+                Login::Rejected => Outcome::Neither,
+            },
+        )
+    }
+
+    /// Counts a login, sends it, and takes the count back if it succeeded.
+    async fn login(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        secret: &Secret,
+        which: &str,
+    ) -> Result<Login, EngineError> {
+        if !self.spend_login(batch, work, batch.budget).await? {
+            work.log.class = "locked";
+            work.log.note(format!(
+                "probe: {which} was not tried, the lockout budget is spent; waiting for its window"
+            ));
+            return Ok(Login::Unknown);
+        }
+        let check = batch.session.check(&work.target, secret);
+        match tokio::time::timeout(batch.timeout, check).await {
+            Ok(Checked::Accepted) => {
+                work.log.answered = true;
+                work.log.note(format!("probe: {which} logs in"));
+                self.refund(batch, work).await?;
+                Ok(Login::Accepted)
+            }
+            Ok(Checked::Rejected(reason)) => {
+                work.log.answered = true;
+                work.log
+                    .reason(&format!("probe: {which} is refused"), &reason);
+                Ok(Login::Rejected)
+            }
+            Ok(Checked::NotNow(reason)) => {
+                work.log
+                    .reason(&format!("probe: {which} was not judged"), &reason);
+                Ok(Login::Unknown)
+            }
+            Err(_) => {
+                work.log.class = "unknown";
+                work.log.note(format!(
+                    "probe: {which} was not judged within the time limit"
+                ));
+                Ok(Login::Unknown)
+            }
+        }
+    }
+
+    pub(super) async fn refund(&self, batch: &Batch<'_>, work: &Work) -> Result<(), EngineError> {
+        let write = Write {
+            refund: Some(work.account.id()),
+            ..Write::default()
+        };
+        batch.committer.commit(write).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! Opens the functional session of a claim.
+//!
+//! Invariant: a host key that is accepted first is pinned durably before anything secret is sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use keywheel_connectors::{
+    Account, Class, Connector, Elevation, Functional, HostKey, Identity, LdapTarget, Login, Reason,
+    Session, SshTarget, Target, TargetKind,
+};
+
+use super::{Engine, EngineError, Work, functional_place};
+use crate::model::audit::Event;
+use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
+use crate::model::job::JobKind;
+use crate::model::platform::{ConnectorKind, Platform};
+use crate::store::{FunctionalRow, SystemRow};
+
+/// What the session's opening and its own time-outs may need beyond the target's.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
+
+/// An open session.
+pub(super) struct Open {
+    pub(super) session: Arc<dyn Session>,
+    pub(super) connector: Arc<dyn Connector>,
+    /// Failing logins an account may be caused.
+    pub(super) budget: i64,
+    /// The longest that one call may take, with a margin.
+    pub(super) timeout: Duration,
+}
+
+impl Engine {
+    /// Opens a session for these jobs; the inner error is the system's.
+    pub(super) async fn open_session(
+        &self,
+        system: SystemId,
+        works: &[Work],
+    ) -> Result<Result<Open, Reason>, EngineError> {
+        let Some(row) = self.store.system_row(system).await? else {
+            return Ok(Err(Reason::system(
+                Class::Unreachable,
+                "the system was deleted",
+            )));
+        };
+        let platform = Platform::find(PlatformId(row.platform_id));
+        let connector = platform.and_then(|platform| self.connectors.of(platform.connector));
+        let (Some(platform), Some(connector)) = (platform, connector) else {
+            return Ok(Err(Reason::system(
+                Class::Incompatible,
+                format!("platform {} has no connector here", row.platform_id),
+            )));
+        };
+        let mut target = match self.address(&row, platform) {
+            Ok(target) => target,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Err(reason) = self
+            .accept_first(system, &row, connector.as_ref(), &mut target)
+            .await?
+        {
+            return Ok(Err(reason));
+        }
+        let changes = works.iter().any(|work| work.job.kind == JobKind::Rotate);
+        let functional = match self.functional(&row, changes).await? {
+            Ok(functional) => functional,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let open = connector.open(&target, functional.as_ref());
+        let timeout = target.timeout + TIMEOUT_MARGIN;
+        let opened = tokio::time::timeout(timeout, open)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Reason::system(
+                    Class::Unreachable,
+                    "no answer within the time limit",
+                ))
+            });
+        Ok(opened.map(|session| Open {
+            session,
+            connector: connector.clone(),
+            budget: lockout_budget(row.lockout_threshold),
+            timeout,
+        }))
+    }
+
+    /// The functional account; `None` if the jobs only test.
+    async fn functional(
+        &self,
+        row: &SystemRow,
+        changes: bool,
+    ) -> Result<Result<Option<Functional>, Reason>, EngineError> {
+        let missing = |text| Ok(Err(Reason::system(Class::Privilege, text)));
+        let Some(id) = row.functional_account_id else {
+            return if changes {
+                missing("the system has no functional account; set FunctionalAccountID")
+            } else {
+                Ok(Ok(None))
+            };
+        };
+        let found = self.store.functional_row(FunctionalAccountId(id)).await?;
+        let Some(FunctionalRow {
+            id,
+            account_name,
+            password: Some(sealed),
+            ..
+        }) = found
+        else {
+            return missing("the functional account has no password; set one");
+        };
+        let Ok(login) = Login::parse(&account_name) else {
+            return missing("the functional account's name holds a control character or a colon");
+        };
+        let dn = account_name.contains('=').then(|| account_name.clone());
+        let password = self.vault.open(&functional_place(id), &sealed)?;
+        Ok(Ok(Some(Functional {
+            account: Account { login, dn },
+            password,
+        })))
+    }
+
+    /// Builds the connector's view of a system.
+    fn address(&self, row: &SystemRow, platform: &Platform) -> Result<Target, Reason> {
+        let host = [&row.ip_address, &row.dns_name]
+            .into_iter()
+            .flatten()
+            .find(|text| !text.is_empty())
+            .unwrap_or(&row.host_name)
+            .clone();
+        let ldap = platform.connector == ConnectorKind::Ldap;
+        let default_port = if ldap && row.starttls == 1 {
+            Platform::STARTTLS_PORT
+        } else {
+            platform.default_port
+        };
+        let port = row.port.unwrap_or_else(|| i64::from(default_port));
+        let port = u16::try_from(port)
+            .map_err(|_| Reason::system(Class::Unreachable, "the system's port is out of range"))?;
+        let default = if ldap {
+            self.limits.ldap_in_flight
+        } else {
+            self.limits.ssh_in_flight
+        };
+        let in_flight = row
+            .in_flight
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(default);
+        let timeout = Duration::from_secs(u64::try_from(row.timeout_s).unwrap_or(30).max(1));
+        let kind = self.kind(row, platform)?;
+        Ok(Target {
+            host,
+            port,
+            timeout,
+            in_flight: in_flight.max(1),
+            kind,
+        })
+    }
+
+    fn kind(&self, row: &SystemRow, platform: &Platform) -> Result<TargetKind, Reason> {
+        match platform.connector {
+            ConnectorKind::Ldap => Ok(TargetKind::Ldap(LdapTarget {
+                starttls: row.starttls == 1,
+                ca_pem: row.tls_ca.clone().unwrap_or_default(),
+                server_name: row.tls_server_name.clone(),
+                base_dn: row.base_dn.clone().unwrap_or_default(),
+            })),
+            ConnectorKind::Ssh => {
+                let host_key = row.host_key.as_deref().map(parse_host_key).transpose()?;
+                let elevation = match row.elevation.as_deref() {
+                    Some("sudo") => Elevation::Sudo,
+                    None | Some("") => Elevation::None,
+                    Some(_) => {
+                        return Err(Reason::system(
+                            Class::Privilege,
+                            "only sudo is supported as ElevationCommand today",
+                        ));
+                    }
+                };
+                Ok(TargetKind::Ssh(SshTarget {
+                    host_key,
+                    elevation,
+                }))
+            }
+            ConnectorKind::Fake => {
+                self.connectors.fixed.clone().ok_or_else(|| {
+                    Reason::system(Class::Incompatible, "there is no target in memory")
+                })
+            }
+        }
+    }
+
+    /// Where the system says so, pins the first host key that answers.
+    async fn accept_first(
+        &self,
+        system: SystemId,
+        row: &SystemRow,
+        connector: &dyn Connector,
+        target: &mut Target,
+    ) -> Result<Result<(), Reason>, EngineError> {
+        let TargetKind::Ssh(ssh) = &target.kind else {
+            return Ok(Ok(()));
+        };
+        if ssh.host_key.is_some() || row.host_key_mode != 1 {
+            return Ok(Ok(()));
+        }
+        let identity = match connector.identify(target).await {
+            Ok(identity) => identity,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Identity::Ssh(key) = identity else {
+            return Ok(Err(Reason::system(
+                Class::Incompatible,
+                "the target is no SSH server",
+            )));
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        if tx.accept_host_key(system, &host_key_text(&key)).await? {
+            let body = serde_json::json!({"host_key": host_key_text(&key)});
+            tx.audit(
+                &Event::by_service("system.host_key_pinned", system, body),
+                now,
+            )
+            .await?;
+            tx.commit().await?;
+        } else {
+            // Another node was first: its pin is compared on the next attempt.
+            let text = "the host key was pinned meanwhile; try again";
+            return Ok(Err(Reason::system(Class::Busy, text)));
+        }
+        if let TargetKind::Ssh(ssh) = &mut target.kind {
+            ssh.host_key = Some(key);
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Failing logins that probing may cause: two below the threshold, at most two, one if unknown.
+fn lockout_budget(threshold: Option<i64>) -> i64 {
+    match threshold {
+        None => 1,
+        Some(0) => 2,
+        Some(threshold) => (threshold - 2).clamp(0, 2),
+    }
+}
+
+/// A host key as it is stored: algorithm, space, SHA-256 in base64.
+pub fn host_key_text(key: &HostKey) -> String {
+    format!(
+        "{} SHA256:{}",
+        key.algorithm,
+        STANDARD_NO_PAD.encode(key.sha256)
+    )
+}
+
+/// Reads a stored host key back.
+///
+/// # Errors
+/// A [`Reason`] of class [`Class::IdentityMismatch`]: nothing may be sent.
+pub fn parse_host_key(text: &str) -> Result<HostKey, Reason> {
+    let wrong = || {
+        Reason::system(
+            Class::IdentityMismatch,
+            "the pinned host key is not of the form 'ssh-ed25519 SHA256:…'; pin it again",
+        )
+    };
+    let (algorithm, digest) = text.split_once(' ').ok_or_else(wrong)?;
+    let digest = digest.strip_prefix("SHA256:").ok_or_else(wrong)?;
+    let bytes = STANDARD_NO_PAD
+        .decode(digest.trim_end_matches('='))
+        .map_err(|_| wrong())?;
+    let sha256 = bytes.try_into().map_err(|_| wrong())?;
+    Ok(HostKey {
+        algorithm: algorithm.to_owned(),
+        sha256,
+    })
+}
