@@ -15,6 +15,7 @@
 //!
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -3,14 +3,22 @@
 //! Invariant: nothing below reads a clock, draws a random number, or awaits.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod account;
+pub mod asset;
 pub mod audit;
+pub mod fault;
+pub mod functional_account;
 pub mod id;
 pub mod job;
 pub mod password_rule;
 pub mod platform;
 pub mod policy;
+pub mod principal;
 pub mod quarantine;
 pub mod rotation;
+pub mod schedule;
+pub mod system;
 mod timestamp;
+pub mod workgroup;
 
 pub use timestamp::Timestamp;

@@ -6,26 +6,36 @@
 //! Invariant: a write without a transaction does not compile, and every write says how many rows
 //! it meant.
 
+mod account;
+mod asset;
 mod audit;
 mod claim;
 mod credential;
 pub mod dialect;
 mod error;
+mod functional_account;
 mod id;
 mod job;
 mod migrate;
 mod node;
+mod page;
+mod principal;
 mod quarantine;
 mod rotation;
 mod scan;
+mod schedule;
 mod settle;
+mod system;
 mod target;
+mod workgroup;
 
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+pub use account::{AccountFilter, ListedAccount};
+pub use asset::AssetFilter;
 pub use audit::AuditRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, VersionRow};
@@ -34,10 +44,12 @@ pub(crate) use error::exactly;
 pub use error::{SchemaError, StoreError};
 pub use job::{NewJob, OpenJob};
 pub use migrate::{SchemaState, StoreIdentity};
+pub use page::Page;
 pub use quarantine::QUARANTINE_CHUNK;
 pub use rotation::{RotationRow, Step};
 pub use scan::Scanned;
 pub use settle::{Ending, Settled, SystemHealth};
+pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
 
 /// How to reach the database.

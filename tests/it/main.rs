@@ -1,6 +1,7 @@
 #![cfg(test)]
 //! Rooms together, on real databases and real targets.
 
+mod api;
 mod house;
 mod store;
 mod support;

@@ -1,0 +1,95 @@
+//! The HTTP interfaces: the Password Safe dialect and the native API.
+//!
+//! Both are thin: they parse, check a permission, call the same operations, and render. They
+//! never call the engine or a connector: they give orders and wait for their end.
+//!
+//! Invariant: a caller that disconnects cancels nothing; orders are durable before anybody waits.
+
+pub mod caller;
+mod clear;
+pub mod error;
+mod meter;
+pub mod native;
+pub mod passwordsafe;
+mod readiness;
+pub mod route;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use tower::ServiceExt;
+
+use crate::clock::SharedClock;
+use crate::generate::Dice;
+use crate::queue::Orders;
+use crate::store::Store;
+use crate::vault::Vault;
+
+pub use error::{ApiError, Dialect, Fault};
+pub use meter::Meter;
+pub use readiness::Readiness;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The database.
+    pub store: Store,
+    /// Takes orders.
+    pub orders: Orders,
+    /// Seals and opens.
+    pub vault: Arc<Vault>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Draws cookies, keys and trace ids.
+    pub dice: Arc<dyn Dice>,
+    /// Counts.
+    pub meter: Meter,
+    /// Which components are ready.
+    pub readiness: Readiness,
+    /// What the operator chose.
+    pub settings: Settings,
+}
+
+/// What the operator chose for the interfaces.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The listener speaks TLS: cookies get `Secure`.
+    pub tls: bool,
+    /// The listener is reachable from this machine alone: `/metrics` is open.
+    pub loopback: bool,
+    /// How long an immediate change or test is waited for before the caller is asked to repeat.
+    pub wait_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // Ten minutes: longer than any connector's deadline with all its steps.
+        Self {
+            tls: false,
+            loopback: true,
+            wait_max: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Every interface, ready to be served.
+pub fn router(api: Api) -> Router {
+    let inner = Router::new()
+        .nest(passwordsafe::BASE, passwordsafe::router())
+        .merge(native::router())
+        .fallback(async |State(api): State<Api>, request: Request| {
+            route::nothing_here(api, Dialect::Native, request).await
+        })
+        .with_state(api);
+    // Paths are rewritten before any route is looked up, hence outside of the router.
+    Router::new().fallback_service(inner.map_request(passwordsafe::normalise))
+}
+
+/// Every route as declared: what a test walks.
+pub fn declared() -> Vec<route::Declared> {
+    let mut all = passwordsafe::routes().declared().to_vec();
+    all.extend_from_slice(native::routes().declared());
+    all
+}

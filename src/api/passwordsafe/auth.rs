@@ -1,0 +1,235 @@
+//! Signing in and out.
+//!
+//! `Authorization: PS-Auth key=<key>; runas=<user>; pwd=[<password>];` Spaces, the last `;`,
+//! `runas` and `pwd` are optional, and names match in any case.
+//!
+//! Invariant: a refused sign-in says nothing of why, and does the same work whatever the reason.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::api::caller;
+use crate::api::clear;
+use crate::api::error::ApiError;
+use crate::api::route::Routes;
+use crate::api::{Api, Dialect};
+use crate::generate::base62;
+use crate::model::audit::Event;
+use crate::model::principal::{KeyHash, KeyKind, User};
+
+/// Characters of a session's cookie: 256 bits.
+const COOKIE_CHARS: usize = 43;
+
+pub(super) fn routes() -> Routes {
+    Routes::new(Dialect::PasswordSafe)
+        .open_post("/auth/signappin", sign_in)
+        .open_post("/auth/signout", sign_out)
+}
+
+async fn sign_in(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let presented = header.and_then(Presented::parse);
+    let known = presented.is_some();
+    // A malformed header is looked up too, as a key that nobody has.
+    let presented = presented.unwrap_or_default();
+    let found = caller::by_key(&api, KeyKind::PasswordSafe, &presented.key, "passwordsafe").await;
+    let (user, key) = found?;
+    if !known || !presented.acts_as(&user) {
+        return Err(caller::refused(&api, "passwordsafe", "runas"));
+    }
+    let cookie = base62(&*api.dice, COOKIE_CHARS);
+    let now = api.clock.now();
+    let mut tx = api.store.begin().await?;
+    let session = tx
+        .open_session(&KeyHash::of(&cookie), user.id, key.id, now)
+        .await?;
+    let event = Event::by(
+        &user.name,
+        "session.opened",
+        session,
+        json!({"key": key.id, "user": user.id}),
+    );
+    tx.audit(&event, now).await?;
+    tx.commit().await?;
+    let body = json!({
+        "UserId": user.id,
+        "SID": null,
+        "EmailAddress": user.email,
+        "UserName": user.name,
+        "Name": user.display_name,
+    });
+    let mut response = Json(body).into_response();
+    response.headers_mut().insert(
+        header::SET_COOKIE,
+        clear::set_cookie(&cookie, api.settings.tls)?,
+    );
+    Ok(response)
+}
+
+/// 200 whether or not there was a session.
+async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Result<StatusCode, ApiError> {
+    let Some(session) = caller::session_of(&api, &headers).await? else {
+        return Ok(StatusCode::OK);
+    };
+    let actor = api
+        .store
+        .user(session.user_id)
+        .await?
+        .map_or_else(String::new, |user| user.name);
+    let mut tx = api.store.begin().await?;
+    if tx.end_session(session.id).await? {
+        let event = Event::by(
+            actor,
+            "session.ended",
+            session.id,
+            json!({"user": session.user_id}),
+        );
+        tx.audit(&event, api.clock.now()).await?;
+    }
+    tx.commit().await?;
+    Ok(StatusCode::OK)
+}
+
+/// What an `Authorization: PS-Auth …` header holds. The password is not kept: no registration
+/// of Keywheel's demands one.
+#[derive(Default)]
+struct Presented {
+    key: SecretString,
+    run_as: Option<String>,
+}
+
+impl Presented {
+    fn parse(header: &str) -> Option<Self> {
+        let (scheme, mut rest) = header.trim_start().split_once([' ', '\t'])?;
+        if !scheme.eq_ignore_ascii_case("ps-auth") {
+            return None;
+        }
+        let mut presented = Self::default();
+        let mut has_key = false;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ';']);
+            if rest.is_empty() {
+                break;
+            }
+            let (name, after) = rest.split_once('=')?;
+            let name = name.trim().to_ascii_lowercase();
+            if name == "pwd" && after.trim_start().starts_with('[') {
+                // The password may hold anything: it ends at the last bracket.
+                let end = after.rfind(']')?;
+                rest = after.get(end + 1..)?;
+                continue;
+            }
+            let (value, after) = after.split_once(';').unwrap_or((after, ""));
+            let value = value.trim();
+            match name.as_str() {
+                "key" => {
+                    presented.key = SecretString::from(value);
+                    has_key = !value.is_empty();
+                }
+                "runas" if !value.is_empty() => presented.run_as = Some(value.to_owned()),
+                _ => {}
+            }
+            rest = after;
+        }
+        has_key.then_some(presented)
+    }
+
+    /// A key acts for its own user; `runas` may name it as `name`, `DOMAIN\name` or
+    /// `name@domain`.
+    fn acts_as(&self, user: &User) -> bool {
+        let Some(given) = &self.run_as else {
+            return true;
+        };
+        let own = user.name.to_lowercase();
+        let given = given.to_lowercase();
+        given == own
+            || given.rsplit_once('\\').is_some_and(|(_, name)| name == own)
+            || given.split_once('@').is_some_and(|(name, _)| name == own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::model::id::UserId;
+
+    #[expect(clippy::disallowed_methods, reason = "the test compares made-up keys")]
+    fn parsed(header: &str) -> Option<(String, Option<String>)> {
+        let presented = Presented::parse(header)?;
+        Some((presented.key.expose_secret().to_owned(), presented.run_as))
+    }
+
+    #[test]
+    fn every_spelling_of_the_header_is_read() {
+        for header in [
+            "PS-Auth key=K; runas=ada;",
+            "PS-Auth key=K;runas=ada",
+            "ps-auth KEY=K ; RunAs=ada ; pwd=[x];",
+            "PS-Auth  runas=ada; key=K",
+            "PS-Auth key=K; runas=ada; pwd=[a;key=Z;]b];",
+            "PS-Auth key=K; pwd=[a]; runas=ada",
+        ] {
+            assert_eq!(
+                parsed(header),
+                Some(("K".into(), Some("ada".into()))),
+                "{header}"
+            );
+        }
+        assert_eq!(parsed("PS-Auth key=K"), Some(("K".into(), None)));
+        assert_eq!(parsed("PS-Auth key=K; runas=; "), Some(("K".into(), None)));
+    }
+
+    #[test]
+    fn other_headers_are_no_key() {
+        for header in [
+            "",
+            "PS-Auth",
+            "PS-Auth runas=ada",
+            "Bearer key=K",
+            "PS-Auth key=;",
+            "K",
+        ] {
+            assert_eq!(parsed(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_key_acts_for_its_own_user_in_any_form_of_its_name() {
+        let ada = User {
+            id: UserId(1),
+            name: "Ada".into(),
+            display_name: String::new(),
+            email: String::new(),
+            administrator: false,
+            disabled: false,
+            created_at: Timestamp(0),
+            granted: BTreeSet::new(),
+        };
+        for (run_as, fits) in [
+            (None, true),
+            (Some("ada"), true),
+            (Some("CORP\\ADA"), true),
+            (Some("ada@corp.example"), true),
+            (Some("bob"), false),
+            (Some("bob\\eve"), false),
+            (Some("adam"), false),
+        ] {
+            let presented = Presented {
+                key: SecretString::default(),
+                run_as: run_as.map(str::to_owned),
+            };
+            assert_eq!(presented.acts_as(&ada), fits, "{run_as:?}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The five credential endpoints, and the by-path variant of one.
+//!
+//! Every accepted change is answered by 204 and a `Location` below `/api/v1`, where its job can
+//! be followed. A change that is waited for and fails is 400 with its attempts' log, never 5xx:
+//! clients repeat those at once.
+//!
+//! Invariant: waiting is only waiting; a client that hangs up or gives up cancels nothing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::key_pair::GivenKeys;
+use super::{Fields, Params, Segments};
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
+use crate::api::route::Routes;
+use crate::api::{Api, Dialect};
+use crate::model::id::{AccountId, JobId, SystemId};
+use crate::model::job::{JobState, JobView};
+use crate::model::principal::Permission;
+use crate::queue::{ChangeOrder, OrderError, TestVerdict};
+use crate::store::{AccountFilter, Page};
+
+/// Characters of a given password at most.
+const PASSWORD_MAX_CHARS: usize = 1_000;
+
+const ACCOUNT: ApiError = ApiError::NotFound { what: "Managed Account" };
+const SYSTEM: ApiError = ApiError::NotFound { what: "Managed System" };
+
+pub(super) fn routes() -> Routes {
+    const BY_PATH: &str = "/workgroups/{workgroup}/assets/{asset}/managedsystems/managedaccounts/\
+                           {account}/credentials";
+    Routes::new(Dialect::PasswordSafe)
+        .put("/managedaccounts/{id}/credentials", Permission::CredentialsSet, set)
+        .put("/credentials", Permission::CredentialsSet, set_by_names)
+        .put(BY_PATH, Permission::CredentialsSet, set_by_path)
+        .post("/managedaccounts/{id}/credentials/test", Permission::CredentialsTest, test)
+        .post("/managedaccounts/{id}/credentials/change", Permission::CredentialsRotate, change)
+        .post(
+            "/managedsystems/{id}/managedaccounts/credentials/change",
+            Permission::QuarantinesRun,
+            change_all,
+        )
+}
+
+async fn set(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let account = existing(&api, &segments).await?;
+    carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
+}
+
+async fn set_by_names(
+    State(api): State<Api>,
+    caller: Caller,
+    params: Params,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let names = Names {
+        workgroup: params.required("workgroupName")?,
+        asset: params.required("assetName")?,
+        account: params.required("accountName")?,
+    };
+    let account = names.find(&api).await?;
+    carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
+}
+
+async fn set_by_path(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let names = Names {
+        workgroup: segments.text("workgroup")?,
+        asset: segments.text("asset")?,
+        account: segments.text("account")?,
+    };
+    let account = names.find(&api).await?;
+    carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
+}
+
+async fn test(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<Response, ApiError> {
+    let account = existing(&api, &segments).await?;
+    let works = match api.orders.test(account, caller.actor()).await {
+        Ok(verdict) => verdict == TestVerdict::Works,
+        // What cannot be tested has not passed.
+        Err(OrderError::Refused(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Json(json!({"Success": works})).into_response())
+}
+
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let account = existing(&api, &segments).await?;
+    let fields = fields?;
+    let queue = fields.flag("Queue")?.unwrap_or(false);
+    let wanted = Wanted::read(&fields)?;
+    if wanted.is_more_than_a_rotation() {
+        // What PUT does needs what PUT needs.
+        caller.require(Permission::CredentialsSet)?;
+    }
+    carry_out(&api, &caller, account, wanted, !queue).await
+}
+
+async fn change_all(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<Response, ApiError> {
+    let system: SystemId = segments.id("id", "Managed System")?;
+    if api.store.system_row(system).await?.is_none() {
+        return Err(SYSTEM);
+    }
+    let order = api.orders.quarantine(system, "", None, caller.actor()).await;
+    let quarantine = order.map_err(|error| match error {
+        OrderError::NotFound => SYSTEM,
+        other => other.into(),
+    })?;
+    Ok(no_content(format!("/api/v1/quarantines/{}", quarantine.0)))
+}
+
+/// The account that a path names by its id.
+async fn existing(api: &Api, segments: &Segments) -> Result<AccountId, ApiError> {
+    let id: AccountId = segments.id("id", "Managed Account")?;
+    match api.store.account_row(id).await? {
+        Some(_) => Ok(id),
+        None => Err(ACCOUNT),
+    }
+}
+
+/// How an account is named without its id.
+struct Names<'a> {
+    workgroup: &'a str,
+    asset: &'a str,
+    account: &'a str,
+}
+
+impl Names<'_> {
+    async fn find(&self, api: &Api) -> Result<AccountId, ApiError> {
+        let filter = AccountFilter {
+            workgroup_name: Some(self.workgroup.to_owned()),
+            system_name: Some(self.asset.to_owned()),
+            account_name: Some(self.account.to_owned()),
+            ..AccountFilter::default()
+        };
+        match api.store.accounts(&filter, Page::first(2)).await?.as_slice() {
+            [] => Err(ACCOUNT),
+            [one] => Ok(one.account.id),
+            _ => Err(ApiError::bad("More than one managed account matches; use its ID")),
+        }
+    }
+}
+
+/// What a body asks for.
+struct Wanted {
+    password: Option<SecretString>,
+    keys: GivenKeys,
+    update_system: bool,
+}
+
+impl Wanted {
+    fn read(fields: &Fields) -> Result<Self, ApiError> {
+        let password = fields.text("Password", PASSWORD_MAX_CHARS)?;
+        // No target takes them, and `chpasswd` would read a second line.
+        if password.as_ref().is_some_and(|password| password.contains(['\0', '\r', '\n'])) {
+            return Err(ApiError::field("Password", "must not hold NUL, CR or LF"));
+        }
+        Ok(Self {
+            password: password.map(SecretString::from),
+            keys: GivenKeys::read(fields)?,
+            update_system: fields.flag("UpdateSystem")?.unwrap_or(true),
+        })
+    }
+
+    fn is_more_than_a_rotation(&self) -> bool {
+        self.password.is_some() || self.keys.any() || !self.update_system
+    }
+}
+
+async fn carry_out(
+    api: &Api,
+    caller: &Caller,
+    account: AccountId,
+    wanted: Wanted,
+    immediate: bool,
+) -> Result<Response, ApiError> {
+    let Wanted { password, keys, update_system } = wanted;
+    if keys.any() {
+        // On a thread of its own: a passphrase's key takes long to derive.
+        tokio::task::spawn_blocking(move || keys.check(update_system))
+            .await
+            .map_err(|_| ApiError::Internal("checking a key pair panicked"))??;
+        return Err(ApiError::field(
+            "PrivateKey",
+            "is sound, but setting keys is not available yet; give a Password, or neither",
+        ));
+    }
+    if !update_system {
+        let job = api.orders.store_only(account, password, caller.actor()).await?;
+        return Ok(no_content(job_path(job)));
+    }
+    let order = ChangeOrder { account, password, immediate };
+    let job = api.orders.change(order, caller.actor()).await?;
+    if immediate {
+        ended(api, job).await?;
+    }
+    Ok(no_content(job_path(job)))
+}
+
+/// Waits for a change's end.
+async fn ended(api: &Api, job: JobId) -> Result<(), ApiError> {
+    let location = job_path(job);
+    let view = api.orders.wait_job(job, api.settings.wait_max).await?;
+    let Some(view) = view else {
+        return Err(ApiError::Internal("an ordered job has vanished"));
+    };
+    match view.state {
+        JobState::Succeeded => Ok(()),
+        JobState::Failed | JobState::NeedsOperator => {
+            Err(ApiError::ChangeFailed { log: log_of(&view), location })
+        }
+        // An attempt has failed and others follow: whoever asked for it now has not got it.
+        JobState::Retrying if !view.attempts.is_empty() => {
+            Err(ApiError::ChangeFailed { log: log_of(&view), location })
+        }
+        JobState::Queued | JobState::Running | JobState::Retrying => {
+            Err(ApiError::StillRunning { location })
+        }
+    }
+}
+
+/// The attempts, a paragraph each. Their lines are decoded reasons, without secrets.
+fn log_of(view: &JobView) -> String {
+    let head = match view.state {
+        JobState::NeedsOperator => {
+            "The change needs an operator: which credential works is not known; every version \
+             is kept"
+        }
+        JobState::Retrying => "The change has not succeeded yet; another attempt follows",
+        JobState::Queued | JobState::Running | JobState::Succeeded | JobState::Failed => {
+            "The change failed; the stored credential is unchanged"
+        }
+    };
+    let mut log = head.to_owned();
+    for attempt in &view.attempts {
+        log.push_str("\nattempt ");
+        log.push_str(&attempt.attempt.to_string());
+        if !attempt.class.is_empty() {
+            log.push_str(" (");
+            log.push_str(&attempt.class);
+            log.push(')');
+        }
+        log.push_str(": ");
+        log.push_str(&attempt.log);
+    }
+    log
+}
+
+fn job_path(job: JobId) -> String {
+    format!("/api/v1/jobs/{}", job.0)
+}
+
+fn no_content(location: String) -> Response {
+    let location: [(HeaderName, String); 1] = [(header::LOCATION, location)];
+    (StatusCode::NO_CONTENT, location).into_response()
+}

@@ -1,0 +1,176 @@
+//! Checks a key pair that somebody gives, before anything is done with it.
+//!
+//! Invariant: no fault repeats a byte of a key or passphrase.
+
+use ssh_key::{Kdf, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
+
+use crate::api::error::{ApiError, Fault};
+
+/// Characters of a key at most; the longest RSA keys in use stay below 16 KiB.
+const KEY_MAX_CHARS: usize = 65_536;
+const PASSPHRASE_MAX_CHARS: usize = 1_000;
+/// Rounds of bcrypt at most. `ssh-keygen` uses 16; each costs milliseconds, and the client picks.
+const KDF_ROUNDS_MAX: u32 = 256;
+
+/// The key fields of a body.
+pub(super) struct GivenKeys {
+    public: Option<String>,
+    private: Option<Zeroizing<String>>,
+    passphrase: Option<Zeroizing<String>>,
+}
+
+impl GivenKeys {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] for wrong types and lengths.
+    pub(super) fn read(fields: &super::Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            public: fields.text("PublicKey", KEY_MAX_CHARS)?,
+            private: fields.text("PrivateKey", KEY_MAX_CHARS)?.map(Zeroizing::new),
+            passphrase: fields.text("Passphrase", PASSPHRASE_MAX_CHARS)?.map(Zeroizing::new),
+        })
+    }
+
+    /// True if a key was given; a passphrase alone means nothing.
+    pub(super) fn any(&self) -> bool {
+        self.public.is_some() || self.private.is_some()
+    }
+
+    /// Says what is wrong with the keys. Deriving a passphrase's key takes long: this blocks.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] naming the field.
+    pub(super) fn check(&self, update_system: bool) -> Result<(), ApiError> {
+        let Some(private) = &self.private else {
+            return match self.public {
+                Some(_) => Err(ApiError::field("PrivateKey", "is required with PublicKey")),
+                None => Ok(()),
+            };
+        };
+        if self.public.is_none() && update_system {
+            let why = "is required if PrivateKey is given and UpdateSystem is true";
+            return Err(ApiError::field("PublicKey", why));
+        }
+        let private = PrivateKey::from_openssh(private.trim().as_bytes()).map_err(|_| {
+            ApiError::field("PrivateKey", "cannot be read; give it in OpenSSH's own format")
+        })?;
+        if private.is_encrypted() {
+            self.unlock(&private)?;
+        }
+        let Some(public) = &self.public else {
+            return Ok(());
+        };
+        let public = PublicKey::from_openssh(public.trim()).map_err(|_| {
+            ApiError::field("PublicKey", "cannot be read; give one line, as in authorized_keys")
+        })?;
+        if public.key_data() != private.public_key().key_data() {
+            let text = "PublicKey and PrivateKey are no pair";
+            return Err(ApiError::Invalid(vec![Fault {
+                field: "PublicKey".to_owned(),
+                text: text.to_owned(),
+            }]));
+        }
+        Ok(())
+    }
+
+    fn unlock(&self, private: &PrivateKey) -> Result<(), ApiError> {
+        let Some(passphrase) = &self.passphrase else {
+            return Err(ApiError::field("Passphrase", "is required: PrivateKey is encrypted"));
+        };
+        if let Kdf::Bcrypt { rounds, .. } = private.kdf()
+            && *rounds > KDF_ROUNDS_MAX
+        {
+            let why = format!("is encrypted with more than {KDF_ROUNDS_MAX} rounds");
+            return Err(ApiError::field("PrivateKey", why));
+        }
+        match private.decrypt(passphrase.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ApiError::field("Passphrase", "does not open PrivateKey")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use ssh_key::private::{Ed25519Keypair, KeypairData};
+    use ssh_key::{Cipher, LineEnding};
+
+    use super::super::Fields;
+    use super::*;
+
+    /// A key pair drawn from a seed: private, public.
+    fn pair(seed: u8) -> (PrivateKey, String) {
+        let pair = Ed25519Keypair::from_seed(&[seed; 32]);
+        let private = PrivateKey::new(KeypairData::Ed25519(pair), "test").unwrap();
+        let public = private.public_key().to_openssh().unwrap();
+        (private, public)
+    }
+
+    fn text(private: &PrivateKey) -> String {
+        private.to_openssh(LineEnding::LF).unwrap().to_string()
+    }
+
+    fn locked(private: &PrivateKey, rounds: u32) -> String {
+        let kdf = Kdf::Bcrypt { salt: vec![7; 16], rounds };
+        text(&private.encrypt_with(Cipher::Aes256Ctr, kdf, 7, "open sesame").unwrap())
+    }
+
+    fn check(body: &Value, update_system: bool) -> Result<(), String> {
+        let fields = Fields::parse(None, body.to_string().as_bytes()).unwrap();
+        GivenKeys::read(&fields).unwrap().check(update_system).map_err(|error| match error {
+            ApiError::Invalid(faults) => format!("{}: {}", faults[0].field, faults[0].text),
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn a_pair_passes_locked_or_not() {
+        let (private, public) = pair(1);
+        let open = json!({"PrivateKey": text(&private), "PublicKey": public});
+        assert_eq!(check(&open, true), Ok(()));
+        let locked = json!({
+            "PrivateKey": locked(&private, 1), "PublicKey": public, "Passphrase": "open sesame",
+        });
+        assert_eq!(check(&locked, true), Ok(()));
+        assert_eq!(check(&json!({"PrivateKey": text(&private)}), false), Ok(()));
+        assert_eq!(check(&json!({"Passphrase": "alone"}), true), Ok(()));
+    }
+
+    #[test]
+    fn every_fault_names_its_field() {
+        let (private, public) = pair(1);
+        let (key, other) = (text(&private), pair(2).1);
+        let locked = locked(&private, 1);
+        for (body, fault) in [
+            (json!({"PrivateKey": key}), "PublicKey: is required"),
+            (json!({"PublicKey": public}), "PrivateKey: is required"),
+            (json!({"PrivateKey": "x", "PublicKey": public}), "PrivateKey: cannot"),
+            (json!({"PrivateKey": key, "PublicKey": "x"}), "PublicKey: cannot"),
+            (json!({"PrivateKey": key, "PublicKey": other}), "PublicKey: PublicKey and Private"),
+            (json!({"PrivateKey": locked, "PublicKey": public}), "Passphrase: is required"),
+            (
+                json!({"PrivateKey": locked, "PublicKey": public, "Passphrase": "wrong"}),
+                "Passphrase: does not open",
+            ),
+        ] {
+            let found = check(&body, true).unwrap_err();
+            assert!(found.starts_with(fault), "{found}");
+            assert!(!found.contains("wrong") && !found.contains("BEGIN"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_take_hours_to_open_is_refused_at_once() {
+        let (private, public) = pair(1);
+        // The count of rounds stands behind the salt.
+        let mut slow = PrivateKey::from_openssh(locked(&private, 1)).unwrap().to_bytes().unwrap();
+        let salt = slow.windows(16).position(|bytes| bytes == [7; 16]).unwrap();
+        slow[salt + 16..salt + 20].copy_from_slice(&u32::MAX.to_be_bytes());
+        let slow = text(&PrivateKey::from_bytes(&slow).unwrap());
+        let body = json!({"PrivateKey": slow, "PublicKey": public, "Passphrase": "open sesame"});
+        assert!(check(&body, true).unwrap_err().contains("rounds"));
+    }
+}

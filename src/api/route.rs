@@ -1,0 +1,304 @@
+//! Routes, and what surrounds every handler: identity, permission, limits, panics, metrics, and
+//! the rendering of errors.
+//!
+//! A route cannot be added without saying what it needs: [`Routes`] has no other way in.
+//!
+//! Invariant: a handler runs only after its caller was known and permitted, except on routes
+//! that are declared with [`Routes::open`].
+
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use futures::FutureExt;
+use tracing::Instrument;
+
+use super::Api;
+use super::caller::{self, Caller};
+use super::error::{ApiError, Dialect, Unrendered};
+use crate::model::principal::Permission;
+
+/// Longest body, in bytes. The longest honest ones hold a private key or a CA bundle.
+pub(crate) const BODY_MAX_BYTES: usize = 1_048_576;
+
+/// What a caller must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: anybody may call.
+    Open,
+    /// To be signed in.
+    SignedIn,
+    /// One permission.
+    One(Permission),
+    /// Any of several permissions.
+    Any(&'static [Permission]),
+    /// The permission; a caller without it, or a Password Safe session on a native route, sees
+    /// what it ordered itself: the handler checks that.
+    OrOwn(Permission),
+}
+
+impl From<Permission> for Need {
+    fn from(permission: Permission) -> Self {
+        Self::One(permission)
+    }
+}
+
+impl From<&'static [Permission]> for Need {
+    fn from(permissions: &'static [Permission]) -> Self {
+        Self::Any(permissions)
+    }
+}
+
+impl Need {
+    /// True if the caller has what is needed.
+    pub fn is_met_by(self, caller: &Caller) -> bool {
+        match self {
+            Self::Open | Self::SignedIn | Self::OrOwn(_) => true,
+            Self::One(permission) => caller.user.may(permission),
+            Self::Any(permissions) => permissions.iter().any(|one| caller.user.may(*one)),
+        }
+    }
+}
+
+/// One route as it was declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Which interface it belongs to.
+    pub dialect: Dialect,
+    /// `GET`, `POST`, …
+    pub method: &'static str,
+    /// The template below the interface's base; the metrics' route.
+    pub path: &'static str,
+    /// What a caller must have.
+    pub need: Need,
+}
+
+/// Routes of one interface.
+#[derive(Debug)]
+pub struct Routes {
+    dialect: Dialect,
+    router: Router<Api>,
+    declared: Vec<Declared>,
+}
+
+/// `Routes::new(…).get("/path/{id}", Permission::AccountsRead, handler)`, and so on.
+macro_rules! methods {
+    ($($name:ident $filter:ident,)+) => {$(
+        /// Adds a handler for this method.
+        #[must_use]
+        pub fn $name<H, T>(self, path: &'static str, need: impl Into<Need>, handler: H) -> Self
+        where
+            H: Handler<T, Api>,
+            T: 'static,
+        {
+            self.add(MethodFilter::$filter, stringify!($filter), path, need.into(), handler)
+        }
+    )+};
+}
+
+impl Routes {
+    /// No routes yet.
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            router: Router::new(),
+            declared: Vec::new(),
+        }
+    }
+
+    methods! { get GET, post POST, put PUT, patch PATCH, delete DELETE, }
+
+    /// Adds a GET that anybody may call.
+    #[must_use]
+    pub fn open_get<H: Handler<T, Api>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(MethodFilter::GET, "GET", path, Need::Open, handler)
+    }
+
+    /// Adds a POST that anybody may call.
+    #[must_use]
+    pub fn open_post<H: Handler<T, Api>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(MethodFilter::POST, "POST", path, Need::Open, handler)
+    }
+
+    /// Adds the routes of another file of the same interface.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.router = self.router.merge(other.router);
+        self.declared.extend(other.declared);
+        self
+    }
+
+    fn add<H, T>(
+        mut self,
+        filter: MethodFilter,
+        method: &'static str,
+        path: &'static str,
+        need: Need,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let declared = Declared {
+            dialect: self.dialect,
+            method,
+            path,
+            need,
+        };
+        let endpoint = move |State(api): State<Api>, request: Request| {
+            serve(api, declared, request, handler.clone())
+        };
+        self.router = self.router.route(path, on(filter, endpoint));
+        self.declared.push(declared);
+        self
+    }
+
+    /// What was declared, in order.
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
+    /// The router; other methods on known paths are answered by 405 with `Allow`.
+    pub(crate) fn into_router(self) -> Router<Api> {
+        let declared = Declared {
+            dialect: self.dialect,
+            method: "other",
+            path: "other",
+            need: Need::SignedIn,
+        };
+        self.router
+            .method_not_allowed_fallback(move |State(api): State<Api>, request: Request| {
+                serve(api, declared, request, async || ApiError::MethodNotAllowed)
+            })
+    }
+}
+
+/// Answers what no route takes. In the dialect 401 goes before 404: the signed-in alone learn
+/// what exists.
+pub(crate) async fn nothing_here(api: Api, dialect: Dialect, request: Request) -> Response {
+    let need = match dialect {
+        Dialect::PasswordSafe => Need::SignedIn,
+        Dialect::Native => Need::Open,
+    };
+    let declared = Declared {
+        dialect,
+        method: "other",
+        path: "other",
+        need,
+    };
+    serve(api, declared, request, async || ApiError::NotFound {
+        what: "Resource",
+    })
+    .await
+}
+
+/// The id under which a call stands in the log; drawn for each.
+#[derive(Clone, Debug)]
+pub(crate) struct TraceId(pub(crate) String);
+
+impl TraceId {
+    fn draw(api: &Api) -> Self {
+        let mut bytes = [0; 16];
+        api.dice.fill(&mut bytes);
+        Self(
+            uuid::Builder::from_random_bytes(bytes)
+                .into_uuid()
+                .simple()
+                .to_string(),
+        )
+    }
+}
+
+async fn serve<H, T>(api: Api, declared: Declared, mut request: Request, handler: H) -> Response
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    let began = api.clock.monotonic();
+    let trace = TraceId::draw(&api);
+    request.extensions_mut().insert(trace.clone());
+    // The template, never the path: paths hold names, and query strings may hold anything.
+    let span = tracing::info_span!(
+        "call",
+        api = declared.dialect.label(),
+        route = declared.path,
+        method = method_label(request.method()),
+        trace_id = trace.0,
+    );
+    let answer = async {
+        match guard(&api, declared, &mut request).await {
+            Ok(()) => handler.call(request, api.clone()).await,
+            Err(error) => axum::response::IntoResponse::into_response(error),
+        }
+    };
+    let answer = AssertUnwindSafe(answer)
+        .catch_unwind()
+        .instrument(span.clone())
+        .await;
+    let _entered = span.enter();
+    let mut response = match answer {
+        Ok(mut response) => match response.extensions_mut().remove::<Unrendered>() {
+            Some(Unrendered(error)) => error.render(declared.dialect, &trace.0),
+            None => response,
+        },
+        // The panic itself stands in the log already, by the process's hook.
+        Err(_) => ApiError::Internal("a handler panicked").render(declared.dialect, &trace.0),
+    };
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(no_store);
+    let spent = api.clock.monotonic().saturating_sub(began);
+    api.meter.call(
+        declared.dialect.label(),
+        declared.path,
+        response.status(),
+        spent,
+    );
+    let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(status = response.status().as_u16(), spent_ms, "answered");
+    response
+}
+
+async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(), ApiError> {
+    if declared.need != Need::Open {
+        let headers = request.headers();
+        let caller = match declared.dialect {
+            Dialect::PasswordSafe => caller::by_session(api, headers).await?,
+            Dialect::Native => match (caller::by_bearer(api, headers).await?, declared.need) {
+                (Some(caller), _) => caller,
+                (None, Need::OrOwn(_)) => caller::by_session(api, headers).await?,
+                (None, _) => return Err(ApiError::Unauthorized),
+            },
+        };
+        if !declared.need.is_met_by(&caller) {
+            return Err(ApiError::Forbidden);
+        }
+        request.extensions_mut().insert(caller);
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_MAX_BYTES) {
+        return Err(ApiError::TooLarge);
+    }
+    Ok(())
+}
+
+/// A method's name out of a closed set: clients may send any word.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}

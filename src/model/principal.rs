@@ -1,0 +1,449 @@
+//! Who may call, and what they may do.
+//!
+//! Invariant: deny by default: a permission that nobody granted is refused, and only hashes of
+//! keys and cookies exist here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use aws_lc_rs::digest;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use super::Timestamp;
+use super::id::{KeyId, SessionId, UserId};
+
+/// One thing that a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    /// Read managed accounts.
+    AccountsRead,
+    /// Add, edit and delete managed accounts and functional accounts.
+    AccountsWrite,
+    /// Read assets.
+    AssetsRead,
+    /// Add, edit and delete assets and workgroups.
+    AssetsWrite,
+    /// Read the audit trail.
+    AuditRead,
+    /// See a credential in the clear.
+    CredentialsReveal,
+    /// Order a change to a random credential.
+    CredentialsRotate,
+    /// Give a credential, or store one without touching the target.
+    CredentialsSet,
+    /// Order a test.
+    CredentialsTest,
+    /// Read jobs and quarantines.
+    JobsRead,
+    /// Settle what needs an operator.
+    JobsResolve,
+    /// Make and revoke the keys of others.
+    KeysWrite,
+    /// Read metrics.
+    MetricsRead,
+    /// Read policies.
+    PoliciesRead,
+    /// Add, edit and delete policies.
+    PoliciesWrite,
+    /// Order a change of every account of a system.
+    QuarantinesRun,
+    /// Read managed systems.
+    SystemsRead,
+    /// Add, edit and delete managed systems.
+    SystemsWrite,
+    /// Make users and grant permissions.
+    UsersWrite,
+}
+
+/// How much of a Password Safe feature permission is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessLevel {
+    /// Read.
+    Read,
+    /// Read/Write.
+    ReadWrite,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 19] = [
+        Self::AccountsRead,
+        Self::AccountsWrite,
+        Self::AssetsRead,
+        Self::AssetsWrite,
+        Self::AuditRead,
+        Self::CredentialsReveal,
+        Self::CredentialsRotate,
+        Self::CredentialsSet,
+        Self::CredentialsTest,
+        Self::JobsRead,
+        Self::JobsResolve,
+        Self::KeysWrite,
+        Self::MetricsRead,
+        Self::PoliciesRead,
+        Self::PoliciesWrite,
+        Self::QuarantinesRun,
+        Self::SystemsRead,
+        Self::SystemsWrite,
+        Self::UsersWrite,
+    ];
+
+    /// As it stands in the database and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccountsRead => "accounts.read",
+            Self::AccountsWrite => "accounts.write",
+            Self::AssetsRead => "assets.read",
+            Self::AssetsWrite => "assets.write",
+            Self::AuditRead => "audit.read",
+            Self::CredentialsReveal => "credentials.reveal",
+            Self::CredentialsRotate => "credentials.rotate",
+            Self::CredentialsSet => "credentials.set",
+            Self::CredentialsTest => "credentials.test",
+            Self::JobsRead => "jobs.read",
+            Self::JobsResolve => "jobs.resolve",
+            Self::KeysWrite => "keys.write",
+            Self::MetricsRead => "metrics.read",
+            Self::PoliciesRead => "policies.read",
+            Self::PoliciesWrite => "policies.write",
+            Self::QuarantinesRun => "quarantines.run",
+            Self::SystemsRead => "systems.read",
+            Self::SystemsWrite => "systems.write",
+            Self::UsersWrite => "users.write",
+        }
+    }
+
+    /// Reads it back.
+    pub fn parse(raw: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|permission| permission.as_str() == raw)
+    }
+
+    /// The Password Safe feature permission and level that stand for it; `None` where the
+    /// dialect has no word for it.
+    pub const fn password_safe(self) -> Option<(&'static str, AccessLevel)> {
+        match self {
+            Self::AccountsRead => Some(("Password Safe Account Management", AccessLevel::Read)),
+            Self::AccountsWrite
+            | Self::CredentialsRotate
+            | Self::CredentialsSet
+            | Self::CredentialsTest => {
+                Some(("Password Safe Account Management", AccessLevel::ReadWrite))
+            }
+            Self::AssetsRead => Some(("Asset Management", AccessLevel::Read)),
+            Self::AssetsWrite => Some(("Asset Management", AccessLevel::ReadWrite)),
+            Self::SystemsRead => Some(("Password Safe System Management", AccessLevel::Read)),
+            Self::SystemsWrite => Some(("Password Safe System Management", AccessLevel::ReadWrite)),
+            Self::QuarantinesRun => Some((
+                "Password Safe API Global Quarantine",
+                AccessLevel::ReadWrite,
+            )),
+            Self::UsersWrite | Self::KeysWrite => {
+                Some(("User Accounts Management", AccessLevel::ReadWrite))
+            }
+            Self::AuditRead
+            | Self::CredentialsReveal
+            | Self::JobsRead
+            | Self::JobsResolve
+            | Self::MetricsRead
+            | Self::PoliciesRead
+            | Self::PoliciesWrite => None,
+        }
+    }
+
+    /// The permission that includes this one: writing includes reading.
+    const fn included_in(self) -> Option<Self> {
+        match self {
+            Self::AccountsRead => Some(Self::AccountsWrite),
+            Self::AssetsRead => Some(Self::AssetsWrite),
+            Self::PoliciesRead => Some(Self::PoliciesWrite),
+            Self::SystemsRead => Some(Self::SystemsWrite),
+            Self::JobsRead => Some(Self::JobsResolve),
+            Self::AccountsWrite
+            | Self::AssetsWrite
+            | Self::AuditRead
+            | Self::CredentialsReveal
+            | Self::CredentialsRotate
+            | Self::CredentialsSet
+            | Self::CredentialsTest
+            | Self::JobsResolve
+            | Self::KeysWrite
+            | Self::MetricsRead
+            | Self::PoliciesWrite
+            | Self::QuarantinesRun
+            | Self::SystemsWrite
+            | Self::UsersWrite => None,
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Permission {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Somebody who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Sign-in name.
+    pub name: String,
+    /// What people read.
+    pub display_name: String,
+    /// Empty where unknown.
+    pub email: String,
+    /// Passes every check.
+    pub administrator: bool,
+    /// May not sign in.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What was granted; an administrator needs nothing.
+    pub granted: BTreeSet<Permission>,
+}
+
+impl User {
+    /// True if the user may do this.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.administrator
+            || self.granted.contains(&permission)
+            || permission
+                .included_in()
+                .is_some_and(|wider| self.granted.contains(&wider))
+    }
+}
+
+/// A user to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Sign-in name, unique without regard to case.
+    pub name: String,
+    /// What people read.
+    pub display_name: String,
+    /// Empty where unknown.
+    pub email: String,
+    /// Passes every check.
+    pub administrator: bool,
+    /// What is granted.
+    pub granted: BTreeSet<Permission>,
+}
+
+/// Which interface takes a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// The native API: `Authorization: Bearer …`.
+    Native,
+    /// The Password Safe dialect: `Authorization: PS-Auth key=…`.
+    PasswordSafe,
+}
+
+impl KeyKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Native, Self::PasswordSafe];
+
+    /// As it stands in the database and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::PasswordSafe => "passwordsafe",
+        }
+    }
+
+    /// Reads it back.
+    pub fn parse(raw: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == raw)
+    }
+}
+
+/// An API key, without the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Which interface takes it.
+    pub kind: KeyKind,
+    /// Who acts with it.
+    pub user_id: UserId,
+    /// What people read.
+    pub name: String,
+    /// Its first characters.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When somebody ended it.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// True if the key signs in at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// A key to be recorded; the key itself is handed out once and not kept.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Which interface takes it.
+    pub kind: KeyKind,
+    /// Who acts with it.
+    pub user_id: UserId,
+    /// What people read.
+    pub name: String,
+    /// What is kept of the key.
+    pub hash: KeyHash,
+    /// Its first characters; see [`KeyHash::prefix`].
+    pub prefix: String,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A signed-in session of the Password Safe dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Who signed in.
+    pub user_id: UserId,
+    /// With which key.
+    pub key_id: KeyId,
+    /// Sign-in.
+    pub created_at: Timestamp,
+    /// Last call, at a minute's grain.
+    pub seen_at: Timestamp,
+}
+
+/// SHA-256 of a key or cookie, 64 lower-case hex digits. Keys are random and long, so a slow
+/// hash would add nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyHash(String);
+
+impl KeyHash {
+    /// Characters of a key that may be kept and shown, to recognise it by.
+    const PREFIX_CHARS: usize = 12;
+
+    /// Hashes a key.
+    #[expect(clippy::disallowed_methods, reason = "hashing needs the key once")]
+    pub fn of(key: &SecretString) -> Self {
+        let hash = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
+        Self(
+            hash.as_ref()
+                .iter()
+                .fold(String::with_capacity(64), |mut hex, byte| {
+                    hex.extend(char::from_digit(u32::from(byte >> 4), 16));
+                    hex.extend(char::from_digit(u32::from(byte & 15), 16));
+                    hex
+                }),
+        )
+    }
+
+    /// The first characters of a key: at most 12 of its 36 or more, so that what is left still
+    /// cannot be guessed.
+    #[expect(clippy::disallowed_methods, reason = "the prefix is made to be shown")]
+    pub fn prefix(key: &SecretString) -> String {
+        key.expose_secret()
+            .chars()
+            .take(Self::PREFIX_CHARS)
+            .collect()
+    }
+
+    /// As it stands in the database.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(administrator: bool, granted: &[Permission]) -> User {
+        User {
+            id: UserId(1),
+            name: "ada".into(),
+            display_name: "Ada".into(),
+            email: String::new(),
+            administrator,
+            disabled: false,
+            created_at: Timestamp(0),
+            granted: granted.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn every_permission_reads_back() {
+        for permission in Permission::ALL {
+            assert_eq!(Permission::parse(permission.as_str()), Some(permission));
+        }
+        assert_eq!(Permission::parse("accounts.delete"), None);
+    }
+
+    #[test]
+    fn a_user_without_grants_may_nothing_and_an_administrator_everything() {
+        for permission in Permission::ALL {
+            assert!(!user(false, &[]).may(permission));
+            assert!(user(true, &[]).may(permission));
+        }
+    }
+
+    #[test]
+    fn writing_includes_reading_but_never_the_other_way_round() {
+        let writer = user(false, &[Permission::AccountsWrite]);
+        assert!(writer.may(Permission::AccountsRead));
+        assert!(!writer.may(Permission::CredentialsReveal));
+        assert!(!writer.may(Permission::SystemsRead));
+        assert!(!user(false, &[Permission::AccountsRead]).may(Permission::AccountsWrite));
+    }
+
+    #[test]
+    fn a_hash_is_the_published_one_and_prints_nothing() {
+        let hash = KeyHash::of(&SecretString::from("abc"));
+        assert_eq!(
+            hash.as_str(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(format!("{hash:?}"), "KeyHash(…)");
+    }
+
+    #[test]
+    fn a_key_ends_at_its_expiry_and_at_its_revocation() {
+        let key = ApiKey {
+            id: KeyId(1),
+            kind: KeyKind::Native,
+            user_id: UserId(1),
+            name: String::new(),
+            prefix: String::new(),
+            created_at: Timestamp(0),
+            expires_at: Some(Timestamp(10)),
+            revoked_at: None,
+        };
+        assert!(key.is_live(Timestamp(9)));
+        assert!(!key.is_live(Timestamp(10)));
+        assert!(
+            !ApiKey {
+                revoked_at: Some(Timestamp(1)),
+                ..key
+            }
+            .is_live(Timestamp(2))
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Lists of accounts.
+//!
+//! Invariant: a name, or a system, is looked up by an index; no list reads all accounts to find
+//! one.
+
+use super::row::{Row, columns, tables};
+use crate::model::account::Account;
+use crate::model::id::{PlatformId, SystemId, WorkgroupId};
+use crate::store::{Page, Store, StoreError};
+
+/// Which accounts are wanted; what is `None` does not matter. Names match in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Its system.
+    pub system_id: Option<SystemId>,
+    /// Its system's name.
+    pub system_name: Option<String>,
+    /// Its name, its user principal name, or `domain\name`.
+    pub account_name: Option<String>,
+    /// Its system's workgroup.
+    pub workgroup_name: Option<String>,
+    /// Its system's address.
+    pub ip_address: Option<String>,
+    /// Its system's kind, by the vendor's number.
+    pub entity_type: Option<i64>,
+    /// Only those that can be requested.
+    pub api_enabled: bool,
+}
+
+/// An account in a list, with what its system is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedAccount {
+    /// The account.
+    pub account: Account,
+    /// Its system's name.
+    pub system_name: String,
+    /// Its system's platform.
+    pub platform_id: PlatformId,
+    /// Its system's workgroup.
+    pub workgroup_id: WorkgroupId,
+}
+
+#[derive(sqlx::FromRow)]
+struct ListedRow {
+    #[sqlx(flatten)]
+    account: Row,
+    system_name: String,
+    platform_id: i64,
+    workgroup_id: i64,
+}
+
+macro_rules! select {
+    ($driver:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", d.name AS system_name, d.platform_id, d.workgroup_id",
+            tables!(),
+            " JOIN system_details d ON d.system_id = a.system_id
+              JOIN workgroups w ON w.id = d.workgroup_id
+              WHERE a.deleted_at IS NULL
+                AND (CAST($3 AS BIGINT) IS NULL OR a.system_id = $3)
+                AND (CAST($4 AS TEXT) IS NULL OR d.name_key = $4)
+                AND (CAST($5 AS TEXT) IS NULL OR w.name_key = $5)
+                AND (CAST($6 AS TEXT) IS NULL OR lower(d.ip_address) = $6)
+                AND (CAST($7 AS BIGINT) IS NULL OR d.entity_type = $7)
+                AND a.api_enabled >= $8
+                AND (CAST($9 AS TEXT) IS NULL OR lower(a.domain_name) = $9)",
+            $driver,
+            " ORDER BY a.id LIMIT $1 OFFSET $2"
+        )
+    };
+}
+
+/// Which condition the database should start from.
+enum Driver {
+    /// None; by id.
+    All,
+    /// The system.
+    System,
+    /// The account's name, perhaps in a domain.
+    Name {
+        domain: Option<String>,
+        name: String,
+    },
+    /// The user principal name.
+    Principal(String),
+}
+
+impl Store {
+    /// Accounts that were not deleted, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        page: Page,
+    ) -> Result<Vec<ListedAccount>, StoreError> {
+        let Some(name) = filter.account_name.as_ref().map(|name| name.to_lowercase()) else {
+            let driver = match filter.system_id {
+                Some(_) => Driver::System,
+                None => Driver::All,
+            };
+            return self.listed(filter, page, driver).await;
+        };
+        // A login name may itself hold `\` or `@`: as it stands goes first.
+        let plain = Driver::Name {
+            domain: None,
+            name: name.clone(),
+        };
+        let found = self.listed(filter, page, plain).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if let Some((domain, name)) = name.split_once('\\') {
+            let driver = Driver::Name {
+                domain: Some(domain.to_owned()),
+                name: name.to_owned(),
+            };
+            return self.listed(filter, page, driver).await;
+        }
+        if name.contains('@') {
+            return self.listed(filter, page, Driver::Principal(name)).await;
+        }
+        Ok(found)
+    }
+
+    async fn listed(
+        &self,
+        filter: &AccountFilter,
+        page: Page,
+        driver: Driver,
+    ) -> Result<Vec<ListedAccount>, StoreError> {
+        let (text, domain, last) = match driver {
+            Driver::All => (select!(""), None, None),
+            Driver::System => (select!(" AND a.system_id = $3"), None, None),
+            Driver::Name { domain, name } => (select!(" AND a.name_key = $10"), domain, Some(name)),
+            Driver::Principal(name) => (
+                select!(" AND lower(a.user_principal_name) = $10"),
+                None,
+                Some(name),
+            ),
+        };
+        let mut query = sqlx::query_as::<_, ListedRow>(text)
+            .bind(page.limit)
+            .bind(page.offset)
+            .bind(filter.system_id.map(|id| id.0))
+            .bind(filter.system_name.as_ref().map(|name| name.to_lowercase()))
+            .bind(
+                filter
+                    .workgroup_name
+                    .as_ref()
+                    .map(|name| name.to_lowercase()),
+            )
+            .bind(
+                filter
+                    .ip_address
+                    .as_ref()
+                    .map(|address| address.to_lowercase()),
+            )
+            .bind(filter.entity_type)
+            .bind(i64::from(filter.api_enabled))
+            .bind(domain);
+        if let Some(last) = last {
+            query = query.bind(last);
+        }
+        let rows = query.fetch_all(&self.read).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(ListedAccount {
+                    account: row.account.try_into()?,
+                    system_name: row.system_name,
+                    platform_id: PlatformId(row.platform_id),
+                    workgroup_id: WorkgroupId(row.workgroup_id),
+                })
+            })
+            .collect()
+    }
+}

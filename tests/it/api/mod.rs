@@ -1,0 +1,6 @@
+//! The HTTP interfaces, asked through their router.
+//!
+//! Invariant: every test has its own database and moves its own clock.
+
+mod dialect;
+mod world;

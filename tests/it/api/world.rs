@@ -1,0 +1,262 @@
+//! A service without a listener: the router on a fresh database, and callers of it.
+//!
+//! Invariant: an answer is read whole, so that a body that never ends fails the test.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use keywheel::api::{Api, Meter, Readiness, Settings, router};
+use keywheel::clock::ManualClock;
+use keywheel::generate::SeededDice;
+use keywheel::model::Timestamp;
+use keywheel::model::id::UserId;
+use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
+use keywheel::queue::Orders;
+use keywheel::store::{Backend, Store};
+use keywheel::vault::{Kek, Vault};
+use secrecy::SecretString;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::support::database::Database;
+
+/// The dialect's base.
+pub(crate) const PS: &str = "/BeyondTrust/api/public/v3";
+/// The administrator's native key; its check characters fit.
+const NOON: Timestamp = Timestamp(1_780_000_000_000);
+
+/// A service on a database of its own.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) api: Api,
+    _database: Database,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: header::HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+}
+
+/// Somebody who calls: with a cookie, or with a native key.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) api: Api,
+    pub(crate) header: Option<(header::HeaderName, String)>,
+    base: &'static str,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = Database::new(Backend::Sqlite).await;
+        let store = database.store().await;
+        let clock = ManualClock::at(NOON);
+        let dice = Arc::new(SeededDice::new(7));
+        let kek = Kek::from_bytes([7; Kek::LEN]);
+        let key = Vault::new_data_key(&kek, &*dice).unwrap();
+        let api = Api {
+            store: store.clone(),
+            orders: Orders {},
+            vault: Arc::new(Vault::new(kek, vec![key]).unwrap()),
+            clock: clock.clone(),
+            dice,
+            meter: Meter::default(),
+            readiness: Readiness::expecting(&["queue"]),
+            settings: Settings::default(),
+        };
+        Self {
+            store,
+            clock,
+            api,
+            _database: database,
+        }
+    }
+
+    /// A user with a key of each kind: `<name>-native`, `<name>-ps` are their seeds.
+    pub(crate) async fn user(&self, name: &str, granted: &[Permission]) -> (UserId, Keys) {
+        self.add(name, false, granted).await
+    }
+
+    pub(crate) async fn administrator(&self) -> (UserId, Keys) {
+        self.add("admin", true, &[]).await
+    }
+
+    async fn add(&self, name: &str, administrator: bool, granted: &[Permission]) -> (UserId, Keys) {
+        let new = NewUser {
+            name: name.into(),
+            display_name: format!("The {name}"),
+            email: format!("{name}@example.org"),
+            administrator,
+            granted: granted.iter().copied().collect::<BTreeSet<_>>(),
+        };
+        let keys = Keys {
+            native: keywheel::generate::native_key(&*self.api.dice),
+            password_safe: keywheel::generate::password_safe_key(&*self.api.dice),
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        let user_id = tx.insert_user(&new, NOON).await.unwrap();
+        for (kind, key) in [
+            (KeyKind::Native, &keys.native),
+            (KeyKind::PasswordSafe, &keys.password_safe),
+        ] {
+            let new = NewKey {
+                kind,
+                user_id,
+                name: "test".into(),
+                hash: KeyHash::of(key),
+                prefix: KeyHash::prefix(key),
+                expires_at: None,
+            };
+            tx.insert_key(&new, NOON).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        (user_id, keys)
+    }
+
+    /// A caller that is nobody.
+    pub(crate) fn nobody(&self) -> Client {
+        Client {
+            api: self.api.clone(),
+            header: None,
+            base: "",
+        }
+    }
+
+    /// A caller with a live session of the dialect; paths are below its base.
+    pub(crate) async fn session(&self, keys: &Keys) -> Client {
+        let answer = sign_in(&self.nobody(), &keys.ps_auth()).await.expect(200);
+        let cookie = answer
+            .header(header::SET_COOKIE)
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned();
+        Client {
+            api: self.api.clone(),
+            header: Some((header::COOKIE, cookie)),
+            base: PS,
+        }
+    }
+
+    /// A caller with a native key.
+    pub(crate) fn native(&self, keys: &Keys) -> Client {
+        let bearer = format!("Bearer {}", text(&keys.native));
+        Client {
+            api: self.api.clone(),
+            header: Some((header::AUTHORIZATION, bearer)),
+            base: "/api/v1",
+        }
+    }
+}
+
+/// A user's keys.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) native: SecretString,
+    pub(crate) password_safe: SecretString,
+}
+
+impl Keys {
+    pub(crate) fn ps_auth(&self) -> String {
+        format!("PS-Auth key={};", text(&self.password_safe))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "test keys are sent as a client sends them"
+)]
+pub(crate) fn text(secret: &SecretString) -> &str {
+    use secrecy::ExposeSecret;
+    secret.expose_secret()
+}
+
+pub(crate) async fn sign_in(client: &Client, header: &str) -> Answer {
+    let request = Request::post(format!("{PS}/Auth/SignAppin"))
+        .header(header::AUTHORIZATION, header)
+        .body(Body::empty())
+        .unwrap();
+    client.send(request).await
+}
+
+impl Client {
+    /// The same caller, but asking below another base.
+    pub(crate) fn below(&self, base: &'static str) -> Self {
+        Self {
+            base,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some((name, value)) = &self.header {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let response = router(self.api.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 8_000_000).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, None, &[]).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", path, Some(body), &[]).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call("PUT", path, Some(body), &[]).await
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+}

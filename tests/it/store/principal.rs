@@ -1,0 +1,189 @@
+//! Users, grants, keys and sessions.
+
+use std::collections::BTreeSet;
+
+use keywheel::model::Timestamp;
+use keywheel::model::id::{KeyId, UserId};
+use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
+use keywheel::store::{Store, StoreError};
+use secrecy::SecretString;
+
+use crate::support::database::on_both;
+
+fn ada() -> NewUser {
+    NewUser {
+        name: "Ada".into(),
+        display_name: "Ada L".into(),
+        email: "ada@example.org".into(),
+        administrator: false,
+        granted: BTreeSet::from([Permission::AccountsWrite, Permission::JobsRead]),
+    }
+}
+
+fn key_of(user: UserId, key: &str) -> NewKey {
+    let key = SecretString::from(key);
+    NewKey {
+        kind: KeyKind::PasswordSafe,
+        user_id: user,
+        name: "laptop".into(),
+        hash: KeyHash::of(&key),
+        prefix: KeyHash::prefix(&key),
+        expires_at: Some(Timestamp(900)),
+    }
+}
+
+async fn seeded(store: &Store) -> (UserId, KeyId) {
+    let mut tx = store.begin().await.unwrap();
+    let user = tx.insert_user(&ada(), Timestamp(5)).await.unwrap();
+    let key = tx
+        .insert_key(&key_of(user, "0123456789abcdef"), Timestamp(6))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    (user, key)
+}
+
+on_both!(a_user_is_found_by_id_and_by_name_in_any_case, |db| {
+    let store = db.store().await;
+    let (id, _) = seeded(&store).await;
+    let user = store.user(id).await.unwrap().unwrap();
+    assert_eq!(user.name, "Ada");
+    assert_eq!(user.email, "ada@example.org");
+    assert_eq!(user.created_at, Timestamp(5));
+    assert!(!user.administrator && !user.disabled);
+    assert_eq!(user.granted, ada().granted);
+    assert_eq!(store.user_by_name("aDA").await.unwrap(), Some(user.clone()));
+    assert_eq!(store.user_by_name("bob").await.unwrap(), None);
+    assert_eq!(store.users(UserId(0), 10).await.unwrap(), vec![user]);
+    assert!(store.users(id, 10).await.unwrap().is_empty());
+});
+
+on_both!(two_users_cannot_share_a_name, |db| {
+    let store = db.store().await;
+    seeded(&store).await;
+    let mut tx = store.begin().await.unwrap();
+    let twin = NewUser {
+        name: "ADA".into(),
+        ..ada()
+    };
+    let refused = tx.insert_user(&twin, Timestamp(7)).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        StoreError::Conflict {
+            what: "the user's name"
+        }
+    ));
+});
+
+on_both!(grants_are_replaced_as_a_whole, |db| {
+    let store = db.store().await;
+    let (id, _) = seeded(&store).await;
+    let mut tx = store.begin().await.unwrap();
+    tx.set_grants(id, &BTreeSet::from([Permission::QuarantinesRun]))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let user = store.user(id).await.unwrap().unwrap();
+    assert_eq!(user.granted, BTreeSet::from([Permission::QuarantinesRun]));
+});
+
+on_both!(a_key_is_found_by_its_hash_and_kind_alone, |db| {
+    let store = db.store().await;
+    let (user, id) = seeded(&store).await;
+    let hash = KeyHash::of(&SecretString::from("0123456789abcdef"));
+    let key = store
+        .key_by_hash(KeyKind::PasswordSafe, &hash)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((key.id, key.user_id), (id, user));
+    assert_eq!(key.prefix, "0123456789ab");
+    assert_eq!(key.expires_at, Some(Timestamp(900)));
+    assert_eq!(
+        store.key_by_hash(KeyKind::Native, &hash).await.unwrap(),
+        None
+    );
+    assert_eq!(store.key(id).await.unwrap(), Some(key.clone()));
+    assert_eq!(
+        store.keys(None, KeyId(0), 10).await.unwrap(),
+        vec![key.clone()]
+    );
+    assert_eq!(
+        store.keys(Some(user), KeyId(0), 10).await.unwrap(),
+        vec![key]
+    );
+    assert!(
+        store
+            .keys(Some(UserId(99)), KeyId(0), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+});
+
+on_both!(revoking_a_key_ends_its_sessions_and_happens_once, |db| {
+    let store = db.store().await;
+    let (user, key) = seeded(&store).await;
+    let cookie = KeyHash::of(&SecretString::from("cookie"));
+    let mut tx = store.begin().await.unwrap();
+    tx.open_session(&cookie, user, key, Timestamp(10))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.session_by_hash(&cookie).await.unwrap().is_some());
+    let mut tx = store.begin().await.unwrap();
+    tx.revoke_key(key, Timestamp(20)).await.unwrap();
+    let again = tx.revoke_key(key, Timestamp(21)).await.unwrap_err();
+    assert!(matches!(again, StoreError::Stale { .. }));
+    tx.commit().await.unwrap();
+    assert_eq!(store.session_by_hash(&cookie).await.unwrap(), None);
+    assert_eq!(
+        store.key(key).await.unwrap().unwrap().revoked_at,
+        Some(Timestamp(20))
+    );
+});
+
+on_both!(a_disabled_user_loses_its_sessions, |db| {
+    let store = db.store().await;
+    let (user, key) = seeded(&store).await;
+    let cookie = KeyHash::of(&SecretString::from("cookie"));
+    let mut tx = store.begin().await.unwrap();
+    tx.open_session(&cookie, user, key, Timestamp(10))
+        .await
+        .unwrap();
+    tx.set_user_disabled(user, true).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.session_by_hash(&cookie).await.unwrap(), None);
+    assert!(store.user(user).await.unwrap().unwrap().disabled);
+});
+
+on_both!(a_session_slides_ends_and_is_swept_when_idle, |db| {
+    let store = db.store().await;
+    let (user, key) = seeded(&store).await;
+    let one = KeyHash::of(&SecretString::from("one"));
+    let two = KeyHash::of(&SecretString::from("two"));
+    let mut tx = store.begin().await.unwrap();
+    let first = tx
+        .open_session(&one, user, key, Timestamp(10))
+        .await
+        .unwrap();
+    let second = tx
+        .open_session(&two, user, key, Timestamp(10))
+        .await
+        .unwrap();
+    tx.touch_session(first, Timestamp(50)).await.unwrap();
+    tx.touch_session(first, Timestamp(40)).await.unwrap();
+    tx.commit().await.unwrap();
+    let seen = store.session_by_hash(&one).await.unwrap().unwrap().seen_at;
+    assert_eq!(
+        seen,
+        Timestamp(50),
+        "a late call of an earlier instant turns nothing back"
+    );
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.end_idle_sessions(Timestamp(50)).await.unwrap(), 1);
+    assert!(!tx.end_session(second).await.unwrap(), "it was idle");
+    assert!(tx.end_session(first).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(store.session_by_hash(&one).await.unwrap(), None);
+});
