@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod generate;
+pub mod metrics;
 pub mod model;
 pub mod queue;
 pub mod store;
