@@ -1,2 +1,4 @@
 #![cfg(test)]
 //! Rooms together, on real databases and real targets.
+
+mod metrics;
