@@ -96,7 +96,6 @@ impl Settings {
                 1,
                 100_000,
             ),
-            ("scheduler.test_every_s", scheduler.test_every_s, 1, 86_400),
             ("scheduler.reap_every_s", scheduler.reap_every_s, 1, 3_600),
             (
                 "scheduler.housekeeping_every_s",
