@@ -49,7 +49,7 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
         let Self {
             server,
             database,
