@@ -12,6 +12,7 @@ use keywheel_connectors::Secret;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, credential_place};
 use crate::generate::{self, Dice};
+use crate::metrics::Metrics;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, JobId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind, JobState, JobView, Priority};
@@ -33,6 +34,7 @@ pub struct Orders {
     clock: SharedClock,
     dice: Arc<dyn Dice>,
     engine: Engine,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Orders {
@@ -89,6 +91,7 @@ impl Orders {
         clock: SharedClock,
         dice: Arc<dyn Dice>,
         engine: Engine,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             store,
@@ -96,6 +99,7 @@ impl Orders {
             clock,
             dice,
             engine,
+            metrics,
         }
     }
 
@@ -150,6 +154,7 @@ impl Orders {
                 tx.audit(&ordered(order, actor, job.id), now).await?;
                 tx.commit().await?;
             }
+            self.metrics.jobs_joined(JobKind::Rotate.as_str(), 1);
             return Ok(job.id);
         }
         let version = match &order.password {
@@ -179,6 +184,8 @@ impl Orders {
         };
         tx.audit(&ordered(order, actor, job), now).await?;
         tx.commit().await?;
+        self.metrics
+            .jobs_enqueued(JobKind::Rotate.as_str(), Cause::Order.as_str(), 1);
         Ok(job)
     }
 
@@ -346,6 +353,8 @@ impl Orders {
                     };
                     let job = tx.enqueue(&new, now).await?;
                     tx.commit().await?;
+                    self.metrics
+                        .jobs_enqueued(new.kind.as_str(), new.cause.as_str(), 1);
                     break job;
                 }
                 Some(open) if open.kind == JobKind::Test => {
@@ -405,6 +414,17 @@ impl Orders {
         }
         tx.finish_quarantines(system, now).await?;
         tx.commit().await?;
+        let accounts = self
+            .store
+            .quarantine(id)
+            .await?
+            .map_or(0, |view| view.accounts);
+        let accounts = u64::try_from(accounts).unwrap_or(0);
+        self.metrics.jobs_enqueued(
+            JobKind::Rotate.as_str(),
+            Cause::Quarantine.as_str(),
+            accounts,
+        );
         Ok(id)
     }
 
