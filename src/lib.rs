@@ -23,5 +23,6 @@ pub mod generate;
 pub mod metrics;
 pub mod model;
 pub mod queue;
+pub mod scheduler;
 pub mod store;
 pub mod vault;

@@ -74,11 +74,10 @@ pub mod value {
     /// What the scheduler does again and again.
     pub const TICKS: &[&str] = &[
         "stale_scan",
-        "test_agent",
+        "beat",
         "lease_reaper",
         "head_repair",
-        "audit_sealer",
-        "housekeeping",
+        "gauges",
     ];
     /// How a tick ended; `skipped` where another node had it.
     pub const TICK_OUTCOMES: &[&str] = &["success", "failure", "skipped"];

@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use keywheel::api::{Api, Meter, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
+use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
+use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
@@ -77,10 +79,27 @@ impl World {
         let dice = Arc::new(SeededDice::new(7));
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
+        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let engine = Engine::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            Connectors::default(),
+            Limits::default(),
+        );
+        let orders = Orders::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            engine,
+            Arc::new(Metrics::new().unwrap()),
+        );
         let api = Api {
             store: store.clone(),
-            orders: Orders {},
-            vault: Arc::new(Vault::new(kek, vec![key]).unwrap()),
+            orders,
+            vault,
             clock: clock.clone(),
             dice,
             meter: Meter::default(),
