@@ -64,15 +64,6 @@ impl Api {
         Ok(api)
     }
 
-    /// A call of the dialect: GET without a body.
-    ///
-    /// # Errors
-    /// Any status but 2xx.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Trouble> {
-        let call = self.http.get(format!("{}{DIALECT}{path}", self.url));
-        Ok(self.send(&format!("GET {path}"), call).await?.body)
-    }
-
     /// A call of the dialect with a body.
     ///
     /// # Errors
