@@ -12,6 +12,7 @@ mod meter;
 pub mod native;
 pub mod passwordsafe;
 mod readiness;
+mod replan;
 pub mod route;
 
 use std::sync::Arc;

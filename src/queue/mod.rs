@@ -4,4 +4,5 @@
 
 mod order;
 
+pub use crate::engine::credential_place;
 pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};
