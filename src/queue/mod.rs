@@ -3,6 +3,8 @@
 //! Invariant: a node that lost its lease changes no row.
 
 mod order;
+mod worker;
 
 pub use crate::engine::credential_place;
 pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};
+pub use worker::{Worker, WorkerOptions};

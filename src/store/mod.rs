@@ -14,6 +14,7 @@ mod credential;
 pub mod dialect;
 mod error;
 mod functional_account;
+mod gauge;
 mod id;
 mod job;
 mod migrate;
@@ -35,8 +36,10 @@ use std::sync::Arc;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+use crate::metrics::Metrics;
 pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
+
 pub use audit::AuditRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, VersionRow};
@@ -74,6 +77,7 @@ pub struct Store {
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
     settled: Arc<Notify>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// A write transaction. Dropping it rolls everything back.
@@ -83,6 +87,7 @@ pub struct Tx {
     inner: Transaction<'static, Any>,
     store: Store,
     rings: bool,
+    audited: Vec<&'static str>,
 }
 
 impl Store {
@@ -108,7 +113,15 @@ impl Store {
             ids,
             bell: Arc::default(),
             settled: Arc::default(),
+            metrics: None,
         })
+    }
+
+    /// Counts audit rows in these metrics.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Which database this is.
@@ -127,6 +140,7 @@ impl Store {
             inner,
             store: self.clone(),
             rings: false,
+            audited: Vec::new(),
         })
     }
 
@@ -197,6 +211,11 @@ impl Tx {
                 StoreError::Database(cause) => StoreError::CommitUnknown(cause),
                 other => other,
             })?;
+        if let Some(metrics) = &self.store.metrics {
+            for event in &self.audited {
+                metrics.audited(event);
+            }
+        }
         if self.rings {
             self.store.bell.notify_waiters();
         }

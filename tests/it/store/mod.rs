@@ -2,5 +2,12 @@
 //!
 //! Invariant: `house.rs` finds every public method's name below.
 
+mod account;
+mod asset;
 mod base;
+mod functional_account;
+mod inventory;
 mod principal;
+mod schedule;
+mod system;
+mod workgroup;

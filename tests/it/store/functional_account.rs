@@ -1,0 +1,114 @@
+//! Functional accounts.
+
+use keywheel::model::functional_account::{Elevation, FunctionalSettings};
+use keywheel::model::id::{FunctionalAccountId, PlatformId};
+use keywheel::store::Page;
+
+use super::inventory::{THEN, conflicts, is_stale, linux_system, workgroup};
+use crate::support::database::on_both;
+
+const ID: FunctionalAccountId = FunctionalAccountId(1);
+
+fn settings(name: &str) -> FunctionalSettings {
+    FunctionalSettings {
+        platform_id: PlatformId(2),
+        domain_name: None,
+        account_name: name.to_owned(),
+        display_name: name.to_owned(),
+        description: Some("changes the others".to_owned()),
+        elevation: Elevation::Sudo,
+    }
+}
+
+on_both!(
+    a_functional_account_tells_only_whether_it_has_a_password,
+    |db| {
+        let store = db.store().await;
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_functional_account(ID, &settings("fa"), Some(vec![1, 2]), THEN)
+            .await
+            .unwrap();
+        let bare = FunctionalAccountId(2);
+        tx.insert_functional_account(bare, &settings("other"), None, THEN)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let found = store.functional_account(ID).await.unwrap().unwrap();
+        assert_eq!(
+            (&found.settings, found.has_password, found.systems),
+            (&settings("fa"), true, 0)
+        );
+        assert_eq!(
+            store.functional_password(ID).await.unwrap(),
+            Some(vec![1, 2])
+        );
+        assert_eq!(store.functional_password(bare).await.unwrap(), None);
+        let listed = store.functional_accounts(Page::first(9)).await.unwrap();
+        assert_eq!(
+            listed
+                .iter()
+                .map(|one| one.has_password)
+                .collect::<Vec<_>>(),
+            [true, false]
+        );
+        assert_eq!(
+            store
+                .functional_account(FunctionalAccountId(3))
+                .await
+                .unwrap(),
+            None
+        );
+    }
+);
+
+on_both!(
+    a_functional_account_is_changed_and_its_password_replaced,
+    |db| {
+        let store = db.store().await;
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_functional_account(ID, &settings("fa"), None, THEN)
+            .await
+            .unwrap();
+        tx.update_functional_account(ID, &settings("fb"))
+            .await
+            .unwrap();
+        tx.set_functional_password(ID, vec![3]).await.unwrap();
+        is_stale(
+            tx.update_functional_account(FunctionalAccountId(9), &settings("x"))
+                .await,
+        );
+        is_stale(
+            tx.set_functional_password(FunctionalAccountId(9), vec![3])
+                .await,
+        );
+        tx.commit().await.unwrap();
+        let found = store.functional_account(ID).await.unwrap().unwrap();
+        assert_eq!(found.settings, settings("fb"));
+        assert_eq!(store.functional_password(ID).await.unwrap(), Some(vec![3]));
+    }
+);
+
+on_both!(a_functional_account_goes_only_after_its_systems, |db| {
+    let store = db.store().await;
+    let mut system = linux_system(1, "web1");
+    system.settings.functional_account_id = Some(ID);
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_functional_account(ID, &settings("fa"), Some(vec![1]), THEN)
+        .await
+        .unwrap();
+    tx.insert_workgroup(&workgroup(1, "Default")).await.unwrap();
+    tx.insert_system(&system, THEN).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(
+        store.functional_account(ID).await.unwrap().unwrap().systems,
+        1
+    );
+    let mut tx = store.begin().await.unwrap();
+    conflicts(tx.delete_functional_account(ID).await);
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    tx.delete_system(system.id, THEN).await.unwrap();
+    tx.delete_functional_account(ID).await.unwrap();
+    is_stale(tx.delete_functional_account(ID).await);
+    tx.commit().await.unwrap();
+});
