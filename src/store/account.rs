@@ -60,7 +60,7 @@ impl Tx {
         let Some((system,)) = system else {
             return Ok(None);
         };
-        self.lock_system(SystemId(system)).await?;
+        self.lock_queue(SystemId(system)).await?;
         sqlx::query(for_update!(
             self.backend,
             "SELECT account_id FROM schedule WHERE account_id = $1"

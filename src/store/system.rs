@@ -113,7 +113,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Busy`] if another transaction holds it for too long.
     pub async fn locked_system(&mut self, id: SystemId) -> Result<Option<System>, StoreError> {
-        self.lock_system(id).await?;
+        self.lock_queue(id).await?;
         // A later statement: the locking one may have looked before the row's last change.
         let row: Option<Row> = sqlx::query_as(concat!(
             columns!(),
