@@ -225,6 +225,7 @@ CREATE TABLE schedule (
 CREATE INDEX schedule_due ON schedule (next_change_at, account_id) WHERE open_job = 0 AND next_change_at IS NOT NULL;
 CREATE INDEX schedule_test ON schedule (next_test_at, account_id) WHERE open_job = 0 AND next_test_at IS NOT NULL;
 CREATE INDEX schedule_flag ON schedule (flag_at, account_id) WHERE stale_at IS NULL AND flag_at IS NOT NULL;
+CREATE INDEX schedule_stale ON schedule (stale_at) WHERE stale_at IS NOT NULL;
 CREATE INDEX schedule_system ON schedule (system_id, account_id);
 
 -- Every secret of an account, from the moment it was staged.

@@ -184,8 +184,6 @@ pub struct Scheduler {
     pub scan_every_s: u32,
     /// Most accounts that one scan enqueues.
     pub scan_max_accounts: u32,
-    /// How often accounts that are due for a test are looked for.
-    pub test_every_s: u32,
     /// How often dead nodes' work is looked for.
     pub reap_every_s: u32,
     /// How often queue heads are checked and old rows removed.
@@ -197,7 +195,6 @@ impl Default for Scheduler {
         Self {
             scan_every_s: 60,
             scan_max_accounts: 10_000,
-            test_every_s: 60,
             reap_every_s: 5,
             housekeeping_every_s: 60,
         }

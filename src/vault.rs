@@ -280,5 +280,18 @@ fn lengthened(parts: &[&[u8]]) -> Vec<u8> {
     all
 }
 
+/// True if both hold the same text; takes the same time wherever they differ.
+pub fn same_secret(one: &SecretString, other: &SecretString) -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "two secrets are compared, in constant time"
+    )]
+    let (one, other) = (
+        one.expose_secret().as_bytes(),
+        other.expose_secret().as_bytes(),
+    );
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

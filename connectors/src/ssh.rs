@@ -100,10 +100,12 @@ impl Connector for Ssh {
             link::on_thread(move || Link::shake_hands(wire, None, limit, &held)).await
         };
         let shaken = turn.within(target.timeout, exchange).await;
-        let link = shaken
-            .unwrap_or_else(|| Err(link::silent()))?
-            .map_err(Reason::of_system)?;
-        Ok(Identity::Ssh(link.host_key()?))
+        let shaken = shaken
+            .unwrap_or_else(|| Err(link::silent()))
+            .and_then(|shaken| shaken);
+        Ok(Identity::Ssh(
+            shaken.map_err(Reason::of_system)?.host_key()?,
+        ))
     }
 
     async fn open(

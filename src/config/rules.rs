@@ -49,7 +49,7 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
         let Self {
             server,
             database,
@@ -96,7 +96,6 @@ impl Settings {
                 1,
                 100_000,
             ),
-            ("scheduler.test_every_s", scheduler.test_every_s, 1, 86_400),
             ("scheduler.reap_every_s", scheduler.reap_every_s, 1, 3_600),
             (
                 "scheduler.housekeeping_every_s",

@@ -22,7 +22,7 @@ impl Engine {
         batch: &Batch<'_>,
         mut work: Work,
     ) -> Result<Finished, EngineError> {
-        if let Some(refused) = self.admit(batch, &mut work).await? {
+        if let Some(refused) = self.refuse_unfit(batch, &mut work).await? {
             return Ok(refused);
         }
         let mut regenerations = 0;
@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// A name or a secret that the target could misread is refused before any of it is sent.
-    async fn admit(
+    async fn refuse_unfit(
         &self,
         batch: &Batch<'_>,
         work: &mut Work,
@@ -165,6 +165,7 @@ impl Engine {
         row: &RotationRow,
     ) -> Result<Outcome, EngineError> {
         let candidate = self.open_version(work, row.version)?;
+        work.log.phase = "verify";
         let check = batch.session.check(&work.target, &candidate);
         let checked = tokio::time::timeout(batch.timeout, check)
             .await
@@ -177,6 +178,7 @@ impl Engine {
             }
             Checked::Rejected(reason) => {
                 work.log.answered = true;
+                work.log.failed_logins += 1;
                 work.log.reason("test refused", &reason);
                 Outcome::Refused
             }

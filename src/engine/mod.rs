@@ -30,11 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::generate::Dice;
-use crate::model::id::{AccountId, PlatformId};
+use crate::model::id::{AccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{
-    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Store, StoreError, SystemRow,
+    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Settled, Store, StoreError, SystemRow,
 };
 use crate::vault::{Place, Vault, VaultError};
 
@@ -154,10 +154,31 @@ pub struct Finished {
     pub class: &'static str,
     /// What was done, a line each.
     pub log: String,
+    /// Where it stopped: connect, change or verify.
+    pub phase: &'static str,
+    /// Failing logins it caused.
+    pub failed_logins: u32,
     /// True if the system as a whole was at fault.
     pub system_fault: bool,
     /// True if the target answered.
     pub answered: bool,
+}
+
+impl Finished {
+    /// A job that was not tried.
+    pub fn given_back(job: ClaimedJob) -> Self {
+        Log::default().finish(job, Ending::GivenBack)
+    }
+
+    /// As the store settles it.
+    pub fn settled(&self) -> Settled {
+        Settled {
+            job: self.job.clone(),
+            ending: self.ending.clone(),
+            class: self.class,
+            log: self.log.clone(),
+        }
+    }
 }
 
 /// One job with all that its attempt needs.
@@ -171,12 +192,26 @@ struct Work {
 }
 
 /// What an attempt did, a line each.
-#[derive(Default)]
 struct Log {
     lines: Vec<String>,
     class: &'static str,
+    phase: &'static str,
+    failed_logins: u32,
     system_fault: bool,
     answered: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            lines: Vec::new(),
+            class: "",
+            phase: "connect",
+            failed_logins: 0,
+            system_fault: false,
+            answered: false,
+        }
+    }
 }
 
 impl Log {
@@ -201,6 +236,8 @@ impl Log {
             ending,
             class,
             log: self.lines.join("\n"),
+            phase: self.phase,
+            failed_logins: self.failed_logins,
             system_fault: self.system_fault,
             answered: self.answered,
         }
@@ -244,6 +281,13 @@ impl Engine {
             connectors: Arc::new(connectors),
             limits,
         }
+    }
+
+    /// Which connector serves a system, as the metrics call it.
+    pub async fn connector_name(&self, system: SystemId) -> &'static str {
+        let row = self.store.system_row(system).await.ok().flatten();
+        row.and_then(|row| Platform::find(PlatformId(row.platform_id)))
+            .map_or("none", |platform| platform.connector.as_str())
     }
 
     /// What bounds it.

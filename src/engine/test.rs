@@ -35,6 +35,7 @@ impl Engine {
                 .note("test: the lockout budget is spent; waiting for its window");
             return Ok(work.log.finish(work.job, Ending::Failed));
         }
+        work.log.phase = "verify";
         let check = batch.session.check(&work.target, &secret);
         let checked = tokio::time::timeout(batch.timeout, check)
             .await
@@ -53,6 +54,7 @@ impl Engine {
             }
             Checked::Rejected(reason) => {
                 work.log.answered = true;
+                work.log.failed_logins += 1;
                 work.log.reason("test refused", &reason);
                 self.verdict(batch, &work, version, "out_of_sync").await?;
                 self.adopt(batch, work).await

@@ -3,5 +3,7 @@
 //! Invariant: a node that lost its lease changes no row.
 
 mod order;
+mod worker;
 
 pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};
+pub use worker::{Worker, WorkerOptions};

@@ -3,18 +3,43 @@
 //! Invariant: an order is durable before it is answered, and a given secret is sealed before
 //! it is stored.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_connectors::Secret;
 
+use crate::clock::SharedClock;
+use crate::engine::{Engine, credential_place};
+use crate::generate::{self, Dice};
+use crate::model::audit::Event;
 use crate::model::id::{AccountId, JobId, QuarantineId, SystemId};
-use crate::model::job::JobView;
+use crate::model::job::{Cause, JobKind, JobState, JobView, Priority};
+use crate::model::password_rule::PasswordRule;
 use crate::model::quarantine::QuarantineView;
-use crate::store::StoreError;
+use crate::store::{AccountRow, NewJob, NewVersion, OpenJob, Store, StoreError, Tx};
+use crate::vault::{Vault, VaultError, same_secret};
+
+/// How often a waiting call looks, should it miss the bell: another node may settle the job.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a test waits for the account's other work.
+const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Takes orders for changes, tests and quarantines.
-#[derive(Clone, Debug)]
-pub struct Orders {}
+#[derive(Clone)]
+pub struct Orders {
+    store: Store,
+    vault: Arc<Vault>,
+    clock: SharedClock,
+    dice: Arc<dyn Dice>,
+    engine: Engine,
+}
+
+impl fmt::Debug for Orders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Orders")
+    }
+}
 
 /// A change of one account.
 #[derive(Debug)]
@@ -39,6 +64,9 @@ pub enum OrderError {
     /// The order can never be carried out as it stands.
     #[error("{0}")]
     Refused(String),
+    /// The key ring did not seal or open; nothing was ordered.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The database did not take it; nothing was ordered.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -54,12 +82,186 @@ pub enum TestVerdict {
 }
 
 impl Orders {
+    /// Takes orders for the systems that the engine reaches.
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        clock: SharedClock,
+        dice: Arc<dyn Dice>,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            clock,
+            dice,
+            engine,
+        }
+    }
+
     /// Orders a change of one account. An identical open order is joined.
     ///
     /// # Errors
     /// [`OrderError`].
     pub async fn change(&self, order: ChangeOrder, actor: &str) -> Result<JobId, OrderError> {
-        todo!()
+        let system = self
+            .fit(order.account, order.password.as_ref(), true)
+            .await?;
+        loop {
+            let mut tx = self.store.begin().await?;
+            tx.lock_queue(system).await?;
+            let open = tx.open_job(order.account).await?;
+            if let Some(job) = &open
+                && job.running
+                && job.kind == JobKind::Test
+            {
+                // A test is short: let it end.
+                tx.rollback().await?;
+                self.wait_end(job.id, TEST_WAIT_MAX).await?;
+                continue;
+            }
+            return self.change_in(tx, system, &order, open, actor).await;
+        }
+    }
+
+    async fn change_in(
+        &self,
+        mut tx: Tx,
+        system: SystemId,
+        order: &ChangeOrder,
+        open: Option<OpenJob>,
+        actor: &str,
+    ) -> Result<JobId, OrderError> {
+        let now = self.clock.now();
+        let priority = if order.immediate {
+            Priority::Immediate
+        } else {
+            Priority::Routine
+        };
+        if let Some(job) = &open
+            && job.kind == JobKind::Rotate
+            && (job.running || order.password.is_none())
+        {
+            if job.running && !self.same_order(order, job).await? {
+                return Err(OrderError::AlreadyRunning);
+            }
+            if !job.running && order.immediate {
+                tx.hasten(job.id, system, priority, now).await?;
+                tx.audit(&ordered(order, actor, job.id), now).await?;
+                tx.commit().await?;
+            }
+            return Ok(job.id);
+        }
+        let version = match &order.password {
+            None => None,
+            Some(password) => Some(
+                self.keep(&mut tx, order.account, password, "supplied")
+                    .await?
+                    .1,
+            ),
+        };
+        let job = if let Some(job) = open {
+            tx.redirect_job(job.id, version, actor).await?;
+            tx.hasten(job.id, system, priority, now).await?;
+            job.id
+        } else {
+            let new = NewJob {
+                account: order.account,
+                system,
+                kind: JobKind::Rotate,
+                cause: Cause::Order,
+                actor: actor.to_owned(),
+                priority,
+                run_at: now,
+                version,
+            };
+            tx.enqueue(&new, now).await?
+        };
+        tx.audit(&ordered(order, actor, job), now).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    /// True if a running job does what the order asks for.
+    async fn same_order(&self, order: &ChangeOrder, job: &OpenJob) -> Result<bool, OrderError> {
+        match (&order.password, job.version) {
+            (None, None) => Ok(true),
+            (Some(given), Some(version)) => {
+                let sealed = self.store.sealed_version(order.account, version).await?;
+                let Some(sealed) = sealed else {
+                    return Ok(false);
+                };
+                let kept = self
+                    .vault
+                    .open(&credential_place(order.account, version), &sealed)?;
+                Ok(same_secret(given, &kept))
+            }
+            (None, Some(_)) | (Some(_), None) => Ok(false),
+        }
+    }
+
+    /// Seals a secret and keeps it as the account's next version: (epoch, version).
+    async fn keep(
+        &self,
+        tx: &mut Tx,
+        account: AccountId,
+        secret: &Secret,
+        origin: &'static str,
+    ) -> Result<(i64, i64), OrderError> {
+        let row = tx.account_row(account).await?.ok_or(OrderError::NotFound)?;
+        let version = row.last_version + 1;
+        let place = credential_place(account, version);
+        let sealed = self.vault.seal(&place, secret, self.dice.as_ref())?.0;
+        tx.add_version(
+            &NewVersion {
+                account,
+                version,
+                sealed,
+                origin,
+            },
+            self.clock.now(),
+        )
+        .await?;
+        Ok((row.epoch, version))
+    }
+
+    /// Refuses what can never be carried out, before anything is stored or connected.
+    async fn fit(
+        &self,
+        account: AccountId,
+        secret: Option<&Secret>,
+        changes: bool,
+    ) -> Result<SystemId, OrderError> {
+        let row = self
+            .store
+            .account_row(account)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let system = self
+            .store
+            .system_of(account)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let details = self
+            .store
+            .system_row(system)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        if row.active == 0 {
+            return Err(OrderError::Refused(
+                "The account is suspended; resume it first".into(),
+            ));
+        }
+        if changes && details.functional_account_id.is_none() {
+            return Err(OrderError::Refused(
+                "The managed system has no functional account; set FunctionalAccountID first"
+                    .into(),
+            ));
+        }
+        self.engine
+            .admit(&details, &row, secret)
+            .map_err(|reason| OrderError::Refused(reason.text.into_owned()))?;
+        Ok(system)
     }
 
     /// Stores a credential without touching the target: the given one, or a random one.
@@ -72,7 +274,52 @@ impl Orders {
         password: Option<Secret>,
         actor: &str,
     ) -> Result<JobId, OrderError> {
-        todo!()
+        let row = self
+            .store
+            .account_row(account)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let system = self
+            .store
+            .system_of(account)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let given = password.is_some();
+        let password = password.map_or_else(|| self.draw(&row), Ok)?;
+        let mut tx = self.store.begin().await?;
+        tx.lock_queue(system).await?;
+        if tx.open_job(account).await?.is_some_and(|job| job.running) {
+            return Err(OrderError::AlreadyRunning);
+        }
+        let now = self.clock.now();
+        let (epoch, version) = self.keep(&mut tx, account, &password, "stored").await?;
+        tx.store_current(account, epoch, version, now).await?;
+        let new = NewJob {
+            account,
+            system,
+            kind: JobKind::Rotate,
+            cause: Cause::Order,
+            actor: actor.to_owned(),
+            priority: Priority::Immediate,
+            run_at: now,
+            version: Some(version),
+        };
+        let job = tx
+            .record_done(&new, "stored; the target was not contacted", now)
+            .await?;
+        let body = serde_json::json!({"job": job.0, "version": version, "given": given});
+        tx.audit(&Event::by(actor, "credential.stored", account, body), now)
+            .await?;
+        tx.replan(account, now).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    fn draw(&self, row: &AccountRow) -> Result<Secret, OrderError> {
+        let rule = PasswordRule::built_in(row.password_rule_id)
+            .ok_or_else(|| OrderError::Refused("The account's password rule is gone".into()))?;
+        generate::password(&rule, self.dice.as_ref())
+            .map_err(|error| OrderError::Refused(error.to_string()))
     }
 
     /// Tests the current credential; waits for a running change first.
@@ -80,7 +327,45 @@ impl Orders {
     /// # Errors
     /// [`OrderError`].
     pub async fn test(&self, account: AccountId, actor: &str) -> Result<TestVerdict, OrderError> {
-        todo!()
+        let system = self.fit(account, None, false).await?;
+        let job = loop {
+            let mut tx = self.store.begin().await?;
+            tx.lock_queue(system).await?;
+            let now = self.clock.now();
+            match tx.open_job(account).await? {
+                None => {
+                    let new = NewJob {
+                        account,
+                        system,
+                        kind: JobKind::Test,
+                        cause: Cause::Order,
+                        actor: actor.to_owned(),
+                        priority: Priority::Immediate,
+                        run_at: now,
+                        version: None,
+                    };
+                    let job = tx.enqueue(&new, now).await?;
+                    tx.commit().await?;
+                    break job;
+                }
+                Some(open) if open.kind == JobKind::Test => {
+                    tx.hasten(open.id, system, Priority::Immediate, now).await?;
+                    tx.commit().await?;
+                    break open.id;
+                }
+                Some(open) if open.running => {
+                    tx.rollback().await?;
+                    self.wait_job(open.id, TEST_WAIT_MAX).await?;
+                }
+                // A change that waits for its next attempt: current is not known to work.
+                Some(_) => return Ok(TestVerdict::DoesNot),
+            }
+        };
+        let view = self.wait_end(job, TEST_WAIT_MAX).await?;
+        Ok(match view.map(|view| view.state) {
+            Some(JobState::Succeeded) => TestVerdict::Works,
+            _ => TestVerdict::DoesNot,
+        })
     }
 
     /// Orders a change of every active account of a system.
@@ -94,12 +379,37 @@ impl Orders {
         incident: Option<&str>,
         actor: &str,
     ) -> Result<QuarantineId, OrderError> {
-        todo!()
+        self.store
+            .system_row(system)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.lock_queue(system).await?;
+        let id = tx
+            .open_quarantine(system, reason, incident, actor, now)
+            .await?;
+        let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
+        tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
+            .await?;
+        let mut after = AccountId(0);
+        loop {
+            match tx.quarantine_chunk(id, system, after, actor, now).await? {
+                Some(last) => after = last,
+                None => break,
+            }
+            // The queue's lock is not held for longer than a chunk.
+            tx.commit().await?;
+            tx = self.store.begin().await?;
+            tx.lock_queue(system).await?;
+        }
+        tx.finish_quarantines(system, now).await?;
+        tx.commit().await?;
+        Ok(id)
     }
 
-    /// Waits until the job has ended or an attempt of it has failed; at most `limit`.
-    ///
-    /// `None`: no such job.
+    /// Waits until the job has ended, or its immediate attempt has failed and others follow in the
+    /// background; at most `limit`. `None`: no such job.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -108,7 +418,45 @@ impl Orders {
         job: JobId,
         limit: Duration,
     ) -> Result<Option<JobView>, StoreError> {
-        todo!()
+        self.wait(job, limit, |view| {
+            view.state.is_final()
+                || (view.state == JobState::Retrying && view.priority != Priority::Immediate)
+        })
+        .await
+    }
+
+    /// Waits until the job has ended; at most `limit`. `None`: no such job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn wait_end(
+        &self,
+        job: JobId,
+        limit: Duration,
+    ) -> Result<Option<JobView>, StoreError> {
+        self.wait(job, limit, |view| view.state.is_final()).await
+    }
+
+    async fn wait(
+        &self,
+        job: JobId,
+        limit: Duration,
+        done: impl Fn(&JobView) -> bool,
+    ) -> Result<Option<JobView>, StoreError> {
+        let until = self.clock.monotonic() + limit;
+        loop {
+            let settled = self.store.settled().notified();
+            let Some(view) = self.store.job(job).await? else {
+                return Ok(None);
+            };
+            if done(&view) || self.clock.monotonic() >= until {
+                return Ok(Some(view));
+            }
+            tokio::select! {
+                () = settled => {}
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
+        }
     }
 
     /// Waits until the quarantine has finished; at most `limit`. `None`: no such quarantine.
@@ -120,6 +468,28 @@ impl Orders {
         quarantine: QuarantineId,
         limit: Duration,
     ) -> Result<Option<QuarantineView>, StoreError> {
-        todo!()
+        let until = self.clock.monotonic() + limit;
+        loop {
+            let settled = self.store.settled().notified();
+            let Some(view) = self.store.quarantine(quarantine).await? else {
+                return Ok(None);
+            };
+            if view.finished_at.is_some() || self.clock.monotonic() >= until {
+                return Ok(Some(view));
+            }
+            tokio::select! {
+                () = settled => {}
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
+        }
     }
+}
+
+fn ordered(order: &ChangeOrder, actor: &str, job: JobId) -> Event {
+    let body = serde_json::json!({
+        "job": job.0,
+        "immediate": order.immediate,
+        "given": order.password.is_some(),
+    });
+    Event::by(actor, "change.ordered", order.account, body)
 }

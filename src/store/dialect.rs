@@ -62,11 +62,6 @@ impl Backend {
         }
     }
 
-    /// The name that a migration of one database alone carries in its description.
-    pub(super) fn needs_copy_before_migration(self) -> bool {
-        self == Self::Sqlite
-    }
-
     /// Opens the pool that writes.
     pub(super) async fn writer(self, url: &str, connections: u32) -> Result<AnyPool, StoreError> {
         let connections = match self {

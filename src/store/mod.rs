@@ -14,6 +14,7 @@ mod credential;
 pub mod dialect;
 mod error;
 mod functional_account;
+mod gauge;
 mod id;
 mod job;
 mod migrate;

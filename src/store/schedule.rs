@@ -3,9 +3,10 @@
 //! Invariant: a plan is stored for the account and system that it was made for.
 
 use super::{StoreError, Tx, exactly};
+use crate::model::Timestamp;
 use crate::model::id::{AccountId, PolicyId, SystemId};
 use crate::model::policy::Policy;
-use crate::model::schedule::Planned;
+use crate::model::schedule::{Planned, plan};
 
 impl Tx {
     /// The policy that a plan is made by.
@@ -53,5 +54,40 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the account's schedule")
+    }
+}
+
+impl Tx {
+    /// Plans an account anew, as it now is. Hold the system's lock. An account that was deleted
+    /// is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn replan(&mut self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        self.replan_after(account, now, now).await
+    }
+
+    /// Plans an account anew; nothing of it comes before `earliest`.
+    pub(super) async fn replan_after(
+        &mut self,
+        account: AccountId,
+        earliest: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(account) = self.locked_account(account).await? else {
+            return Ok(());
+        };
+        let Some(system) = self.locked_system(account.system_id).await? else {
+            return Ok(());
+        };
+        let policy = match account.settings.policy_id.or(system.settings.policy_id) {
+            Some(id) => self.planning_policy(id).await?,
+            None => None,
+        };
+        let mut planned = plan(&account, &system, policy.as_ref(), now);
+        planned.next_change_at = planned.next_change_at.map(|at| at.max(earliest));
+        planned.next_test_at = planned.next_test_at.map(|at| at.max(earliest));
+        self.set_schedule(account.id, account.system_id, planned)
+            .await
     }
 }

@@ -3,12 +3,16 @@
 //! Invariant: only the holder of a claim's row settles its jobs; a claim ends exactly once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{ClaimId, JobId, NodeId, SystemId};
 use crate::model::job::JobKind;
+
+/// A change that failed for good is not due again before this.
+const AFTER_FAILURE: Duration = Duration::from_secs(3600);
 
 /// What becomes of a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +45,6 @@ pub struct Settled {
     pub class: &'static str,
     /// What was done, a line each: decoded, without secrets.
     pub log: String,
-    /// The account's next due times, once the job has ended; `None`: never by itself.
-    pub next_change_at: Option<Timestamp>,
-    /// When the account is to be tested next.
-    pub next_test_at: Option<Timestamp>,
-    /// When it is to be flagged, where nothing changes it by itself.
-    pub flag_at: Option<Timestamp>,
 }
 
 /// What the attempts said about the system as a whole.
@@ -208,17 +206,22 @@ impl Tx {
                 .execute(&mut *self.inner)
                 .await?;
         exactly(1, done.rows_affected(), "the job")?;
+        // A due time in the past would be claimed again at once, for ever.
+        let earliest = match one.ending {
+            Ending::Succeeded => now.plus(Duration::from_millis(1)),
+            _ => now.plus(AFTER_FAILURE),
+        };
+        self.replan_after(one.job.account, earliest, now).await?;
         let fresh = one.ending == Ending::Succeeded && one.job.kind == JobKind::Rotate;
         let done = sqlx::query(
-            "UPDATE schedule SET open_job = 0, next_change_at = $2, next_test_at = $3,
-                 flag_at = $4, stale_at = CASE WHEN $5 = 1 THEN NULL ELSE stale_at END
+            "UPDATE schedule SET open_job = 0,
+                 next_change_at = CASE WHEN $3 = 1 THEN NULL ELSE next_change_at END,
+                 stale_at = CASE WHEN $2 = 1 THEN NULL ELSE stale_at END
              WHERE account_id = $1",
         )
         .bind(one.job.account.0)
-        .bind(future(one.next_change_at, now))
-        .bind(future(one.next_test_at, now))
-        .bind(one.flag_at.map(|at| at.0))
         .bind(i64::from(fresh))
+        .bind(i64::from(one.ending == Ending::NeedsOperator)) // until somebody has resolved it
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the account's schedule")
@@ -313,9 +316,4 @@ impl Store {
                 .await?;
         Ok(row.map(|(trips, until)| (trips, Timestamp(until))))
     }
-}
-
-/// A due time in the past would be claimed again at once, for ever.
-fn future(at: Option<Timestamp>, now: Timestamp) -> Option<i64> {
-    at.map(|at| if at > now { at.0 } else { now.0 + 1 })
 }

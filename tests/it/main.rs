@@ -3,5 +3,6 @@
 
 mod api;
 mod house;
+mod metrics;
 mod store;
 mod support;

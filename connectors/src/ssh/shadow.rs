@@ -10,6 +10,9 @@ use crate::{Class, Evidence, Reason, Secret};
 /// The most memory that one yescrypt may take: 64 MiB, sixteen times Debian's default.
 const YESCRYPT_MAX_BYTES: u64 = 64 << 20;
 
+/// The rounds of a SHA-crypt field that names none. Source: Drepper, "Unix crypt using SHA".
+const SHA_CRYPT_ROUNDS: u32 = 5_000;
+
 /// The most rounds of SHA-crypt: 40 times the default.
 const SHA_CRYPT_MAX_ROUNDS: u32 = 200_000;
 
@@ -45,11 +48,10 @@ fn matches(scheme: Scheme, field: &str, secret: &Secret) -> bool {
         Scheme::Yescrypt => yescrypt::Yescrypt::default()
             .verify_password(secret, field)
             .is_ok(),
-        Scheme::ShaCrypt => sha_crypt::PasswordHashRef::new(field).is_ok_and(|hash| {
-            sha_crypt::ShaCrypt::default()
-                .verify_password(secret, hash)
-                .is_ok()
-        }),
+        // Without rounds in the field crypt(3) means 5,000, and so does the crate.
+        Scheme::ShaCrypt => sha_crypt::ShaCrypt::default()
+            .verify_password(secret, field)
+            .is_ok(),
     }
 }
 
@@ -73,7 +75,7 @@ fn scheme(field: &str) -> Option<Scheme> {
         }
         ("5" | "6", [rest @ .., salt, hash]) => {
             let rounds = match rest {
-                [] => Some(5_000),
+                [] => Some(SHA_CRYPT_ROUNDS),
                 [rounds] => rounds.strip_prefix("rounds=")?.parse().ok(),
                 _ => None,
             }?;
@@ -101,7 +103,7 @@ mod tests {
     const YESCRYPT: &str =
         "$y$j9T$3LplTlDYYUSSaFcQv0Rxk.$Ou.Yg1nzVcPaj49H6.JkrGzzY.WRgDNiKgtD6im8e95";
     // Made by chpasswd -c SHA512 -s 5000 from `Start-kw_u47-vLm9`.
-    const SHA512: &str = "$6$y6QRbxKpKo4rG06f$YVhZHS.6yaOeNPYibS.0uYgBNW1iDqyH8qhyooVoadVvwu5z7P8HZd4yfkqPvnKxImasKdluUgbHj5lUfHb4//";
+    const SHA512: &str = "$6$y6QRbxKpKo4rG06f$VYhZHS.6yaOeNPYibS.0uYgBNW1iDqyH8qhyooVoadVvwu5z7P8HZd4yfkqPvnKxImasKdluUgbHj5lUfHb4//";
 
     fn seen(field: &str, candidate: &str, current: Option<&str>) -> Evidence {
         judge(
@@ -113,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_field_tells_candidate_current_and_neither() {
-        for (field, right) in [(YESCRYPT, "Fresh-1-vLm9Q"), (SHA512, "Start-kw_u47-vLm9")] {
+        let spelled = SHA512.replace("$6$", "$6$rounds=5000$");
+        let (fresh, start) = ("Fresh-1-vLm9Q", "Start-kw_u47-vLm9");
+        for (field, right) in [(YESCRYPT, fresh), (SHA512, start), (&spelled, start)] {
             assert_eq!(seen(field, right, Some("x")), Evidence::Candidate);
             assert_eq!(seen(field, "x", Some(right)), Evidence::Current);
             assert_eq!(seen(field, "x", Some("y")), Evidence::Neither);

@@ -1,6 +1,7 @@
 //! Traps that hosts have laid for others; each test is named after one.
 
 use std::io::Read;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,8 +18,12 @@ use crate::peer::{Peer, Wire};
 
 /// Takes the lock that everything which writes /etc/shadow takes, until its input ends.
 const HOLD_SHADOW: &str = "exec perl -e 'open(F, \">>/etc/.pwd.lock\") or die; \
-     fcntl(F, 7, pack(\"ssx4qqlx4\", 1, 0, 0, 0, 0)) or die; \
+     my $lock = pack(\"ssx4qqlx4\", 1, 0, 0, 0, 0); fcntl(F, 7, $lock) or die; \
      $| = 1; print \"held\\n\"; <STDIN>'";
+
+/// Ends when no command of the functional account runs on this target any more.
+const WRITERS_END: &str = "while pgrep --ns $$ --nslist mnt -u kw_func,root \
+     -x 'sh|sudo|chpasswd' | grep -vqx $$; do sleep 0.02; done";
 
 async fn open(target: &Target) -> Arc<dyn Session> {
     let opened = Ssh::new(77).open(target, Some(&functional())).await;
@@ -67,28 +72,23 @@ async fn becomes_accepted(session: &Arc<dyn Session>, account: &Account, secret:
 
 #[tokio::test]
 async fn a_cut_in_the_middle_of_a_command_is_never_success() {
-    let fleet = Fleet::start(&[("USERS", "1")]);
+    let fleet = Arc::new(Fleet::start(&[("USERS", "1")]));
     let wire = Wire::to((fleet.address, fleet.port));
     let session = open(&through(&wire, &fleet)).await;
     let holder = holder(&fleet);
-    let new = Secret::from("New-cut-vLm9Q");
-    let before = wire.to_server_bytes();
-    let kw_u0 = account("kw_u0");
+    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-cut-vLm9Q"));
     let change = session.change(&kw_u0, &new, None);
     let cut = async {
-        // Command, head and tail are more than this; the target then waits for its lock.
-        while wire.to_server_bytes() < before + 1_400 {
-            tokio::task::yield_now().await;
-        }
+        let fleet = Arc::clone(&fleet);
+        let begun = "until pgrep --ns $$ --nslist mnt -x chpasswd; do sleep 0.02; done";
+        tokio::task::spawn_blocking(move || fleet.run(begun))
+            .await
+            .unwrap();
         wire.cut();
     };
-    let (changed, ()) = timeout(Duration::from_secs(10), futures::future::join(change, cut))
-        .await
-        .unwrap();
-    assert!(
-        matches!(changed, Changed::Unknown(_) | Changed::NotNow(_)),
-        "{changed:?}"
-    );
+    let both = timeout(Duration::from_secs(10), futures::future::join(change, cut));
+    let (changed, ()) = both.await.unwrap();
+    assert!(matches!(changed, Changed::Unknown(_)), "{changed:?}");
     release(holder);
 }
 
@@ -180,8 +180,8 @@ async fn wherever_the_wire_is_cut_no_half_password_is_set() {
             }
             Changed::Unknown(_) => {
                 unknown += 1;
-                // What was sent may land late: ask until one of the two is accepted twice over.
-                fleet.run("while pgrep -x chpasswd >/dev/null; do :; done");
+                // What was sent may land late: wait until whoever may write has ended.
+                fleet.run(WRITERS_END);
                 direct.check(&kw_u0, &new).await == Checked::Accepted
             }
             Changed::Refused(reason) => panic!("{reason}"),
@@ -500,19 +500,18 @@ async fn a_server_that_falls_silent_in_a_session_ends_within_the_deadline() {
 #[tokio::test]
 async fn a_server_without_room_is_told_apart_and_recovers() {
     let fleet = Fleet::start(&[("USERS", "8"), ("STARTUPS", "4:100:4"), ("SESSIONS", "1")]);
-    let address = (fleet.address, fleet.port);
-    let idle: Vec<_> = (0..4)
-        .map(|_| std::net::TcpStream::connect(address).unwrap())
-        .collect();
-    // The server counts a connection once it has greeted it.
-    for mut connection in &idle {
-        connection.read_exact(&mut [0; 4]).unwrap();
+    // Four that the server has greeted and not turned away fill it.
+    let mut idle = Vec::new();
+    while idle.len() < 4 {
+        let mut connection = TcpStream::connect((fleet.address, fleet.port)).unwrap();
+        let mut greeting = [0; 4];
+        connection.read_exact(&mut greeting).unwrap();
+        if &greeting == b"SSH-" {
+            idle.push(connection);
+        }
     }
-    let refused = Ssh::new(9)
-        .open(&fleet.target(), Some(&functional()))
-        .await
-        .err()
-        .unwrap();
+    let opened = Ssh::new(9).open(&fleet.target(), Some(&functional())).await;
+    let refused = opened.err().unwrap_or_else(|| panic!("{}", fleet.log()));
     assert!(
         has_class(&refused, Class::Unreachable, Scope::System),
         "{refused:?}"
@@ -545,7 +544,7 @@ async fn of_sixty_changes_at_once_none_is_lost() {
     let fleet = Fleet::start(&[("USERS", "60")]);
     let target = Target {
         in_flight: 60,
-        timeout: Duration::from_secs(120),
+        timeout: Duration::from_mins(2),
         ..fleet.target()
     };
     let session = open(&target).await;

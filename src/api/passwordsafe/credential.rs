@@ -28,18 +28,34 @@ use crate::store::{AccountFilter, Page};
 /// Characters of a given password at most.
 const PASSWORD_MAX_CHARS: usize = 1_000;
 
-const ACCOUNT: ApiError = ApiError::NotFound { what: "Managed Account" };
-const SYSTEM: ApiError = ApiError::NotFound { what: "Managed System" };
+const ACCOUNT: ApiError = ApiError::NotFound {
+    what: "Managed Account",
+};
+const SYSTEM: ApiError = ApiError::NotFound {
+    what: "Managed System",
+};
 
 pub(super) fn routes() -> Routes {
     const BY_PATH: &str = "/workgroups/{workgroup}/assets/{asset}/managedsystems/managedaccounts/\
                            {account}/credentials";
     Routes::new(Dialect::PasswordSafe)
-        .put("/managedaccounts/{id}/credentials", Permission::CredentialsSet, set)
+        .put(
+            "/managedaccounts/{id}/credentials",
+            Permission::CredentialsSet,
+            set,
+        )
         .put("/credentials", Permission::CredentialsSet, set_by_names)
         .put(BY_PATH, Permission::CredentialsSet, set_by_path)
-        .post("/managedaccounts/{id}/credentials/test", Permission::CredentialsTest, test)
-        .post("/managedaccounts/{id}/credentials/change", Permission::CredentialsRotate, change)
+        .post(
+            "/managedaccounts/{id}/credentials/test",
+            Permission::CredentialsTest,
+            test,
+        )
+        .post(
+            "/managedaccounts/{id}/credentials/change",
+            Permission::CredentialsRotate,
+            change,
+        )
         .post(
             "/managedsystems/{id}/managedaccounts/credentials/change",
             Permission::QuarantinesRun,
@@ -128,7 +144,10 @@ async fn change_all(
     if api.store.system_row(system).await?.is_none() {
         return Err(SYSTEM);
     }
-    let order = api.orders.quarantine(system, "", None, caller.actor()).await;
+    let order = api
+        .orders
+        .quarantine(system, "", None, caller.actor())
+        .await;
     let quarantine = order.map_err(|error| match error {
         OrderError::NotFound => SYSTEM,
         other => other.into(),
@@ -160,10 +179,17 @@ impl Names<'_> {
             account_name: Some(self.account.to_owned()),
             ..AccountFilter::default()
         };
-        match api.store.accounts(&filter, Page::first(2)).await?.as_slice() {
+        match api
+            .store
+            .accounts(&filter, Page::first(2))
+            .await?
+            .as_slice()
+        {
             [] => Err(ACCOUNT),
             [one] => Ok(one.account.id),
-            _ => Err(ApiError::bad("More than one managed account matches; use its ID")),
+            _ => Err(ApiError::bad(
+                "More than one managed account matches; use its ID",
+            )),
         }
     }
 }
@@ -179,7 +205,10 @@ impl Wanted {
     fn read(fields: &Fields) -> Result<Self, ApiError> {
         let password = fields.text("Password", PASSWORD_MAX_CHARS)?;
         // No target takes them, and `chpasswd` would read a second line.
-        if password.as_ref().is_some_and(|password| password.contains(['\0', '\r', '\n'])) {
+        if password
+            .as_ref()
+            .is_some_and(|password| password.contains(['\0', '\r', '\n']))
+        {
             return Err(ApiError::field("Password", "must not hold NUL, CR or LF"));
         }
         Ok(Self {
@@ -201,7 +230,11 @@ async fn carry_out(
     wanted: Wanted,
     immediate: bool,
 ) -> Result<Response, ApiError> {
-    let Wanted { password, keys, update_system } = wanted;
+    let Wanted {
+        password,
+        keys,
+        update_system,
+    } = wanted;
     if keys.any() {
         // On a thread of its own: a passphrase's key takes long to derive.
         tokio::task::spawn_blocking(move || keys.check(update_system))
@@ -213,10 +246,17 @@ async fn carry_out(
         ));
     }
     if !update_system {
-        let job = api.orders.store_only(account, password, caller.actor()).await?;
+        let job = api
+            .orders
+            .store_only(account, password, caller.actor())
+            .await?;
         return Ok(no_content(job_path(job)));
     }
-    let order = ChangeOrder { account, password, immediate };
+    let order = ChangeOrder {
+        account,
+        password,
+        immediate,
+    };
     let job = api.orders.change(order, caller.actor()).await?;
     if immediate {
         ended(api, job).await?;
@@ -233,13 +273,15 @@ async fn ended(api: &Api, job: JobId) -> Result<(), ApiError> {
     };
     match view.state {
         JobState::Succeeded => Ok(()),
-        JobState::Failed | JobState::NeedsOperator => {
-            Err(ApiError::ChangeFailed { log: log_of(&view), location })
-        }
+        JobState::Failed | JobState::NeedsOperator => Err(ApiError::ChangeFailed {
+            log: log_of(&view),
+            location,
+        }),
         // An attempt has failed and others follow: whoever asked for it now has not got it.
-        JobState::Retrying if !view.attempts.is_empty() => {
-            Err(ApiError::ChangeFailed { log: log_of(&view), location })
-        }
+        JobState::Retrying if !view.attempts.is_empty() => Err(ApiError::ChangeFailed {
+            log: log_of(&view),
+            location,
+        }),
         JobState::Queued | JobState::Running | JobState::Retrying => {
             Err(ApiError::StillRunning { location })
         }

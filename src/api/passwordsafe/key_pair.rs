@@ -28,8 +28,12 @@ impl GivenKeys {
     pub(super) fn read(fields: &super::Fields) -> Result<Self, ApiError> {
         Ok(Self {
             public: fields.text("PublicKey", KEY_MAX_CHARS)?,
-            private: fields.text("PrivateKey", KEY_MAX_CHARS)?.map(Zeroizing::new),
-            passphrase: fields.text("Passphrase", PASSPHRASE_MAX_CHARS)?.map(Zeroizing::new),
+            private: fields
+                .text("PrivateKey", KEY_MAX_CHARS)?
+                .map(Zeroizing::new),
+            passphrase: fields
+                .text("Passphrase", PASSPHRASE_MAX_CHARS)?
+                .map(Zeroizing::new),
         })
     }
 
@@ -54,7 +58,10 @@ impl GivenKeys {
             return Err(ApiError::field("PublicKey", why));
         }
         let private = PrivateKey::from_openssh(private.trim().as_bytes()).map_err(|_| {
-            ApiError::field("PrivateKey", "cannot be read; give it in OpenSSH's own format")
+            ApiError::field(
+                "PrivateKey",
+                "cannot be read; give it in OpenSSH's own format",
+            )
         })?;
         if private.is_encrypted() {
             self.unlock(&private)?;
@@ -63,7 +70,10 @@ impl GivenKeys {
             return Ok(());
         };
         let public = PublicKey::from_openssh(public.trim()).map_err(|_| {
-            ApiError::field("PublicKey", "cannot be read; give one line, as in authorized_keys")
+            ApiError::field(
+                "PublicKey",
+                "cannot be read; give one line, as in authorized_keys",
+            )
         })?;
         if public.key_data() != private.public_key().key_data() {
             let text = "PublicKey and PrivateKey are no pair";
@@ -77,7 +87,10 @@ impl GivenKeys {
 
     fn unlock(&self, private: &PrivateKey) -> Result<(), ApiError> {
         let Some(passphrase) = &self.passphrase else {
-            return Err(ApiError::field("Passphrase", "is required: PrivateKey is encrypted"));
+            return Err(ApiError::field(
+                "Passphrase",
+                "is required: PrivateKey is encrypted",
+            ));
         };
         if let Kdf::Bcrypt { rounds, .. } = private.kdf()
             && *rounds > KDF_ROUNDS_MAX
@@ -114,16 +127,26 @@ mod tests {
     }
 
     fn locked(private: &PrivateKey, rounds: u32) -> String {
-        let kdf = Kdf::Bcrypt { salt: vec![7; 16], rounds };
-        text(&private.encrypt_with(Cipher::Aes256Ctr, kdf, 7, "open sesame").unwrap())
+        let kdf = Kdf::Bcrypt {
+            salt: vec![7; 16],
+            rounds,
+        };
+        text(
+            &private
+                .encrypt_with(Cipher::Aes256Ctr, kdf, 7, "open sesame")
+                .unwrap(),
+        )
     }
 
     fn check(body: &Value, update_system: bool) -> Result<(), String> {
         let fields = Fields::parse(None, body.to_string().as_bytes()).unwrap();
-        GivenKeys::read(&fields).unwrap().check(update_system).map_err(|error| match error {
-            ApiError::Invalid(faults) => format!("{}: {}", faults[0].field, faults[0].text),
-            other => panic!("{other}"),
-        })
+        GivenKeys::read(&fields)
+            .unwrap()
+            .check(update_system)
+            .map_err(|error| match error {
+                ApiError::Invalid(faults) => format!("{}: {}", faults[0].field, faults[0].text),
+                other => panic!("{other}"),
+            })
     }
 
     #[test]
@@ -147,10 +170,22 @@ mod tests {
         for (body, fault) in [
             (json!({"PrivateKey": key}), "PublicKey: is required"),
             (json!({"PublicKey": public}), "PrivateKey: is required"),
-            (json!({"PrivateKey": "x", "PublicKey": public}), "PrivateKey: cannot"),
-            (json!({"PrivateKey": key, "PublicKey": "x"}), "PublicKey: cannot"),
-            (json!({"PrivateKey": key, "PublicKey": other}), "PublicKey: PublicKey and Private"),
-            (json!({"PrivateKey": locked, "PublicKey": public}), "Passphrase: is required"),
+            (
+                json!({"PrivateKey": "x", "PublicKey": public}),
+                "PrivateKey: cannot",
+            ),
+            (
+                json!({"PrivateKey": key, "PublicKey": "x"}),
+                "PublicKey: cannot",
+            ),
+            (
+                json!({"PrivateKey": key, "PublicKey": other}),
+                "PublicKey: PublicKey and Private",
+            ),
+            (
+                json!({"PrivateKey": locked, "PublicKey": public}),
+                "Passphrase: is required",
+            ),
             (
                 json!({"PrivateKey": locked, "PublicKey": public, "Passphrase": "wrong"}),
                 "Passphrase: does not open",
@@ -158,7 +193,10 @@ mod tests {
         ] {
             let found = check(&body, true).unwrap_err();
             assert!(found.starts_with(fault), "{found}");
-            assert!(!found.contains("wrong") && !found.contains("BEGIN"), "{found}");
+            assert!(
+                !found.contains("wrong") && !found.contains("BEGIN"),
+                "{found}"
+            );
         }
     }
 
@@ -166,7 +204,10 @@ mod tests {
     fn a_key_that_would_take_hours_to_open_is_refused_at_once() {
         let (private, public) = pair(1);
         // The count of rounds stands behind the salt.
-        let mut slow = PrivateKey::from_openssh(locked(&private, 1)).unwrap().to_bytes().unwrap();
+        let mut slow = PrivateKey::from_openssh(locked(&private, 1))
+            .unwrap()
+            .to_bytes()
+            .unwrap();
         let salt = slow.windows(16).position(|bytes| bytes == [7; 16]).unwrap();
         slow[salt + 16..salt + 20].copy_from_slice(&u32::MAX.to_be_bytes());
         let slow = text(&PrivateKey::from_bytes(&slow).unwrap());

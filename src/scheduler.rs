@@ -1,0 +1,441 @@
+//! Ticks: the crate's scheduler only wakes them; what is due is in the database.
+//!
+//! Every tick may run on any node, at any time, twice: the stale scan and the head repair take
+//! turns by a row each, the heartbeat and the reaper belong to the node.
+//!
+//! Invariant: a tick that is run again finds nothing left to do.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::metrics::{DatabaseGauges, Metrics};
+use crate::model::id::{NodeId, PlatformId};
+use crate::model::job::Priority;
+use crate::model::platform::Platform;
+use crate::store::{Store, StoreError};
+
+/// Heads that one repair looks at.
+const REPAIR_MAX: i64 = 1_000;
+
+/// How often each tick comes, and what bounds it.
+#[derive(Clone, Debug)]
+pub struct SchedulerOptions {
+    /// How often stale credentials are looked for.
+    pub scan_every: Duration,
+    /// Most accounts that one scan queues.
+    pub scan_max: i64,
+    /// How often the node shows that it lives.
+    pub beat_every: Duration,
+    /// How often dead nodes' work is looked for.
+    pub reap_every: Duration,
+    /// Silence after which a node counts as dead.
+    pub dead_after: Duration,
+    /// How often queue heads are checked.
+    pub repair_every: Duration,
+    /// How often the database is counted for the metrics.
+    pub gauges_every: Duration,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            scan_every: Duration::from_secs(60),
+            scan_max: 10_000,
+            beat_every: Duration::from_secs(5),
+            reap_every: Duration::from_secs(5),
+            dead_after: Duration::from_secs(30),
+            repair_every: Duration::from_secs(60),
+            gauges_every: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What comes again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// Flags and queues what is due.
+    StaleScan,
+    /// Shows that this node lives.
+    Beat,
+    /// Takes over the work of dead nodes.
+    LeaseReaper,
+    /// Puts queue heads right.
+    HeadRepair,
+    /// Counts the database for the metrics.
+    Gauges,
+}
+
+impl Tick {
+    /// Every tick.
+    pub const ALL: [Self; 5] = [
+        Self::StaleScan,
+        Self::Beat,
+        Self::LeaseReaper,
+        Self::HeadRepair,
+        Self::Gauges,
+    ];
+
+    /// Its name in the metrics and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StaleScan => "stale_scan",
+            Self::Beat => "beat",
+            Self::LeaseReaper => "lease_reaper",
+            Self::HeadRepair => "head_repair",
+            Self::Gauges => "gauges",
+        }
+    }
+
+    /// True if one node of all is enough.
+    const fn takes_turns(self) -> bool {
+        match self {
+            Self::StaleScan | Self::HeadRepair => true,
+            Self::Beat | Self::LeaseReaper | Self::Gauges => false,
+        }
+    }
+}
+
+/// How a tick ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticked {
+    /// It has done its work.
+    Done,
+    /// Another node has, or this one still does.
+    Skipped,
+}
+
+/// Runs the ticks of one node.
+#[derive(Clone)]
+pub struct Scheduler {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    node: NodeId,
+    options: SchedulerOptions,
+    /// Peers' beats, and when this node first saw each.
+    seen: Mutex<HashMap<NodeId, (i64, Duration)>>,
+    at_work: [AtomicBool; Tick::ALL.len()],
+    declared_dead: CancellationToken,
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("node", &self.inner.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the ticks do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// Restart the process.
+    #[error("the scheduler did not start: {0}")]
+    Start(#[from] JobSchedulerError),
+    /// Restart the process: its work has been taken over, it needs a new node id.
+    #[error("peers have declared this node dead and taken over its work")]
+    DeclaredDead,
+}
+
+impl Scheduler {
+    /// A scheduler of a registered node.
+    pub fn new(
+        store: Store,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        node: NodeId,
+        options: SchedulerOptions,
+    ) -> Self {
+        for tick in Tick::ALL {
+            metrics.tick_configured(tick.as_str(), options.every(tick));
+        }
+        let inner = Inner {
+            store,
+            clock,
+            metrics,
+            node,
+            options,
+            seen: Mutex::default(),
+            at_work: std::array::from_fn(|_| AtomicBool::new(false)),
+            declared_dead: CancellationToken::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Ticks until `stop` is cancelled. Cancel it only when the node's work has drained: without
+    /// its beat, peers would take the work over.
+    ///
+    /// # Errors
+    /// [`SchedulerError::DeclaredDead`] if this node's peers believe it dead.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), SchedulerError> {
+        let mut wakes = JobScheduler::new().await?;
+        for tick in Tick::ALL {
+            let scheduler = self.clone();
+            let job = Job::new_repeated_async(self.inner.options.every(tick), move |_, _| {
+                let scheduler = scheduler.clone();
+                Box::pin(async move { scheduler.tick_and_report(tick).await })
+            })?;
+            wakes.add(job).await?;
+        }
+        wakes.start().await?;
+        for tick in [Tick::Beat, Tick::StaleScan, Tick::Gauges] {
+            self.tick_and_report(tick).await;
+        }
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = self.inner.declared_dead.cancelled() => Err(SchedulerError::DeclaredDead),
+        };
+        wakes.shutdown().await?;
+        ended
+    }
+
+    async fn tick_and_report(&self, tick: Tick) {
+        let start = self.inner.clock.monotonic();
+        let ended = self.tick(tick).await;
+        let took = self.inner.clock.monotonic().saturating_sub(start);
+        let outcome = match &ended {
+            Ok(Ticked::Done) => "success",
+            Ok(Ticked::Skipped) => "skipped",
+            Err(StoreError::LeaseLost) => {
+                tracing::error!("peers have declared this node dead; stopping");
+                self.inner.declared_dead.cancel();
+                "failure"
+            }
+            Err(error) => {
+                tracing::warn!(tick = tick.as_str(), %error, "a tick failed; the next one tries again");
+                "failure"
+            }
+        };
+        self.inner
+            .metrics
+            .tick_ended(tick.as_str(), outcome, took, self.inner.clock.now());
+    }
+
+    /// Runs one tick now.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next tick tries again. [`StoreError::LeaseLost`] from the heartbeat:
+    /// peers believe this node dead.
+    pub async fn tick(&self, tick: Tick) -> Result<Ticked, StoreError> {
+        let Some(_turn) = self.turn(tick) else {
+            return Ok(Ticked::Skipped);
+        };
+        if tick.takes_turns() && !self.take_row(tick).await? {
+            return Ok(Ticked::Skipped);
+        }
+        match tick {
+            Tick::StaleScan => self.scan().await?,
+            Tick::Beat => self.beat().await?,
+            Tick::LeaseReaper => self.reap().await?,
+            Tick::HeadRepair => self.repair().await?,
+            Tick::Gauges => self.count().await?,
+        }
+        if tick.takes_turns() {
+            let mut tx = self.inner.store.begin().await?;
+            tx.tick_done(tick.as_str(), self.inner.clock.now()).await?;
+            tx.commit().await?;
+        }
+        Ok(Ticked::Done)
+    }
+
+    /// A tick that is slower than its interval is not run twice at once.
+    fn turn(&self, tick: Tick) -> Option<Turn<'_>> {
+        let at = Tick::ALL.iter().position(|one| *one == tick)?;
+        let flag = self.inner.at_work.get(at)?;
+        (!flag.swap(true, Ordering::AcqRel)).then_some(Turn(flag))
+    }
+
+    async fn take_row(&self, tick: Tick) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now();
+        // A little early is on time: the wakes of several nodes are not in step.
+        let every = self.inner.options.every(tick).mul_f64(0.9);
+        let mut tx = self.inner.store.begin().await?;
+        let mine = tx
+            .take_tick(tick.as_str(), self.inner.node, now.plus(every), now)
+            .await?;
+        tx.commit().await?;
+        Ok(mine)
+    }
+
+    async fn scan(&self) -> Result<(), StoreError> {
+        loop {
+            let now = self.inner.clock.now();
+            let mut tx = self.inner.store.begin().await?;
+            let scanned = tx.scan_stale(now, self.inner.options.scan_max).await?;
+            tx.commit().await?;
+            self.inner
+                .metrics
+                .jobs_enqueued("rotate", "schedule", scanned.changes);
+            self.inner
+                .metrics
+                .jobs_enqueued("test", "schedule", scanned.tests);
+            if scanned.changes + scanned.flagged > 0 {
+                for (policy, count) in self.inner.store.flagged_at(now).await? {
+                    let count = u64::try_from(count).unwrap_or(0);
+                    self.inner.metrics.flagged(&policy, "age", count);
+                }
+                tracing::info!(
+                    queued = scanned.changes,
+                    tests = scanned.tests,
+                    flagged = scanned.flagged,
+                    "stale credentials were found"
+                );
+            }
+            if !scanned.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn beat(&self) -> Result<(), StoreError> {
+        let mut tx = self.inner.store.begin().await?;
+        tx.beat(self.inner.node).await?;
+        tx.commit().await
+    }
+
+    /// Watches peers' beats on this node's own clock, and takes over from those that stand still.
+    async fn reap(&self) -> Result<(), StoreError> {
+        let now = self.inner.clock.monotonic();
+        let living = self.inner.store.living_nodes().await?;
+        let mut seen = self.inner.seen.lock().await;
+        seen.retain(|node, _| living.iter().any(|(one, _)| one == node));
+        for (node, beat) in living {
+            if node == self.inner.node {
+                continue;
+            }
+            let known = seen.entry(node).or_insert((beat, now));
+            if known.0 != beat {
+                *known = (beat, now);
+            } else if now.saturating_sub(known.1) >= self.inner.options.dead_after {
+                let mut tx = self.inner.store.begin().await?;
+                if tx.declare_dead(node, beat).await? {
+                    tracing::warn!(node = node.0, "a node is silent; its work is taken over");
+                }
+                tx.commit().await?;
+            }
+        }
+        drop(seen);
+        for (claim, system) in self.inner.store.orphaned_claims(self.inner.node).await? {
+            let mut tx = self.inner.store.begin().await?;
+            let reaped = tx.reap(claim, system).await?;
+            tx.commit().await?;
+            if reaped {
+                self.inner.metrics.leases_expired("rotate", 1);
+            }
+        }
+        Ok(())
+    }
+
+    async fn repair(&self) -> Result<(), StoreError> {
+        let mut tx = self.inner.store.begin().await?;
+        let repaired = tx.repair_heads(REPAIR_MAX).await?;
+        tx.commit().await?;
+        if repaired > 0 {
+            tracing::warn!(systems = repaired, "queue heads were later than their jobs");
+        }
+        Ok(())
+    }
+
+    async fn count(&self) -> Result<(), StoreError> {
+        let store = &self.inner.store;
+        let now = self.inner.clock.now();
+        let mut gauges = DatabaseGauges::default();
+        for (platform, state, count) in store.count_accounts().await? {
+            *gauges
+                .accounts
+                .entry((platform_label(platform), state))
+                .or_default() += count;
+        }
+        for (policy, status, count) in store.count_due(now).await? {
+            gauges.accounts_due.insert((policy, status), count);
+        }
+        for (platform, reason, count) in store.count_unverified().await? {
+            gauges
+                .accounts_unverified
+                .insert((platform_label(platform), reason), count);
+        }
+        gauges.policy_next_run = store.next_runs().await?.into_iter().collect();
+        for (kind, state, count) in store.count_jobs().await? {
+            gauges.jobs.insert((kind, state), count);
+        }
+        for (rank, at) in store.oldest_runnable(now).await? {
+            if let Some(priority) = Priority::from_rank(rank) {
+                gauges
+                    .oldest_runnable
+                    .insert(priority.lane().to_owned(), at);
+            }
+        }
+        for (platform, count) in store.count_broken().await? {
+            *gauges
+                .circuits_open
+                .entry(connector_label(platform))
+                .or_default() += count;
+        }
+        for one in store.open_quarantines().await? {
+            let counts = one.counts;
+            for (state, count) in [
+                ("queued", counts.queued),
+                ("running", counts.running),
+                ("retrying", counts.retrying),
+                ("succeeded", counts.succeeded),
+                ("failed", counts.failed),
+                ("needs_operator", counts.needs_operator),
+            ] {
+                *gauges
+                    .quarantine_accounts
+                    .entry(state.to_owned())
+                    .or_default() += count;
+            }
+        }
+        let (idle, used) = store.connections();
+        self.inner.metrics.db_pool(idle, used);
+        self.inner.metrics.set_database(&gauges);
+        Ok(())
+    }
+}
+
+impl SchedulerOptions {
+    /// How often a tick comes.
+    pub fn every(&self, tick: Tick) -> Duration {
+        match tick {
+            Tick::StaleScan => self.scan_every,
+            Tick::Beat => self.beat_every,
+            Tick::LeaseReaper => self.reap_every,
+            Tick::HeadRepair => self.repair_every,
+            Tick::Gauges => self.gauges_every,
+        }
+    }
+}
+
+/// One run of a tick; the next may begin when it is dropped.
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn platform_label(id: PlatformId) -> String {
+    Platform::find(id).map_or_else(|| id.0.to_string(), |found| found.short_name.to_lowercase())
+}
+
+fn connector_label(id: PlatformId) -> String {
+    Platform::find(id)
+        .map_or("none", |found| found.connector.as_str())
+        .to_owned()
+}
