@@ -8,6 +8,7 @@
 pub mod caller;
 mod clear;
 pub mod error;
+pub mod inventory;
 mod meter;
 pub mod native;
 pub mod passwordsafe;
