@@ -1,53 +1,19 @@
 //! Plans accounts anew after what rules them has changed.
 //!
-//! Invariant: an account is planned under its system's lock, by the policy as it then is.
+//! Invariant: whoever hangs up stops nothing, and every account is planned by what rules it then.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Api;
 use super::error::ApiError;
-use crate::model::Timestamp;
+use super::{Api, detached};
 use crate::model::id::{AccountId, PolicyId, SystemId};
-use crate::model::policy::Policy;
-use crate::model::schedule::plan;
-use crate::store::{StoreError, Tx};
+use crate::store::StoreError;
 
 /// Accounts of a transaction: the queues of their systems are locked for so long.
 const CHUNK: i64 = 200;
 /// Tries of a chunk that the database was too busy for, and the pause between two.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Plans one account, in the transaction that changed it.
-pub(crate) async fn account(tx: &mut Tx, id: AccountId, now: Timestamp) -> Result<(), StoreError> {
-    planned(tx, id, now, &mut HashMap::new()).await
-}
-
-async fn planned(
-    tx: &mut Tx,
-    id: AccountId,
-    now: Timestamp,
-    policies: &mut HashMap<PolicyId, Option<Policy>>,
-) -> Result<(), StoreError> {
-    let Some(account) = tx.locked_account(id).await? else {
-        return Ok(()); // deleted meanwhile: never due again
-    };
-    let Some(system) = tx.locked_system(account.system_id).await? else {
-        return Ok(());
-    };
-    let policy = match account.settings.policy_id.or(system.settings.policy_id) {
-        None => None,
-        Some(id) => {
-            if let std::collections::hash_map::Entry::Vacant(place) = policies.entry(id) {
-                place.insert(tx.planning_policy(id).await?);
-            }
-            policies.get(&id).and_then(Option::as_ref)
-        }
-    };
-    tx.set_schedule(id, system.id, plan(&account, &system, policy, now))
-        .await
-}
 
 /// Whose accounts are to be planned.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +30,8 @@ pub(crate) enum Ruled {
 /// on the old policy.
 pub(crate) async fn all(api: &Api, ruled: Ruled) -> Result<u64, ApiError> {
     let api = api.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a task of its own, awaited here, so that a caller who hangs up stops nothing"
-    )]
-    let work = tokio::task::spawn(async move { in_chunks(&api, ruled).await });
-    work.await
-        .map_err(|_| ApiError::Internal("planning accounts panicked"))?
+    detached(async move { in_chunks(&api, ruled).await })
+        .await?
         .map_err(Into::into)
 }
 
@@ -100,10 +61,9 @@ async fn in_chunks(api: &Api, ruled: Ruled) -> Result<u64, StoreError> {
 
 async fn chunk(api: &Api, ids: &[AccountId]) -> Result<(), StoreError> {
     let now = api.clock.now();
-    let mut policies = HashMap::new();
     let mut tx = api.store.begin().await?;
     for id in ids {
-        planned(&mut tx, *id, now, &mut policies).await?;
+        tx.replan(*id, now).await?;
     }
     tx.commit().await
 }

@@ -18,7 +18,6 @@ use super::quarantine::reason;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
-use crate::api::replan;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::account::Account;
@@ -270,7 +269,7 @@ pub(super) async fn edit(
     let target_id = settings.target_id(platform);
     tx.update_account(account.id, revision, &target_id, &settings)
         .await?;
-    replan::account(&mut tx, account.id, now).await?;
+    tx.replan(account.id, now).await?;
     let details = json!({
         "policy_id": settings.policy_id,
         "next_change": settings.next_override_at.map(|at| at.rfc3339()),
@@ -411,7 +410,7 @@ async fn activate(
     };
     let mut tx = api.store.begin().await?;
     tx.set_account_active(id, active).await?;
-    replan::account(&mut tx, id, now).await?;
+    tx.replan(id, now).await?;
     tx.audit(&Event::by(caller.actor(), name, id, json!({})), now)
         .await?;
     tx.commit().await?;

@@ -100,5 +100,5 @@ pub(super) async fn metrics(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    Ok((kind, api.meter.render()).into_response())
+    Ok((kind, api.metrics.render()).into_response())
 }

@@ -21,7 +21,6 @@ use crate::api::{Api, Dialect};
 use crate::model::id::{QuarantineId, SystemId};
 use crate::model::principal::Permission;
 use crate::model::quarantine::QuarantineView;
-use crate::queue::OrderError;
 
 const SYSTEM: ApiError = ApiError::NotFound {
     what: "Managed System",
@@ -182,14 +181,7 @@ pub(super) async fn run(
         })
         .into_response());
     }
-    let ordered = api
-        .orders
-        .quarantine(system, reason, incident, caller.actor())
-        .await;
-    let id = ordered.map_err(|error| match error {
-        OrderError::NotFound => SYSTEM,
-        other => other.into(),
-    })?;
+    let id = crate::api::quarantine(&api, system, reason, incident, caller.actor()).await?;
     let view = api.store.quarantine(id).await?.ok_or(MISSING)?;
     let location = format!("/api/v1/quarantines/{}", id.0);
     Ok(made(

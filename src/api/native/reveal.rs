@@ -86,7 +86,7 @@ pub(super) async fn reveal(
     )
     .await?;
     tx.commit().await?;
-    api.meter.reveal();
+    api.metrics.revealed("native", "reveal");
     Ok(Json(Revealed {
         account_id: id.0,
         version,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use keywheel::api::{Api, Meter, Readiness, Settings, router};
+use keywheel::api::{Api, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
 use keywheel::generate::SeededDice;
+use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
@@ -83,7 +84,7 @@ impl World {
             vault: Arc::new(Vault::new(kek, vec![key]).unwrap()),
             clock: clock.clone(),
             dice,
-            meter: Meter::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
             readiness: Readiness::expecting(&["queue"]),
             settings: Settings::default(),
         };
