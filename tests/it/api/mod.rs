@@ -3,4 +3,4 @@
 //! Invariant: every test has its own database and moves its own clock.
 
 mod dialect;
-mod world;
+pub(crate) mod world;

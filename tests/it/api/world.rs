@@ -80,6 +80,8 @@ impl World {
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        // Nothing here reaches a target: no connector is there.
         let engine = Engine::new(
             store.clone(),
             vault.clone(),
@@ -88,21 +90,20 @@ impl World {
             Connectors::default(),
             Limits::default(),
         );
-        let orders = Orders::new(
-            store.clone(),
-            vault.clone(),
-            clock.clone(),
-            dice.clone(),
-            engine,
-            Arc::new(Metrics::new().unwrap()),
-        );
         let api = Api {
             store: store.clone(),
-            orders,
+            orders: Orders::new(
+                store.clone(),
+                vault.clone(),
+                clock.clone(),
+                dice.clone(),
+                engine,
+                metrics.clone(),
+            ),
             vault,
             clock: clock.clone(),
             dice,
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
             readiness: Readiness::expecting(&["queue"]),
             settings: Settings::default(),
         };
