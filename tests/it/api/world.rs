@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use keywheel::api::{Api, Meter, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
+use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
@@ -77,10 +78,25 @@ impl World {
         let dice = Arc::new(SeededDice::new(7));
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
+        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let engine = Engine::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            Connectors::default(),
+            Limits::default(),
+        );
         let api = Api {
             store: store.clone(),
-            orders: Orders {},
-            vault: Arc::new(Vault::new(kek, vec![key]).unwrap()),
+            orders: Orders::new(
+                store.clone(),
+                vault.clone(),
+                clock.clone(),
+                dice.clone(),
+                engine,
+            ),
+            vault,
             clock: clock.clone(),
             dice,
             meter: Meter::default(),
