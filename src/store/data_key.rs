@@ -37,13 +37,15 @@ pub struct StoreIdentity {
     pub created_at: Timestamp,
 }
 
+type KeyRow = (i64, String, Vec<u8>, i64, i64, Option<i64>);
+
 impl Store {
     /// Every data key, by id.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a row that no data key can have.
     pub async fn data_keys(&self) -> Result<Vec<DataKeyRow>, StoreError> {
-        let rows: Vec<(i64, String, Vec<u8>, i64, i64, Option<i64>)> = sqlx::query_as(
+        let rows: Vec<KeyRow> = sqlx::query_as(
             "SELECT id, kek_id, wrapped, seals, created_at, retired_at FROM data_keys ORDER BY id",
         )
         .fetch_all(&self.read)
