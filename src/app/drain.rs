@@ -70,6 +70,7 @@ pub(super) async fn drain(
         () = clock.sleep(TICKS_MAX) => tracing::warn!("the ticks did not end"),
     }
     running.health.abort();
+    running.peers.abort();
     if overran {
         return Err(AppError::DrainOverran { waited_s: limit_s });
     }

@@ -17,6 +17,8 @@ use crate::vault::Vault;
 
 /// How often the components are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often until the service is ready: somebody waits.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
 /// How long the database may take to answer.
 const PING_MAX: Duration = Duration::from_secs(5);
 /// How often systemd is told what is going on, in looks.
@@ -58,10 +60,15 @@ impl Health {
         };
         for look in 0_u64.. {
             self.look(&mut seen).await;
+            let every = if seen.said_ready {
+                LOOK_EVERY
+            } else {
+                LOOK_FIRST
+            };
             if look.is_multiple_of(STATUS_EVERY) {
                 self.status().await;
             }
-            self.clock.sleep(LOOK_EVERY).await;
+            self.clock.sleep(every).await;
         }
     }
 

@@ -29,12 +29,17 @@ use crate::queue::{Orders, Worker, WorkerOptions};
 use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 
+/// Pause before a broken connection to other nodes' notices is made anew.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
 /// The service's tasks, and the switches that end them.
 pub(super) struct Running {
     pub(super) worker: JoinHandle<()>,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
     pub(super) api: JoinHandle<Result<(), AppError>>,
     pub(super) health: JoinHandle<()>,
+    /// Hears of work that other nodes enqueue.
+    pub(super) peers: JoinHandle<()>,
     /// No new claim, no new connection.
     pub(super) drain: CancellationToken,
     /// No more ticks: only once the work has drained, or peers would take it over.
@@ -93,6 +98,7 @@ async fn start(
         clock.clone(),
         dice.clone(),
         engine.clone(),
+        metrics.clone(),
     );
     let worker = Worker::new(
         store.clone(),
@@ -147,6 +153,7 @@ async fn start(
         }),
         api: spawn(bound.serve(router, drain.clone())),
         health: spawn(async move { health.watch().await }),
+        peers: spawn(hear_peers(store.clone(), clock.clone())),
         drain,
         stop,
         store,
@@ -176,6 +183,17 @@ fn engine(settings: &Settings, base: &Base, clock: &SharedClock, dice: &Arc<dyn 
 #[expect(clippy::disallowed_methods, reason = "the app owns the tasks")]
 fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn(task)
+}
+
+/// Rings the bell when other nodes enqueue work. While the connection is broken, work is found by
+/// looking for it.
+async fn hear_peers(store: Store, clock: SharedClock) {
+    loop {
+        if let Err(error) = store.listen().await {
+            tracing::warn!(%error, "other nodes are not heard; trying again");
+        }
+        clock.sleep(LISTEN_AGAIN).await;
+    }
 }
 
 /// Registers this process, and takes over what dead ones held.

@@ -30,6 +30,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError`]; then the change it describes must not be committed either.
     pub async fn audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
+        let written = self.write_audit(event, at).await;
+        match (&written, &self.store.metrics) {
+            (Ok(()), _) => self.audited.push(event.name),
+            (Err(_), Some(metrics)) => metrics.audit_write_failed(),
+            (Err(_), None) => {}
+        }
+        written
+    }
+
+    async fn write_audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
         let id: AuditId = self.id(AuditId::KIND).await?;
         sqlx::query(
             "INSERT INTO audit (id, at, actor, event, subject, body)

@@ -63,7 +63,7 @@ const OPENERS: [(&str, &str); 3] = [
     ("src/engine/", "hands credentials to connectors"),
     (
         "src/queue/order.rs",
-        "compares a repeated order's password with the first's",
+        "compares a repeated order's password with the one under way",
     ),
 ];
 

@@ -11,6 +11,7 @@ use keywheel::api::{Api, Meter, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
 use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
+use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
@@ -87,15 +88,17 @@ impl World {
             Connectors::default(),
             Limits::default(),
         );
+        let orders = Orders::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            engine,
+            Arc::new(Metrics::new().unwrap()),
+        );
         let api = Api {
             store: store.clone(),
-            orders: Orders::new(
-                store.clone(),
-                vault.clone(),
-                clock.clone(),
-                dice.clone(),
-                engine,
-            ),
+            orders,
             vault,
             clock: clock.clone(),
             dice,
