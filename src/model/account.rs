@@ -7,7 +7,7 @@ use keywheel_connectors::Login;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, differing};
 use super::functional_account::login_problem;
 use super::id::{AccountId, JobId, PolicyId, RuleId, SystemId};
 use super::job::JobKind;
@@ -315,6 +315,9 @@ impl AccountSettings {
         );
         faults.optional("sam_account_name", self.sam_account_name.as_ref(), 20);
         faults.prose("description", self.description.as_ref(), 1_024);
+        if self.password_rule_id != RuleId(0) {
+            faults.add("password_rule_id", "is no password rule of this service");
+        }
         let extras = &self.extras;
         faults.optional(
             "release_notification_email",
@@ -334,6 +337,13 @@ impl AccountSettings {
         );
         faults.optional("object_id", extras.object_id.as_ref(), 36);
         faults.found()
+    }
+
+    /// The fields in which these settings differ from others.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        differing!(self, other, name domain_name distinguished_name user_principal_name
+            sam_account_name description password_rule_id api_enabled auto_management
+            check_password reset_on_mismatch schedule policy_id next_override_at extras)
     }
 
     /// Which login on the target this is.

@@ -95,6 +95,18 @@ impl Faults {
     }
 }
 
+/// The names of those fields in which two values differ.
+macro_rules! differing {
+    ($one:expr, $other:expr, $($field:ident)+) => {{
+        let mut names = Vec::new();
+        $(if $one.$field != $other.$field {
+            names.push(stringify!($field));
+        })+
+        names
+    }};
+}
+pub(super) use differing;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use keywheel_connectors::Elevation;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, differing};
 use super::functional_account::elevation_word;
 use super::id::{
     AssetId, FunctionalAccountId, PlatformId, PolicyId, RuleId, SystemId, WorkgroupId,
@@ -336,10 +336,21 @@ impl SystemSettings {
         if let Some(threshold) = self.lockout_threshold {
             faults.range("lockout_threshold", threshold, 0..=1_000);
         }
+        if self.password_rule_id != RuleId(0) {
+            faults.add("password_rule_id", "is no password rule of this service");
+        }
         faults.range("max_sessions", self.max_sessions, 1..=1_000);
         faults.range("max_batch", self.max_batch, 1..=1_000);
         self.extras.check(&mut faults);
         faults.found()
+    }
+
+    /// The fields in which these settings differ from others.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        differing!(self, other, name host_name dns_name ip_address port timeout_s description
+            auto_management functional_account_id elevation host_key_mode host_key tls_ca
+            tls_server_name starttls base_dn in_flight lockout_threshold policy_id
+            password_rule_id schedule max_sessions max_batch extras)
     }
 
     /// What to connect to: the address if there is one, else a name.

@@ -7,6 +7,7 @@ mod quarantine;
 mod wait;
 mod worker;
 
+pub use crate::engine::credential_place;
 pub use order::{ChangeOrder, OrderError, Orders};
 pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a system that was made from an asset carries the asset's name and addresses.
 
+use super::dialect::for_update;
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::asset::{Asset, AssetSettings};
@@ -158,6 +159,25 @@ impl Store {
 }
 
 impl Tx {
+    /// Locks an asset and reads it as it then is.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if another transaction holds it for too long.
+    pub async fn locked_asset(&mut self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        sqlx::query(for_update!(
+            self.backend,
+            "SELECT id FROM assets WHERE id = $1"
+        ))
+        .bind(id.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let row: Option<Row> = sqlx::query_as(concat!(columns!(), " WHERE id = $1"))
+            .bind(id.0)
+            .fetch_optional(&mut *self.inner)
+            .await?;
+        Ok(row.map(Asset::from))
+    }
+
     /// Stores an asset.
     ///
     /// # Errors

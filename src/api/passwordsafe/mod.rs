@@ -6,10 +6,18 @@
 //!
 //! Invariant: no rule of Keywheel's lives here; this room parses, asks and renders.
 
+mod asset;
 mod auth;
 mod credential;
+mod functional_account;
 mod input;
 mod key_pair;
+mod managed_account;
+mod managed_system;
+mod password_rule;
+mod platform;
+mod wire;
+mod workgroup;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,7 +36,15 @@ const LEGACY_BASE: &str = "/eEye.RetinaCS.Server/api/public/v3";
 
 /// Every route of the dialect.
 pub fn routes() -> Routes {
-    auth::routes().and(credential::routes())
+    auth::routes()
+        .and(credential::routes())
+        .and(workgroup::routes())
+        .and(asset::routes())
+        .and(functional_account::routes())
+        .and(managed_system::routes())
+        .and(managed_account::routes())
+        .and(platform::routes())
+        .and(password_rule::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].

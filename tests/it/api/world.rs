@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use keywheel::api::{Api, Meter, Readiness, Settings, router};
+use keywheel::api::{Api, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
 use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
@@ -102,7 +102,7 @@ impl World {
             vault,
             clock: clock.clone(),
             dice,
-            meter: Meter::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
             readiness: Readiness::expecting(&["queue"]),
             settings: Settings::default(),
         };

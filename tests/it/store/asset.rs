@@ -117,6 +117,9 @@ on_both!(a_renamed_asset_renames_its_system, |db| {
     let later = Timestamp(THEN.0 + 1);
     tx.update_asset(AssetId(1), &settings, later).await.unwrap();
     is_stale(tx.update_asset(AssetId(9), &settings, later).await);
+    let held = tx.locked_asset(AssetId(1)).await.unwrap().unwrap();
+    assert_eq!(held.settings, settings);
+    assert_eq!(tx.locked_asset(AssetId(9)).await.unwrap(), None);
     tx.commit().await.unwrap();
     let found = store.asset(AssetId(1)).await.unwrap().unwrap();
     assert_eq!(

@@ -1,0 +1,229 @@
+//! Acts on managed accounts.
+//!
+//! Invariant: whatever changes when an account is due plans it anew in the same transaction.
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::{Act, sound};
+use crate::api::error::ApiError;
+use crate::model::Timestamp;
+use crate::model::account::{Account, AccountSettings, NewAccount};
+use crate::model::audit::Event;
+use crate::model::id::{AccountId, SystemId};
+use crate::model::platform::Platform;
+use crate::model::schedule::plan;
+use crate::model::system::System;
+use crate::store::{StoreError, Tx};
+use crate::vault::Place;
+
+const GONE: ApiError = ApiError::NotFound {
+    what: "Managed Account",
+};
+const NO_SYSTEM: ApiError = ApiError::NotFound {
+    what: "Managed System",
+};
+
+/// Where a version of an account's secret is sealed for.
+pub const fn place(id: AccountId, version: i64) -> Place {
+    Place {
+        table: "credential_versions",
+        row: id.0,
+        column: "sealed",
+        version,
+    }
+}
+
+/// Plans an account anew: call after anything that its due times hang on, under the system's
+/// lock.
+///
+/// # Errors
+/// [`StoreError`] of the database.
+pub async fn reschedule(
+    tx: &mut Tx,
+    account: &Account,
+    system: &System,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let policy = match account.settings.policy_id.or(system.settings.policy_id) {
+        Some(id) => tx.planning_policy(id).await?,
+        None => None,
+    };
+    let planned = plan(account, system, policy.as_ref(), now);
+    tx.set_schedule(account.id, system.id, planned).await
+}
+
+/// Plans the account as it now stands in this transaction.
+async fn reschedule_by_id(
+    tx: &mut Tx,
+    id: AccountId,
+    system: &System,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let account = tx.locked_account(id).await?.ok_or(GONE)?;
+    Ok(reschedule(tx, &account, system, now).await?)
+}
+
+fn platform_of(system: &System) -> Result<&'static Platform, ApiError> {
+    Platform::find(system.place.platform_id)
+        .ok_or(ApiError::Internal("a stored system's platform is unknown"))
+}
+
+async fn store_password(
+    act: Act<'_>,
+    tx: &mut Tx,
+    id: AccountId,
+    version: i64,
+    password: &SecretString,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let sealed = act
+        .api
+        .vault
+        .seal(&place(id, version), password, &*act.api.dice)?;
+    Ok(tx.add_stored_version(id, version, sealed.0, now).await?)
+}
+
+/// Adds an account. A given password becomes its first version, believed but untested.
+///
+/// # Errors
+/// [`ApiError::NotFound`] for its system, [`ApiError::Invalid`]; [`ApiError::Store`] with a
+/// conflict if the system has an account with that login.
+pub async fn add(
+    act: Act<'_>,
+    system: SystemId,
+    settings: AccountSettings,
+    password: Option<SecretString>,
+) -> Result<Account, ApiError> {
+    sound(settings.faults())?;
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let system = tx.locked_system(system).await?.ok_or(NO_SYSTEM)?;
+    let id: AccountId = tx.id(AccountId::KIND).await?;
+    let target_id = settings.target_id(platform_of(&system)?);
+    let new = NewAccount {
+        id,
+        system_id: system.id,
+        target_id,
+        settings,
+    };
+    tx.insert_account(&new, now).await?;
+    if let Some(password) = &password {
+        store_password(act, &mut tx, id, 1, password, now).await?;
+    }
+    reschedule_by_id(&mut tx, id, &system, now).await?;
+    let body = json!({
+        "name": new.settings.name,
+        "system": system.id,
+        "auto_management": new.settings.auto_management,
+        "password": password.is_some(),
+    });
+    tx.audit(&Event::by(act.actor, "account.added", id, body), now)
+        .await?;
+    tx.commit().await?;
+    act.api.store.account(id).await?.ok_or(GONE)
+}
+
+/// Changes an account; `edit` gets it as it stands. With `revision`, only if it still has that.
+/// A given password is stored as the current version; the target is not contacted.
+///
+/// # Errors
+/// [`ApiError::NotFound`], [`ApiError::Invalid`], [`ApiError::Stale`]; [`ApiError::Store`] with
+/// a conflict if the name is taken or a change under way forbids it.
+pub async fn change(
+    act: Act<'_>,
+    id: AccountId,
+    revision: Option<i64>,
+    password: Option<SecretString>,
+    edit: impl FnOnce(&mut AccountSettings, &Account) -> Result<(), ApiError>,
+) -> Result<Account, ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let before = tx.locked_account(id).await?.ok_or(GONE)?;
+    if revision.is_some_and(|revision| revision != before.revision) {
+        return Err(ApiError::Stale {
+            what: "The managed account",
+        });
+    }
+    let system = tx.locked_system(before.system_id).await?.ok_or(NO_SYSTEM)?;
+    let mut settings = before.settings.clone();
+    edit(&mut settings, &before)?;
+    sound(settings.faults())?;
+    let target_id = settings.target_id(platform_of(&system)?);
+    tx.update_account(id, before.revision, &target_id, &settings)
+        .await?;
+    if let Some(password) = &password {
+        let version = before.credential.last_version + 1;
+        store_password(act, &mut tx, id, version, password, now).await?;
+    }
+    reschedule_by_id(&mut tx, id, &system, now).await?;
+    let body = json!({
+        "name": settings.name,
+        "changed": settings.differences(&before.settings),
+        "password": password.is_some(),
+    });
+    tx.audit(&Event::by(act.actor, "account.changed", id, body), now)
+        .await?;
+    tx.commit().await?;
+    act.api.store.account(id).await?.ok_or(GONE)
+}
+
+/// Suspends an account, or resumes it.
+///
+/// # Errors
+/// [`ApiError::NotFound`].
+pub async fn set_active(act: Act<'_>, id: AccountId, active: bool) -> Result<Account, ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let account = tx.locked_account(id).await?.ok_or(GONE)?;
+    let system = tx
+        .locked_system(account.system_id)
+        .await?
+        .ok_or(NO_SYSTEM)?;
+    if account.active != active {
+        tx.set_account_active(id, active).await?;
+        reschedule_by_id(&mut tx, id, &system, now).await?;
+        let name = if active {
+            "account.resumed"
+        } else {
+            "account.suspended"
+        };
+        let body = json!({"name": account.settings.name});
+        tx.audit(&Event::by(act.actor, name, id, body), now).await?;
+    }
+    tx.commit().await?;
+    act.api.store.account(id).await?.ok_or(GONE)
+}
+
+/// Removes an account; its versions are kept.
+///
+/// # Errors
+/// [`ApiError::NotFound`]; [`ApiError::Store`] with a conflict while it has an open job.
+pub async fn remove(act: Act<'_>, id: AccountId) -> Result<(), ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let account = tx.locked_account(id).await?.ok_or(GONE)?;
+    tx.delete_account(id, now).await?;
+    let body = json!({"name": account.settings.name, "system": account.system_id});
+    tx.audit(&Event::by(act.actor, "account.removed", id, body), now)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Removes every account of a system.
+///
+/// # Errors
+/// [`ApiError::NotFound`]; [`ApiError::Store`] with a conflict while one has an open job.
+pub async fn remove_all(act: Act<'_>, system: SystemId) -> Result<(), ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    tx.locked_system(system).await?.ok_or(NO_SYSTEM)?;
+    let count = tx.delete_accounts(system, now).await?;
+    let body = json!({"accounts": count});
+    tx.audit(
+        &Event::by(act.actor, "system.accounts_removed", system, body),
+        now,
+    )
+    .await?;
+    Ok(tx.commit().await?)
+}

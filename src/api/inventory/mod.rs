@@ -1,0 +1,39 @@
+//! What the interfaces do to the inventory: workgroups, assets, functional accounts, systems and
+//! accounts. Each act is one transaction that holds the change, its audit row and new due times.
+//!
+//! Invariant: nothing is stored that its noun's own validation has not passed, and a given
+//! secret is sealed for its place before a statement sees it.
+
+pub mod account;
+pub mod asset;
+pub mod functional_account;
+pub mod system;
+pub mod workgroup;
+
+use super::Api;
+use super::error::{ApiError, Fault};
+use crate::model;
+
+/// Somebody who acts on the inventory.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// What to act with.
+    pub api: &'a Api,
+    /// Who acts; stands in the audit rows.
+    pub actor: &'a str,
+}
+
+/// Refuses what its noun has found faults in. Fields have the model's names.
+fn sound(faults: Vec<model::fault::Fault>) -> Result<(), ApiError> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults = faults
+        .into_iter()
+        .map(|fault| Fault {
+            field: fault.field.to_owned(),
+            text: fault.problem,
+        })
+        .collect();
+    Err(ApiError::Invalid(faults))
+}

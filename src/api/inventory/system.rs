@@ -1,0 +1,127 @@
+//! Acts on managed systems.
+//!
+//! Invariant: accounts that follow their system's policy are planned anew in the transaction
+//! that gives the system another.
+
+use serde_json::json;
+
+use super::account::reschedule;
+use super::{Act, sound};
+use crate::api::error::ApiError;
+use crate::model::audit::Event;
+use crate::model::id::SystemId;
+use crate::model::platform::Platform;
+use crate::model::system::{NewSystem, System, SystemPlace, SystemSettings};
+
+const GONE: ApiError = ApiError::NotFound {
+    what: "Managed System",
+};
+
+/// The platform of a place.
+fn platform_of(place: SystemPlace) -> Result<&'static Platform, ApiError> {
+    Platform::find(place.platform_id)
+        .ok_or_else(|| ApiError::field("platform_id", "is no platform of this service"))
+}
+
+/// Refuses settings that refer to what is not there.
+async fn refers_well(act: Act<'_>, settings: &SystemSettings) -> Result<(), ApiError> {
+    if let Some(id) = settings.functional_account_id
+        && act.api.store.functional_account(id).await?.is_none()
+    {
+        return Err(ApiError::field(
+            "functional_account_id",
+            "is no functional account",
+        ));
+    }
+    Ok(())
+}
+
+/// Adds a system. Its workgroup and asset exist.
+///
+/// # Errors
+/// [`ApiError::Invalid`]; [`ApiError::Store`] with a conflict if its asset has a system.
+pub async fn add(
+    act: Act<'_>,
+    place: SystemPlace,
+    settings: SystemSettings,
+) -> Result<System, ApiError> {
+    sound(settings.faults(platform_of(place)?))?;
+    refers_well(act, &settings).await?;
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let id: SystemId = tx.id(SystemId::KIND).await?;
+    let new = NewSystem {
+        id,
+        place,
+        settings,
+    };
+    tx.insert_system(&new, now).await?;
+    let body = json!({
+        "name": new.settings.name,
+        "platform": place.platform_id,
+        "workgroup": place.workgroup_id,
+        "asset": place.asset_id,
+        "functional_account": new.settings.functional_account_id,
+    });
+    tx.audit(&Event::by(act.actor, "system.added", id, body), now)
+        .await?;
+    tx.commit().await?;
+    act.api.store.system(id).await?.ok_or(GONE)
+}
+
+/// Changes a system; `edit` gets it as it stands. With `revision`, only if it still has that.
+///
+/// # Errors
+/// [`ApiError::NotFound`], [`ApiError::Invalid`], [`ApiError::Stale`].
+pub async fn change(
+    act: Act<'_>,
+    id: SystemId,
+    revision: Option<i64>,
+    edit: impl FnOnce(&mut SystemSettings, &System) -> Result<(), ApiError>,
+) -> Result<System, ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let before = tx.locked_system(id).await?.ok_or(GONE)?;
+    if revision.is_some_and(|revision| revision != before.revision) {
+        return Err(ApiError::Stale {
+            what: "The managed system",
+        });
+    }
+    let mut settings = before.settings.clone();
+    edit(&mut settings, &before)?;
+    sound(settings.faults(platform_of(before.place)?))?;
+    refers_well(act, &settings).await?;
+    tx.update_system(id, before.revision, &settings).await?;
+    let policy_changed = settings.policy_id != before.settings.policy_id;
+    let after = System {
+        settings,
+        revision: before.revision + 1,
+        ..before.clone()
+    };
+    if policy_changed {
+        for account in tx.accounts_under(id).await? {
+            reschedule(&mut tx, &account, &after, now).await?;
+        }
+    }
+    let changed = after.settings.differences(&before.settings);
+    let body = json!({"name": after.settings.name, "changed": changed});
+    tx.audit(&Event::by(act.actor, "system.changed", id, body), now)
+        .await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Removes a system.
+///
+/// # Errors
+/// [`ApiError::NotFound`]; [`ApiError::Store`] with a conflict while it has accounts.
+pub async fn remove(act: Act<'_>, id: SystemId) -> Result<(), ApiError> {
+    let now = act.api.clock.now();
+    let mut tx = act.api.store.begin().await?;
+    let system = tx.locked_system(id).await?.ok_or(GONE)?;
+    tx.delete_system(id, now).await?;
+    let body = json!({"name": system.settings.name});
+    tx.audit(&Event::by(act.actor, "system.removed", id, body), now)
+        .await?;
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,304 @@
+//! Managed accounts: the full record for those who manage them, the requestable one for those
+//! who ask for credentials.
+//!
+//! Invariant: the requestable list shows only accounts that may be requested.
+
+mod shape;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use self::shape::{Full, RENAMED, Requestable, overlay};
+use super::wire::{LIST_LIMIT, created, list, named, password, refuse_keys};
+use super::{Fields, Params, Segments, managed_system};
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
+use crate::api::inventory::{Act, account};
+use crate::api::route::Routes;
+use crate::api::{Api, Dialect};
+use crate::model::account::{Account, AccountSettings};
+use crate::model::id::{AccountId, SystemId};
+use crate::model::principal::Permission::{self, AccountsRead, AccountsWrite};
+use crate::store::{AccountFilter, Page};
+
+const GONE: ApiError = ApiError::NotFound {
+    what: "Managed Account",
+};
+/// Requestable accounts where the client named no limit. Source: vendor's default.
+const REQUESTABLE_LIMIT: i64 = 1_000;
+/// Who may look for accounts to ask for.
+const REQUESTORS: &[Permission] = &[Permission::AccountsRead, Permission::CredentialsReveal];
+
+pub(super) fn routes() -> Routes {
+    const OF_SYSTEM: &str = "/managedsystems/{id}/managedaccounts";
+    const SYNCED: &str = "/managedaccounts/{id}/syncedaccounts";
+    Routes::new(Dialect::PasswordSafe)
+        .get(OF_SYSTEM, AccountsRead, find_of_system)
+        .post(OF_SYSTEM, AccountsWrite, add)
+        .delete(OF_SYSTEM, AccountsWrite, remove_of_system)
+        .delete(
+            "/managedsystems/{id}/managedaccounts/{name}",
+            AccountsWrite,
+            remove_named,
+        )
+        .get("/managedaccounts", REQUESTORS, find_requestable)
+        .get("/managedaccounts/{id}", AccountsRead, get)
+        .put("/managedaccounts/{id}", AccountsWrite, change)
+        .delete("/managedaccounts/{id}", AccountsWrite, remove)
+        .get(SYNCED, AccountsRead, synced)
+        .delete(SYNCED, AccountsWrite, unsync_all)
+        .post(
+            "/managedaccounts/{id}/syncedaccounts/{synced}",
+            AccountsWrite,
+            sync,
+        )
+        .delete(
+            "/managedaccounts/{id}/syncedaccounts/{synced}",
+            AccountsWrite,
+            unsync,
+        )
+}
+
+/// The account that a path names by its ID.
+async fn existing(api: &Api, segments: &Segments) -> Result<Account, ApiError> {
+    let id: AccountId = segments.id("id", "Managed Account")?;
+    api.store.account(id).await?.ok_or(GONE)
+}
+
+async fn find_of_system(
+    State(api): State<Api>,
+    segments: Segments,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let system_id = Some(managed_system::existing(&api, &segments).await?.id);
+    let page = params.page(LIST_LIMIT)?;
+    let filter = AccountFilter {
+        system_id,
+        ..AccountFilter::default()
+    };
+    let now = api.clock.now();
+    let found = api.store.accounts(&filter, page.rows()).await?;
+    Ok(list(
+        found
+            .into_iter()
+            .map(|one| Full::of(one.account, now))
+            .collect(),
+        None,
+    ))
+}
+
+async fn get(State(api): State<Api>, segments: Segments) -> Result<Response, ApiError> {
+    let found = existing(&api, &segments).await?;
+    Ok(Json(Full::of(found, api.clock.now())).into_response())
+}
+
+async fn add(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let system = managed_system::existing(&api, &segments).await?.id;
+    let fields = fields?;
+    let now = api.clock.now();
+    let mut settings = AccountSettings::named(fields.required_text("AccountName", 245)?);
+    overlay(&fields, &mut settings, None, now)?;
+    refuse_keys(&fields).await?;
+    let password = password(&fields)?;
+    if password.is_none() && !settings.auto_management {
+        return Err(ApiError::field(
+            "Password",
+            "is required when AutoManagementFlag is false",
+        ));
+    }
+    let act = Act {
+        api: &api,
+        actor: caller.actor(),
+    };
+    let made = account::add(act, system, settings, password).await;
+    Ok(created(Full::of(
+        made.map_err(|error| named(error, &RENAMED))?,
+        now,
+    )))
+}
+
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<Response, ApiError> {
+    let id = existing(&api, &segments).await?.id;
+    let fields = fields?;
+    refuse_keys(&fields).await?;
+    let password = password(&fields)?;
+    if password.is_some() {
+        // What `PUT …/Credentials` does needs what that needs.
+        caller.require(Permission::CredentialsSet)?;
+    }
+    let now = api.clock.now();
+    let act = Act {
+        api: &api,
+        actor: caller.actor(),
+    };
+    let edit = |settings: &mut AccountSettings, account: &Account| {
+        overlay(&fields, settings, account.due.next_change_at, now)
+    };
+    let changed = account::change(act, id, None, password, edit).await;
+    let changed = changed.map_err(|error| named(error, &RENAMED))?;
+    Ok(Json(Full::of(changed, now)).into_response())
+}
+
+async fn remove(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<StatusCode, ApiError> {
+    let id = existing(&api, &segments).await?.id;
+    account::remove(
+        Act {
+            api: &api,
+            actor: caller.actor(),
+        },
+        id,
+    )
+    .await?;
+    Ok(StatusCode::OK)
+}
+
+async fn remove_of_system(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<StatusCode, ApiError> {
+    let system: SystemId = managed_system::existing(&api, &segments).await?.id;
+    account::remove_all(
+        Act {
+            api: &api,
+            actor: caller.actor(),
+        },
+        system,
+    )
+    .await?;
+    Ok(StatusCode::OK)
+}
+
+async fn remove_named(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<StatusCode, ApiError> {
+    let filter = AccountFilter {
+        system_id: Some(managed_system::existing(&api, &segments).await?.id),
+        account_name: Some(segments.text("name")?.to_owned()),
+        ..AccountFilter::default()
+    };
+    let found = api.store.accounts(&filter, Page::first(2)).await?;
+    let id = match found.as_slice() {
+        [] => return Err(GONE),
+        [one] => one.account.id,
+        _ => return Err(several()),
+    };
+    account::remove(
+        Act {
+            api: &api,
+            actor: caller.actor(),
+        },
+        id,
+    )
+    .await?;
+    Ok(StatusCode::OK)
+}
+
+fn several() -> ApiError {
+    ApiError::bad("More than one managed account matches; use its ID")
+}
+
+async fn find_requestable(
+    State(api): State<Api>,
+    caller: Caller,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let text = |name| params.text(name).map(str::to_owned);
+    let filter = AccountFilter {
+        system_id: params.int("systemID", 1..=2_147_483_647)?.map(SystemId),
+        system_name: text("systemName"),
+        account_name: text("accountName"),
+        workgroup_name: text("workgroupName"),
+        ip_address: text("ipAddress"),
+        entity_type: entity_type(params.text("type"))?,
+        api_enabled: true,
+    };
+    let page = params.page(REQUESTABLE_LIMIT)?;
+    // No account belongs to an application here.
+    let none = params.text("applicationDisplayName").is_some();
+    let now = api.clock.now();
+    let isa = caller.user.may(Permission::CredentialsReveal);
+    if filter.system_name.is_some() && filter.account_name.is_some() {
+        let mut found = api.store.accounts(&filter, Page::first(2)).await?;
+        return match (found.pop(), found.is_empty()) {
+            (Some(one), true) if !none => Ok(Json(Requestable::of(one, now, isa)).into_response()),
+            (Some(_), false) if !none => Err(several()),
+            _ => Err(GONE),
+        };
+    }
+    let found = if none {
+        Vec::new()
+    } else {
+        api.store.accounts(&filter, page.rows()).await?
+    };
+    Ok(list(
+        found
+            .into_iter()
+            .map(|one| Requestable::of(one, now, isa))
+            .collect(),
+        None,
+    ))
+}
+
+/// The vendor's `type`, as a kind of system.
+fn entity_type(word: Option<&str>) -> Result<Option<i64>, ApiError> {
+    let Some(word) = word else { return Ok(None) };
+    match word.to_lowercase().as_str() {
+        "system" => Ok(Some(1)),
+        "database" => Ok(Some(2)),
+        "directory" | "domainlinked" => Ok(Some(3)),
+        "cloud" => Ok(Some(4)),
+        "application" => Ok(Some(0)), // there are none
+        _ => Err(ApiError::field(
+            "type",
+            "must be system, directory, domainlinked, database, cloud or application",
+        )),
+    }
+}
+
+async fn synced(
+    State(api): State<Api>,
+    segments: Segments,
+    params: Params,
+) -> Result<Response, ApiError> {
+    existing(&api, &segments).await?;
+    params.page(LIST_LIMIT)?;
+    Ok(list(Vec::<Full>::new(), None))
+}
+
+async fn unsync_all(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
+    existing(&api, &segments).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn sync(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
+    existing(&api, &segments).await?;
+    let other: AccountId = segments.id("synced", "Managed Account")?;
+    api.store.account(other).await?.ok_or(GONE)?;
+    Err(ApiError::bad("Synced accounts are not available yet"))
+}
+
+async fn unsync(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
+    existing(&api, &segments).await?;
+    Err(ApiError::NotFound {
+        what: "Synced Account",
+    })
+}
