@@ -10,12 +10,16 @@
 //! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
 //! | 3 | `engine`, `notify`, `scheduler` |
 //! | 4 | `queue`, `workflow` |
-//! | 5 | `api`, `cli`, `console` |
-//! | 6 | `app`, `main` |
+//! | 5 | [`api`], `console` |
+//! | 6 | [`app`] |
+//! | 7 | [`cli`] |
+//! | 8 | `main` |
 //!
 //! Invariant: imports point down; `tests/it/house.rs` reads the sources and says so.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;

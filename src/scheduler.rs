@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -128,6 +128,7 @@ struct Inner {
     seen: Mutex<HashMap<NodeId, (i64, Duration)>>,
     at_work: [AtomicBool; Tick::ALL.len()],
     declared_dead: CancellationToken,
+    ended: AtomicU64,
 }
 
 impl fmt::Debug for Scheduler {
@@ -170,6 +171,7 @@ impl Scheduler {
             seen: Mutex::default(),
             at_work: std::array::from_fn(|_| AtomicBool::new(false)),
             declared_dead: CancellationToken::new(),
+            ended: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -223,6 +225,12 @@ impl Scheduler {
         self.inner
             .metrics
             .tick_ended(tick.as_str(), outcome, took, self.inner.clock.now());
+        self.inner.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many ticks have ended: what does not grow stands still.
+    pub fn ticks_ended(&self) -> u64 {
+        self.inner.ended.load(Ordering::Relaxed)
     }
 
     /// Runs one tick now.

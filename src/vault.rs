@@ -11,6 +11,7 @@ mod key;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use secrecy::{ExposeSecret, SecretString};
@@ -112,6 +113,7 @@ pub enum VaultError {
 pub struct Vault {
     keys: HashMap<i64, LessSafeKey>,
     active: i64,
+    seals: AtomicU64,
 }
 
 impl fmt::Debug for Vault {
@@ -160,6 +162,7 @@ impl Vault {
         Ok(Self {
             keys: ring,
             active: active.ok_or(VaultError::NoActiveKey)?,
+            seals: AtomicU64::new(0),
         })
     }
 
@@ -177,6 +180,11 @@ impl Vault {
     /// The data key that seals; the store counts seals by it.
     pub fn active_key_id(&self) -> DataKeyId {
         DataKeyId(self.active)
+    }
+
+    /// How many values this process has sealed with it.
+    pub fn sealed(&self) -> u64 {
+        self.seals.load(Ordering::Relaxed)
     }
 
     /// Seals a secret for its place, with the active data key.
@@ -201,6 +209,7 @@ impl Vault {
             return Err(VaultError::TooLong { place: *place });
         }
         let key = self.keys.get(&self.active).ok_or(VaultError::Library)?;
+        self.seals.fetch_add(1, Ordering::Relaxed);
         let mut nonce = [0; NONCE_LEN];
         dice.fill(&mut nonce);
         let mut body = Zeroizing::new(plain.to_vec());

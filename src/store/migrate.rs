@@ -5,7 +5,6 @@
 use sqlx::migrate::Migrator;
 
 use super::{SchemaError, Store, StoreError};
-use crate::model::Timestamp;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -96,31 +95,4 @@ impl Store {
             _ => Ok(()),
         }
     }
-
-    /// The store's own identity, made at the first call.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn identity(&self) -> Result<Option<StoreIdentity>, StoreError> {
-        let row: Option<(String, Option<Vec<u8>>, i64)> =
-            sqlx::query_as("SELECT uuid, probe, created_at FROM store_identity WHERE one = 1")
-                .fetch_optional(&self.read)
-                .await?;
-        Ok(row.map(|(uuid, probe, created_at)| StoreIdentity {
-            uuid,
-            probe,
-            created_at: Timestamp(created_at),
-        }))
-    }
-}
-
-/// Which store this is.
-#[derive(Clone, Debug)]
-pub struct StoreIdentity {
-    /// Drawn once.
-    pub uuid: String,
-    /// A sealed constant; opens only with the right KEK.
-    pub probe: Option<Vec<u8>>,
-    /// When the store was made.
-    pub created_at: Timestamp,
 }

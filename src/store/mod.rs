@@ -11,6 +11,7 @@ mod asset;
 mod audit;
 mod claim;
 mod credential;
+mod data_key;
 pub mod dialect;
 mod error;
 mod functional_account;
@@ -31,6 +32,7 @@ mod system;
 mod target;
 mod workgroup;
 
+use std::fmt;
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
@@ -43,11 +45,12 @@ pub use asset::AssetFilter;
 pub use audit::AuditRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, VersionRow};
+pub use data_key::{DataKeyRow, StoreIdentity};
 pub use dialect::Backend;
 pub(crate) use error::exactly;
 pub use error::{SchemaError, StoreError};
 pub use job::{NewJob, OpenJob};
-pub use migrate::{SchemaState, StoreIdentity};
+pub use migrate::SchemaState;
 pub use page::Page;
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
@@ -58,7 +61,7 @@ pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
 
 /// How to reach the database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// `sqlite:///path` or `postgres://…`.
     pub url: String,
@@ -68,16 +71,34 @@ pub struct StoreOptions {
     pub writers: u32,
 }
 
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("StoreOptions")
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     backend: Backend,
+    options: StoreOptions,
     read: AnyPool,
     write: AnyPool,
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
     settled: Arc<Notify>,
     metrics: Option<Arc<Metrics>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A write transaction. Dropping it rolls everything back.
@@ -108,6 +129,7 @@ impl Store {
         let ids = Arc::new(id::Blocks::new(backend, &options.url).await?);
         Ok(Self {
             backend,
+            options: options.clone(),
             read,
             write,
             ids,
@@ -147,6 +169,15 @@ impl Store {
     /// Rings when work was enqueued in this process.
     pub fn bell(&self) -> &Notify {
         &self.bell
+    }
+
+    /// Rings the bell when another node has enqueued work, until the connection breaks. Look for
+    /// work after every call: what was announced in between is not repeated.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the connection breaks.
+    pub async fn listen(&self) -> Result<(), StoreError> {
+        self.backend.listen(&self.options.url, &self.bell).await
     }
 
     /// Rings when jobs were settled in this process.

@@ -4,5 +4,6 @@
 mod api;
 mod house;
 mod metrics;
+mod passwordsafe;
 mod store;
 mod support;

@@ -9,4 +9,4 @@ mod native;
 mod permission;
 mod policy;
 mod principal;
-mod world;
+pub(crate) mod world;

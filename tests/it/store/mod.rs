@@ -5,6 +5,7 @@
 mod account;
 mod asset;
 mod base;
+mod data_key;
 mod functional_account;
 mod inventory;
 mod principal;

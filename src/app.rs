@@ -1,0 +1,79 @@
+//! Builds everything from the settings, and owns the service's tasks.
+//!
+//! [`serve`] is the service from start to drained end; [`prepare`] is its first half, which
+//! `init` shares: folder, key, database, key ring, first administrator.
+//!
+//! Invariant: nothing runs on a database whose schema, key ring or probe is in doubt, and no key
+//! is ever made in place of one that is gone.
+
+mod database;
+mod doctor;
+mod drain;
+mod error;
+mod files;
+mod first_run;
+mod health;
+mod key_ring;
+mod listener;
+mod log;
+mod migrate;
+mod service;
+mod signal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::generate::Dice;
+use crate::store::Store;
+use crate::vault::Vault;
+
+pub use doctor::{Check, Verdict, examine};
+pub use error::AppError;
+pub use files::{FileError, data_folder, write_new};
+pub use first_run::CREDENTIALS_FILE;
+pub use log::Log;
+pub use migrate::{Migration, migrate, migration};
+pub use service::serve;
+
+/// What the service stands on.
+#[derive(Debug)]
+pub struct Base {
+    /// The database, with the schema of this program.
+    pub store: Store,
+    /// The key ring, which has opened the store's probe.
+    pub vault: Arc<Vault>,
+    /// Where the first administrator's keys were written, if this was the first start.
+    pub credentials: Option<PathBuf>,
+    _locks: Vec<files::Lock>,
+}
+
+/// Makes or opens folder, key, database and key ring. `url` is where the service will answer.
+///
+/// # Errors
+/// [`AppError`], a sentence that says what to do.
+pub async fn prepare(
+    settings: &Settings,
+    url: &str,
+    clock: &SharedClock,
+    dice: &dyn Dice,
+) -> Result<Base, AppError> {
+    files::data_folder(&settings.data.dir)?;
+    let locks = database::lock(settings)?;
+    let store = database::open(settings, clock).await?;
+    let now = clock.now();
+    let (vault, credentials) = if let Some(ring) = key_ring::find(settings, &store).await? {
+        let ring = ring.renew(settings, &store, dice, now).await?;
+        (ring.open()?, None)
+    } else {
+        let (vault, credentials) = first_run::make(settings, &store, url, dice, now).await?;
+        (vault, Some(credentials))
+    };
+    Ok(Base {
+        store,
+        vault: Arc::new(vault),
+        credentials,
+        _locks: locks,
+    })
+}

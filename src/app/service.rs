@@ -1,0 +1,332 @@
+//! The service: starts its tasks, listens to signals, and drains.
+//!
+//! Invariant: no task is started before the schema fits and the probe has opened, and a task
+//! that ends by itself ends the service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_connectors::ldap::Ldap;
+use keywheel_connectors::ssh::Ssh;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::database::place;
+use super::error::AppError;
+use super::health::Health;
+use super::listener::{self, Bound};
+use super::log::Log;
+use super::signal::{Asked, Signals};
+use super::{Base, prepare};
+use crate::api::{self, Api, Readiness};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Inputs, Loaded, Settings};
+use crate::engine::{Connectors, Engine, Limits};
+use crate::generate::{Dice, SystemDice};
+use crate::metrics::{Metrics, value};
+use crate::model::id::NodeId;
+use crate::queue::{Orders, Worker, WorkerOptions};
+use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
+use crate::store::{Store, StoreError};
+
+/// Pause before a broken connection to other nodes' notices is made anew.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// The service's tasks, and the switches that end them.
+pub(super) struct Running {
+    pub(super) worker: JoinHandle<()>,
+    pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
+    pub(super) api: JoinHandle<Result<(), AppError>>,
+    pub(super) health: JoinHandle<()>,
+    /// Hears of work that other nodes enqueue.
+    pub(super) peers: JoinHandle<()>,
+    /// No new claim, no new connection.
+    pub(super) drain: CancellationToken,
+    /// No more ticks: only once the work has drained, or peers would take it over.
+    pub(super) stop: CancellationToken,
+    pub(super) store: Store,
+    pub(super) node: NodeId,
+    pub(super) clock: SharedClock,
+}
+
+/// Runs the service until a signal has drained it.
+///
+/// # Errors
+/// [`AppError`]: why it did not start, or stopped by itself.
+pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), AppError> {
+    if let Err(error) = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0) {
+        tracing::warn!(%error, "core dumps could not be switched off: one would hold secrets");
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut signals = Signals::listen()?;
+    let clock = SystemClock::shared();
+    let dice: Arc<dyn Dice> = Arc::new(SystemDice);
+    let settings = loaded.settings.clone();
+    let bound = listener::bind(settings.server.listen).await?;
+    let base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
+    if let Some(path) = &base.credentials {
+        tracing::info!(
+            path = %path.display(),
+            "first start: the administrator's keys are in this file; move them and delete it"
+        );
+    }
+    let metrics = Arc::new(Metrics::new()?);
+    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics).await?;
+    let ended = supervise(&mut running, &mut signals, inputs, &loaded, log, &metrics).await;
+    let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
+    ended.and(drained)
+}
+
+async fn start(
+    settings: &Settings,
+    bound: Bound,
+    base: &Base,
+    clock: &SharedClock,
+    dice: &Arc<dyn Dice>,
+    metrics: &Arc<Metrics>,
+) -> Result<Running, AppError> {
+    let store = base.store.clone();
+    let node = register(&store, clock)
+        .await
+        .map_err(AppError::store(&place(settings)))?;
+    let engine = engine(settings, base, clock, dice);
+    let orders = Orders::new(
+        store.clone(),
+        base.vault.clone(),
+        clock.clone(),
+        dice.clone(),
+        engine.clone(),
+        metrics.clone(),
+    );
+    let worker = Worker::new(
+        store.clone(),
+        engine,
+        clock.clone(),
+        dice.clone(),
+        metrics.clone(),
+        node,
+        WorkerOptions {
+            sessions: settings.queue.sessions as usize,
+            poll: Duration::from_millis(settings.queue.poll_ms.into()),
+        },
+    );
+    let scheduler = Scheduler::new(
+        store.clone(),
+        clock.clone(),
+        metrics.clone(),
+        node,
+        ticks(settings),
+    );
+    let readiness = Readiness::expecting(value::COMPONENTS);
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let health = Health {
+        store: store.clone(),
+        vault: base.vault.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        scheduler: scheduler.clone(),
+        stalled_after: health_patience(settings),
+        drain: drain.clone(),
+    };
+    let router = api::router(Api {
+        store: store.clone(),
+        orders,
+        vault: base.vault.clone(),
+        clock: clock.clone(),
+        dice: dice.clone(),
+        metrics: metrics.clone(),
+        readiness,
+        settings: interface(settings, &bound),
+    });
+    tracing::info!(address = bound.url(), node = node.0, "listening");
+    Ok(Running {
+        worker: spawn({
+            let drain = drain.clone();
+            async move { worker.run(drain).await }
+        }),
+        scheduler: spawn({
+            let stop = stop.clone();
+            async move { scheduler.run(stop).await }
+        }),
+        api: spawn(bound.serve(router, drain.clone())),
+        health: spawn(async move { health.watch().await }),
+        peers: spawn(hear_peers(store.clone(), clock.clone())),
+        drain,
+        stop,
+        store,
+        node,
+        clock: clock.clone(),
+    })
+}
+
+fn engine(settings: &Settings, base: &Base, clock: &SharedClock, dice: &Arc<dyn Dice>) -> Engine {
+    let mut seed = [0; 8];
+    dice.fill(&mut seed);
+    let connectors = Connectors {
+        ssh: Some(Arc::new(Ssh::new(u64::from_be_bytes(seed)))),
+        ldap: Some(Arc::new(Ldap::new())),
+        ..Connectors::default()
+    };
+    Engine::new(
+        base.store.clone(),
+        base.vault.clone(),
+        clock.clone(),
+        dice.clone(),
+        connectors,
+        limits(settings),
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "the app owns the tasks")]
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn(task)
+}
+
+/// Rings the bell when other nodes enqueue work. While the connection is broken, work is found by
+/// looking for it.
+async fn hear_peers(store: Store, clock: SharedClock) {
+    loop {
+        if let Err(error) = store.listen().await {
+            tracing::warn!(%error, "other nodes are not heard; trying again");
+        }
+        clock.sleep(LISTEN_AGAIN).await;
+    }
+}
+
+/// Registers this process, and takes over what dead ones held.
+async fn register(store: &Store, clock: &SharedClock) -> Result<NodeId, StoreError> {
+    let mut tx = store.begin().await?;
+    let node = tx.register_node(&host_name(), clock.now()).await?;
+    tx.commit().await?;
+    loop {
+        let orphans = store.orphaned_claims(node).await?;
+        if orphans.is_empty() {
+            return Ok(node);
+        }
+        tracing::info!(
+            claims = orphans.len(),
+            "work of a process that has ended is queued again"
+        );
+        for (claim, system) in orphans {
+            let mut tx = store.begin().await?;
+            tx.reap(claim, system).await?;
+            tx.commit().await?;
+        }
+    }
+}
+
+/// For people to read; two nodes may share it.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "keywheel".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        attempts_max: settings.queue.attempts_max.into(),
+        retry_base: seconds(settings.queue.retry_first_s),
+        ssh_in_flight: settings.connectors.ssh_in_flight as usize,
+        ldap_in_flight: settings.connectors.ldap_in_flight as usize,
+        ..Limits::default()
+    }
+}
+
+fn ticks(settings: &Settings) -> SchedulerOptions {
+    SchedulerOptions {
+        scan_every: seconds(settings.scheduler.scan_every_s),
+        scan_max: settings.scheduler.scan_max_accounts.into(),
+        beat_every: seconds(settings.queue.beat_every_s),
+        reap_every: seconds(settings.scheduler.reap_every_s),
+        dead_after: seconds(settings.queue.dead_after_s),
+        repair_every: seconds(settings.scheduler.housekeeping_every_s),
+        ..SchedulerOptions::default()
+    }
+}
+
+fn interface(settings: &Settings, bound: &Bound) -> api::Settings {
+    api::Settings {
+        tls: false,
+        loopback: bound.address.ip().is_loopback() || settings.metrics.open,
+        wait_max: seconds(settings.server.request_timeout_s),
+    }
+}
+
+/// Silence of the ticks after which they count as stalled.
+fn health_patience(settings: &Settings) -> Duration {
+    seconds(settings.queue.beat_every_s) * 3 + Duration::from_secs(10)
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+/// Waits for a reason to stop, and does what other signals ask for meanwhile.
+async fn supervise(
+    running: &mut Running,
+    signals: &mut Signals,
+    inputs: &Inputs,
+    loaded: &Loaded,
+    log: &Log,
+    metrics: &Metrics,
+) -> Result<(), AppError> {
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            ended = &mut running.scheduler => {
+                ended.unwrap_or(Ok(()))?;
+                return Err(AppError::TaskEnded("the scheduler"));
+            }
+            _ = &mut running.worker => return Err(AppError::TaskEnded("the worker")),
+            ended = &mut running.api => {
+                ended.unwrap_or(Ok(()))?;
+                return Err(AppError::TaskEnded("the listener"));
+            }
+            _ = &mut running.health => return Err(AppError::TaskEnded("the health check")),
+        };
+        match asked {
+            Asked::Stop => return Ok(()),
+            Asked::Reload => reload(inputs, loaded, log, metrics),
+            Asked::Verbosity => {
+                let level = log.toggle();
+                tracing::info!(level = level.name(), "the log level was switched");
+            }
+        }
+    }
+}
+
+/// Validates the settings anew, and takes over what can be changed while the service runs: the
+/// log level. Faulty settings change nothing.
+fn reload(inputs: &Inputs, before: &Loaded, log: &Log, metrics: &Metrics) {
+    let loaded = match config::load(inputs) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            metrics.config_reloaded(false);
+            tracing::error!(%faults, "the settings were not reloaded; the old ones hold");
+            return;
+        }
+    };
+    log.set(loaded.settings.log.level);
+    metrics.config_reloaded(true);
+    let old = before.shown();
+    let waiting: Vec<String> = loaded
+        .shown()
+        .into_iter()
+        .filter(|new| new.key != "log.level")
+        .filter(|new| {
+            old.iter()
+                .any(|old| old.key == new.key && old.value != new.value)
+        })
+        .map(|new| new.key)
+        .collect();
+    tracing::info!(
+        level = loaded.settings.log.level.name(),
+        after_restart = waiting.join(", "),
+        "the settings were reloaded"
+    );
+}
