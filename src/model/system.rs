@@ -136,7 +136,8 @@ pub struct SystemSettings {
     pub timeout_s: i64,
     /// Up to 255 characters.
     pub description: Option<String>,
-    /// New accounts follow their schedule; needs a functional account.
+    /// Its accounts are to be managed: a functional account is there. Each account says for
+    /// itself whether it is.
     pub auto_management: bool,
     /// Who changes the others.
     pub functional_account_id: Option<FunctionalAccountId>,
@@ -160,9 +161,9 @@ pub struct SystemSettings {
     pub lockout_threshold: Option<i64>,
     /// Policy of its accounts.
     pub policy_id: Option<PolicyId>,
-    /// Rule of its new accounts.
+    /// Kept and shown; each account has its own.
     pub password_rule_id: RuleId,
-    /// Schedule of its new accounts.
+    /// Kept and shown; each account has its own.
     pub schedule: VendorSchedule,
     /// Sessions at once, 1 to 1000.
     pub max_sessions: i64,
@@ -208,11 +209,11 @@ pub struct SystemExtras {
     pub isa_release_duration: i64,
     /// An account's id.
     pub login_account_id: Option<i64>,
-    /// For new accounts.
+    /// Kept as given; each account has its own.
     pub check_password: bool,
-    /// For new accounts.
+    /// Kept as given; each account has its own.
     pub change_after_release: bool,
-    /// For new accounts.
+    /// Kept as given; each account has its own.
     pub reset_on_mismatch: bool,
     /// 0 `Domain\Account`, 1 UPN, 2 SAM.
     pub account_name_format: i64,

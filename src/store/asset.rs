@@ -1,4 +1,4 @@
-//! Assets.
+//! Assets, and the addresses that systems take from them.
 //!
 //! Invariant: a system that was made from an asset carries the asset's name and addresses.
 

@@ -1,4 +1,4 @@
-//! Workgroups.
+//! Workgroups, by id and by name.
 //!
 //! Invariant: two workgroups never share a name, whatever its case.
 
