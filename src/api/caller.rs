@@ -89,7 +89,7 @@ pub(crate) async fn by_key(
 ) -> Result<(User, ApiKey), ApiError> {
     // Looked up by its hash: how long that takes says nothing about the key.
     let Some(key) = api.store.key_by_hash(kind, &KeyHash::of(key)).await? else {
-        return Err(refused(api, method, "unknown_key"));
+        return Err(refused(api, method, "unknown"));
     };
     let user = api.store.user(key.user_id).await?;
     let Some(user) = user.filter(|user| !user.disabled) else {
@@ -109,11 +109,16 @@ pub(crate) async fn by_key(
 /// The caller of a session's cookie.
 pub(crate) async fn by_session(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(session) = session_of(api, headers).await? else {
-        return Err(refused(api, "session", "unknown_session"));
+        let reason = if cookie(headers).is_some() {
+            "unknown"
+        } else {
+            "missing"
+        };
+        return Err(refused(api, "session", reason));
     };
     let idle = api.clock.now().since(session.seen_at);
     if idle >= SESSION_IDLE_MAX + SESSION_GRAIN {
-        return Err(refused(api, "session", "idle"));
+        return Err(refused(api, "session", "expired"));
     }
     let user = api.store.user(session.user_id).await?;
     let Some(user) = user.filter(|user| !user.disabled) else {
@@ -161,6 +166,6 @@ fn cookie(headers: &HeaderMap) -> Option<SecretString> {
 
 /// Counts a failed authentication, and refuses.
 pub(crate) fn refused(api: &Api, method: &'static str, reason: &'static str) -> ApiError {
-    api.meter.auth_failure(method, reason);
+    api.metrics.auth_failed(method, reason);
     ApiError::Unauthorized
 }

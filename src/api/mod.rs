@@ -9,10 +9,10 @@ pub mod caller;
 mod clear;
 pub mod error;
 pub mod inventory;
-mod meter;
 pub mod native;
 pub mod passwordsafe;
 mod readiness;
+mod replan;
 pub mod route;
 
 use std::sync::Arc;
@@ -24,12 +24,13 @@ use tower::ServiceExt;
 
 use crate::clock::SharedClock;
 use crate::generate::Dice;
-use crate::queue::Orders;
+use crate::metrics::Metrics;
+use crate::model::id::{QuarantineId, SystemId};
+use crate::queue::{OrderError, Orders};
 use crate::store::Store;
 use crate::vault::Vault;
 
 pub use error::{ApiError, Dialect, Fault};
-pub use meter::Meter;
 pub use readiness::Readiness;
 
 /// What the handlers work with.
@@ -46,7 +47,7 @@ pub struct Api {
     /// Draws cookies, keys and trace ids.
     pub dice: Arc<dyn Dice>,
     /// Counts.
-    pub meter: Meter,
+    pub metrics: Arc<Metrics>,
     /// Which components are ready.
     pub readiness: Readiness,
     /// What the operator chose.
@@ -86,6 +87,43 @@ pub fn router(api: Api) -> Router {
         .with_state(api);
     // Paths are rewritten before any route is looked up, hence outside of the router.
     Router::new().fallback_service(inner.map_request(passwordsafe::normalise))
+}
+
+/// Does work that takes several transactions, to its end: a caller that hangs up stops nothing.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ApiError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a task of its own, awaited here: a dropped request must not drop the work"
+    )]
+    let task = tokio::task::spawn(work);
+    task.await
+        .map_err(|_| ApiError::Internal("detached work panicked"))
+}
+
+/// Orders a quarantine; of a large system in several transactions.
+pub(crate) async fn quarantine(
+    api: &Api,
+    system: SystemId,
+    reason: &str,
+    incident: Option<&str>,
+    actor: &str,
+) -> Result<QuarantineId, ApiError> {
+    let orders = api.orders.clone();
+    let (reason, actor) = (reason.to_owned(), actor.to_owned());
+    let incident = incident.map(str::to_owned);
+    let ordered = detached(async move {
+        orders
+            .quarantine(system, &reason, incident.as_deref(), &actor)
+            .await
+    });
+    ordered.await?.map_err(|error| match error {
+        OrderError::NotFound => ApiError::NotFound {
+            what: "Managed System",
+        },
+        other => other.into(),
+    })
 }
 
 /// Every route as declared: what a test walks.

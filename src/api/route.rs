@@ -255,14 +255,11 @@ where
         .entry(header::CACHE_CONTROL)
         .or_insert(no_store);
     let spent = api.clock.monotonic().saturating_sub(began);
-    api.meter.call(
-        declared.dialect.label(),
-        declared.path,
-        response.status(),
-        spent,
-    );
+    let status = response.status().as_u16();
+    api.metrics
+        .http_request(declared.dialect.label(), declared.path, status, spent);
     let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
-    tracing::debug!(status = response.status().as_u16(), spent_ms, "answered");
+    tracing::debug!(status, spent_ms, "answered");
     response
 }
 

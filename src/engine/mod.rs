@@ -7,6 +7,7 @@
 //! Invariant: a candidate and the intent to send it are durable before a connector sees a byte
 //! of it, and no transaction is open while a target is spoken to.
 
+mod attempt;
 mod commit;
 mod conclude;
 mod drive;
@@ -15,6 +16,7 @@ mod stage;
 mod target;
 mod test;
 
+pub use attempt::Finished;
 pub use target::{host_key_text, parse_host_key};
 
 use std::collections::HashMap;
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use keywheel_connectors::{Class, Connector, Reason, Scope, Secret, Session, TargetKind};
+use keywheel_connectors::{Class, Connector, Reason, Secret, Session, TargetKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,10 +36,11 @@ use crate::model::id::{AccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{
-    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Settled, Store, StoreError, SystemRow,
+    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Store, StoreError, SystemRow,
 };
 use crate::vault::{Place, Vault, VaultError};
 
+use attempt::Log;
 use commit::Committer;
 
 /// Why an engine could not go on with an account. Whatever it knew is in the store; the next
@@ -143,44 +146,6 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// What one attempt at one job came to.
-#[derive(Clone, Debug)]
-pub struct Finished {
-    /// The job.
-    pub job: ClaimedJob,
-    /// What becomes of it.
-    pub ending: Ending,
-    /// Error class; empty where none.
-    pub class: &'static str,
-    /// What was done, a line each.
-    pub log: String,
-    /// Where it stopped: connect, change or verify.
-    pub phase: &'static str,
-    /// Failing logins it caused.
-    pub failed_logins: u32,
-    /// True if the system as a whole was at fault.
-    pub system_fault: bool,
-    /// True if the target answered.
-    pub answered: bool,
-}
-
-impl Finished {
-    /// A job that was not tried.
-    pub fn given_back(job: ClaimedJob) -> Self {
-        Log::default().finish(job, Ending::GivenBack)
-    }
-
-    /// As the store settles it.
-    pub fn settled(&self) -> Settled {
-        Settled {
-            job: self.job.clone(),
-            ending: self.ending.clone(),
-            class: self.class,
-            log: self.log.clone(),
-        }
-    }
-}
-
 /// One job with all that its attempt needs.
 struct Work {
     job: ClaimedJob,
@@ -189,59 +154,6 @@ struct Work {
     rotation: Option<RotationRow>,
     versions: HashMap<i64, Vec<u8>>,
     log: Log,
-}
-
-/// What an attempt did, a line each.
-struct Log {
-    lines: Vec<String>,
-    class: &'static str,
-    phase: &'static str,
-    failed_logins: u32,
-    system_fault: bool,
-    answered: bool,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            lines: Vec::new(),
-            class: "",
-            phase: "connect",
-            failed_logins: 0,
-            system_fault: false,
-            answered: false,
-        }
-    }
-}
-
-impl Log {
-    fn note(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
-    }
-
-    fn reason(&mut self, step: &str, reason: &Reason) {
-        self.class = reason.class.name();
-        self.system_fault |= reason.scope == Scope::System;
-        self.lines.push(format!("{step}: {reason}"));
-    }
-
-    fn finish(self, job: ClaimedJob, ending: Ending) -> Finished {
-        let class = if ending == Ending::Succeeded {
-            ""
-        } else {
-            self.class
-        };
-        Finished {
-            job,
-            ending,
-            class,
-            log: self.lines.join("\n"),
-            phase: self.phase,
-            failed_logins: self.failed_logins,
-            system_fault: self.system_fault,
-            answered: self.answered,
-        }
-    }
 }
 
 /// What the accounts of one claim share.

@@ -72,7 +72,13 @@ pub mod value {
     /// Why the stored credential is not known to work.
     pub const UNVERIFIED_REASONS: &[&str] = &["out_of_sync", "unreachable", "never_tested"];
     /// What the scheduler does again and again.
-    pub const TICKS: &[&str] = &["stale_scan", "lease_reaper", "head_repair", "gauges"];
+    pub const TICKS: &[&str] = &[
+        "stale_scan",
+        "beat",
+        "lease_reaper",
+        "head_repair",
+        "gauges",
+    ];
     /// How a tick ended; `skipped` where another node had it.
     pub const TICK_OUTCOMES: &[&str] = &["success", "failure", "skipped"];
     /// Why an account was flagged.

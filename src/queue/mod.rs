@@ -3,7 +3,11 @@
 //! Invariant: a node that lost its lease changes no row.
 
 mod order;
+mod quarantine;
+mod wait;
 mod worker;
 
-pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};
+pub use crate::engine::credential_place;
+pub use order::{ChangeOrder, OrderError, Orders};
+pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

@@ -5,34 +5,30 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use keywheel_connectors::Secret;
 
+use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
 use crate::engine::{Engine, credential_place};
 use crate::generate::{self, Dice};
+use crate::metrics::Metrics;
 use crate::model::audit::Event;
-use crate::model::id::{AccountId, JobId, QuarantineId, SystemId};
-use crate::model::job::{Cause, JobKind, JobState, JobView, Priority};
+use crate::model::id::{AccountId, JobId, SystemId};
+use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::password_rule::PasswordRule;
-use crate::model::quarantine::QuarantineView;
 use crate::store::{AccountRow, NewJob, NewVersion, OpenJob, Store, StoreError, Tx};
 use crate::vault::{Vault, VaultError, same_secret};
-
-/// How often a waiting call looks, should it miss the bell: another node may settle the job.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long a test waits for the account's other work.
-const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Takes orders for changes, tests and quarantines.
 #[derive(Clone)]
 pub struct Orders {
-    store: Store,
-    vault: Arc<Vault>,
-    clock: SharedClock,
-    dice: Arc<dyn Dice>,
-    engine: Engine,
+    pub(super) store: Store,
+    pub(super) vault: Arc<Vault>,
+    pub(super) clock: SharedClock,
+    pub(super) dice: Arc<dyn Dice>,
+    pub(super) engine: Engine,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Orders {
@@ -72,15 +68,6 @@ pub enum OrderError {
     Store(#[from] StoreError),
 }
 
-/// What a test said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TestVerdict {
-    /// The current credential logs in.
-    Works,
-    /// It does not, or could not be tried.
-    DoesNot,
-}
-
 impl Orders {
     /// Takes orders for the systems that the engine reaches.
     pub fn new(
@@ -89,6 +76,7 @@ impl Orders {
         clock: SharedClock,
         dice: Arc<dyn Dice>,
         engine: Engine,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             store,
@@ -96,6 +84,7 @@ impl Orders {
             clock,
             dice,
             engine,
+            metrics,
         }
     }
 
@@ -150,6 +139,7 @@ impl Orders {
                 tx.audit(&ordered(order, actor, job.id), now).await?;
                 tx.commit().await?;
             }
+            self.metrics.jobs_joined(JobKind::Rotate.as_str(), 1);
             return Ok(job.id);
         }
         let version = match &order.password {
@@ -179,6 +169,8 @@ impl Orders {
         };
         tx.audit(&ordered(order, actor, job), now).await?;
         tx.commit().await?;
+        self.metrics
+            .jobs_enqueued(JobKind::Rotate.as_str(), Cause::Order.as_str(), 1);
         Ok(job)
     }
 
@@ -226,7 +218,7 @@ impl Orders {
     }
 
     /// Refuses what can never be carried out, before anything is stored or connected.
-    async fn fit(
+    pub(super) async fn fit(
         &self,
         account: AccountId,
         secret: Option<&Secret>,
@@ -320,168 +312,6 @@ impl Orders {
             .ok_or_else(|| OrderError::Refused("The account's password rule is gone".into()))?;
         generate::password(&rule, self.dice.as_ref())
             .map_err(|error| OrderError::Refused(error.to_string()))
-    }
-
-    /// Tests the current credential; waits for a running change first.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub async fn test(&self, account: AccountId, actor: &str) -> Result<TestVerdict, OrderError> {
-        let system = self.fit(account, None, false).await?;
-        let job = loop {
-            let mut tx = self.store.begin().await?;
-            tx.lock_queue(system).await?;
-            let now = self.clock.now();
-            match tx.open_job(account).await? {
-                None => {
-                    let new = NewJob {
-                        account,
-                        system,
-                        kind: JobKind::Test,
-                        cause: Cause::Order,
-                        actor: actor.to_owned(),
-                        priority: Priority::Immediate,
-                        run_at: now,
-                        version: None,
-                    };
-                    let job = tx.enqueue(&new, now).await?;
-                    tx.commit().await?;
-                    break job;
-                }
-                Some(open) if open.kind == JobKind::Test => {
-                    tx.hasten(open.id, system, Priority::Immediate, now).await?;
-                    tx.commit().await?;
-                    break open.id;
-                }
-                Some(open) if open.running => {
-                    tx.rollback().await?;
-                    self.wait_job(open.id, TEST_WAIT_MAX).await?;
-                }
-                // A change that waits for its next attempt: current is not known to work.
-                Some(_) => return Ok(TestVerdict::DoesNot),
-            }
-        };
-        let view = self.wait_end(job, TEST_WAIT_MAX).await?;
-        Ok(match view.map(|view| view.state) {
-            Some(JobState::Succeeded) => TestVerdict::Works,
-            _ => TestVerdict::DoesNot,
-        })
-    }
-
-    /// Orders a change of every active account of a system.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub async fn quarantine(
-        &self,
-        system: SystemId,
-        reason: &str,
-        incident: Option<&str>,
-        actor: &str,
-    ) -> Result<QuarantineId, OrderError> {
-        self.store
-            .system_row(system)
-            .await?
-            .ok_or(OrderError::NotFound)?;
-        let now = self.clock.now();
-        let mut tx = self.store.begin().await?;
-        tx.lock_queue(system).await?;
-        let id = tx
-            .open_quarantine(system, reason, incident, actor, now)
-            .await?;
-        let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
-        tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
-            .await?;
-        let mut after = AccountId(0);
-        loop {
-            match tx.quarantine_chunk(id, system, after, actor, now).await? {
-                Some(last) => after = last,
-                None => break,
-            }
-            // The queue's lock is not held for longer than a chunk.
-            tx.commit().await?;
-            tx = self.store.begin().await?;
-            tx.lock_queue(system).await?;
-        }
-        tx.finish_quarantines(system, now).await?;
-        tx.commit().await?;
-        Ok(id)
-    }
-
-    /// Waits until the job has ended, or its immediate attempt has failed and others follow in the
-    /// background; at most `limit`. `None`: no such job.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn wait_job(
-        &self,
-        job: JobId,
-        limit: Duration,
-    ) -> Result<Option<JobView>, StoreError> {
-        self.wait(job, limit, |view| {
-            view.state.is_final()
-                || (view.state == JobState::Retrying && view.priority != Priority::Immediate)
-        })
-        .await
-    }
-
-    /// Waits until the job has ended; at most `limit`. `None`: no such job.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn wait_end(
-        &self,
-        job: JobId,
-        limit: Duration,
-    ) -> Result<Option<JobView>, StoreError> {
-        self.wait(job, limit, |view| view.state.is_final()).await
-    }
-
-    async fn wait(
-        &self,
-        job: JobId,
-        limit: Duration,
-        done: impl Fn(&JobView) -> bool,
-    ) -> Result<Option<JobView>, StoreError> {
-        let until = self.clock.monotonic() + limit;
-        loop {
-            let settled = self.store.settled().notified();
-            let Some(view) = self.store.job(job).await? else {
-                return Ok(None);
-            };
-            if done(&view) || self.clock.monotonic() >= until {
-                return Ok(Some(view));
-            }
-            tokio::select! {
-                () = settled => {}
-                () = self.clock.sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
-    /// Waits until the quarantine has finished; at most `limit`. `None`: no such quarantine.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn wait_quarantine(
-        &self,
-        quarantine: QuarantineId,
-        limit: Duration,
-    ) -> Result<Option<QuarantineView>, StoreError> {
-        let until = self.clock.monotonic() + limit;
-        loop {
-            let settled = self.store.settled().notified();
-            let Some(view) = self.store.quarantine(quarantine).await? else {
-                return Ok(None);
-            };
-            if view.finished_at.is_some() || self.clock.monotonic() >= until {
-                return Ok(Some(view));
-            }
-            tokio::select! {
-                () = settled => {}
-                () = self.clock.sleep(LOOK_EVERY) => {}
-            }
-        }
     }
 }
 

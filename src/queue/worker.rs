@@ -16,7 +16,7 @@ use crate::engine::{Engine, EngineError, Finished};
 use crate::generate::{self, Dice};
 use crate::metrics::Metrics;
 use crate::model::Timestamp;
-use crate::model::id::{ClaimId, NodeId, SystemId};
+use crate::model::id::{ClaimId, NodeId, QuarantineId, SystemId};
 use crate::model::job::Priority;
 use crate::store::{BREAKER_TRIPS, Claim, Ending, Settled, Store, StoreError, SystemHealth};
 
@@ -304,8 +304,13 @@ impl Worker {
         let health = self.health(claim, finished, now).await?;
         let settled: Vec<Settled> = finished.iter().map(Finished::settled).collect();
         let mut tx = self.store.begin().await?;
-        tx.settle(claim, &settled, health, last, now).await?;
-        tx.commit().await
+        let finished = tx.settle(claim, &settled, health, last, now).await?;
+        tx.commit().await?;
+        for (quarantine, ordered_at) in finished {
+            self.report_quarantine(quarantine, now.since(ordered_at))
+                .await;
+        }
+        Ok(())
     }
 
     /// What these results say about the system, and how long it should rest if it is at fault.
@@ -330,6 +335,24 @@ impl Worker {
             return Ok(SystemHealth::Answers);
         }
         Ok(SystemHealth::Unknown)
+    }
+
+    async fn report_quarantine(&self, id: QuarantineId, took: Duration) {
+        let Ok(Some(view)) = self.store.quarantine(id).await else {
+            return;
+        };
+        let outcome = match (view.counts.succeeded, view.accounts) {
+            (done, all) if done == all => "succeeded",
+            (0, _) => "failed",
+            (_, _) => "partial",
+        };
+        self.metrics.quarantine_finished(outcome, took);
+        tracing::info!(
+            quarantine = id.0,
+            accounts = view.accounts,
+            outcome,
+            "a quarantine ended"
+        );
     }
 
     fn report(&self, claim: &Claim, connector: &'static str, one: &Finished) {

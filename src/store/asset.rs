@@ -1,4 +1,4 @@
-//! Assets, and the addresses that systems take from them.
+//! Assets: machines in the Password Safe dialect, each in one workgroup, with the systems made from them kept in step.
 //!
 //! Invariant: a system that was made from an asset carries the asset's name and addresses.
 

@@ -30,6 +30,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError`]; then the change it describes must not be committed either.
     pub async fn audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
+        let written = self.write_audit(event, at).await;
+        match (&written, &self.store.metrics) {
+            (Ok(()), _) => self.audited.push(event.name),
+            (Err(_), Some(metrics)) => metrics.audit_write_failed(),
+            (Err(_), None) => {}
+        }
+        written
+    }
+
+    async fn write_audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
         let id: AuditId = self.id(AuditId::KIND).await?;
         sqlx::query(
             "INSERT INTO audit (id, at, actor, event, subject, body)
@@ -47,30 +57,64 @@ impl Tx {
     }
 }
 
+type Row = (i64, i64, String, String, String, String);
+
+fn row((id, at, actor, event, subject, body): Row) -> AuditRow {
+    AuditRow {
+        id: AuditId(id),
+        at: Timestamp(at),
+        actor,
+        event,
+        subject,
+        body,
+    }
+}
+
 impl Store {
     /// The newest `limit` rows about a subject, newest first.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn audit_of(&self, subject: &str, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
-        let rows: Vec<(i64, i64, String, String, String, String)> = sqlx::query_as(
-            "SELECT id, at, actor, event, subject, body FROM audit
-             WHERE subject = $1 ORDER BY id DESC LIMIT $2",
-        )
-        .bind(subject)
-        .bind(limit)
-        .fetch_all(&self.read)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, at, actor, event, subject, body)| AuditRow {
-                id: AuditId(id),
-                at: Timestamp(at),
-                actor,
-                event,
-                subject,
-                body,
-            })
-            .collect())
+        self.audit_rows(Some(subject), None, limit).await
+    }
+
+    /// Rows about a subject, or all, newest first; ids below `before` alone.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn audit_rows(
+        &self,
+        subject: Option<&str>,
+        before: Option<AuditId>,
+        limit: i64,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        // Two texts: one with an optional subject would not use the index.
+        let rows: Vec<Row> = match subject {
+            Some(subject) => {
+                sqlx::query_as(
+                    "SELECT id, at, actor, event, subject, body FROM audit
+                     WHERE subject = $3 AND (CAST($1 AS BIGINT) IS NULL OR id < $1)
+                     ORDER BY id DESC LIMIT $2",
+                )
+                .bind(before.map(|id| id.0))
+                .bind(limit)
+                .bind(subject)
+                .fetch_all(&self.read)
+                .await?
+            }
+            None => {
+                sqlx::query_as(
+                    "SELECT id, at, actor, event, subject, body FROM audit
+                     WHERE (CAST($1 AS BIGINT) IS NULL OR id < $1)
+                     ORDER BY id DESC LIMIT $2",
+                )
+                .bind(before.map(|id| id.0))
+                .bind(limit)
+                .fetch_all(&self.read)
+                .await?
+            }
+        };
+        Ok(rows.into_iter().map(row).collect())
     }
 }

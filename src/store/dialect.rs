@@ -5,7 +5,10 @@
 use std::str::FromStr;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::postgres::PgListener;
 use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr, SqlStr};
+
+use tokio::sync::Notify;
 
 use super::StoreError;
 
@@ -155,6 +158,23 @@ impl Backend {
         match self {
             Self::Sqlite => None, // one process: the store's own bell
             Self::Postgres => Some("NOTIFY keywheel"),
+        }
+    }
+
+    /// Waits for other nodes' notices and rings the bell for each, until the connection breaks.
+    pub(super) async fn listen(self, url: &str, bell: &Notify) -> Result<(), StoreError> {
+        match self {
+            // There is no other node.
+            Self::Sqlite => std::future::pending().await,
+            Self::Postgres => {
+                let mut listener = PgListener::connect(url).await?;
+                listener.listen("keywheel").await?;
+                bell.notify_waiters();
+                loop {
+                    listener.recv().await?;
+                    bell.notify_waiters();
+                }
+            }
         }
     }
 }

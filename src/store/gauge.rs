@@ -12,7 +12,7 @@ const SOON_MS: i64 = 7 * 86_400_000;
 const GRACE_MS: i64 = 86_400_000;
 
 /// A count under two labels.
-pub type Count = (String, String, i64);
+pub(super) type Count = (String, String, i64);
 
 impl Store {
     /// Accounts by (platform, state).

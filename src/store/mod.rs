@@ -20,6 +20,7 @@ mod job;
 mod migrate;
 mod node;
 mod page;
+mod policy;
 mod principal;
 mod quarantine;
 mod rotation;
@@ -30,13 +31,16 @@ mod system;
 mod target;
 mod workgroup;
 
+use std::fmt;
 use std::sync::Arc;
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+use crate::metrics::Metrics;
 pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
+
 pub use audit::AuditRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, VersionRow};
@@ -46,6 +50,7 @@ pub use error::{SchemaError, StoreError};
 pub use job::{NewJob, OpenJob};
 pub use migrate::{SchemaState, StoreIdentity};
 pub use page::Page;
+pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
 pub use rotation::{RotationRow, Step};
 pub use scan::Scanned;
@@ -54,7 +59,7 @@ pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
 
 /// How to reach the database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// `sqlite:///path` or `postgres://…`.
     pub url: String,
@@ -64,15 +69,34 @@ pub struct StoreOptions {
     pub writers: u32,
 }
 
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("StoreOptions")
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     backend: Backend,
+    options: StoreOptions,
     read: AnyPool,
     write: AnyPool,
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
     settled: Arc<Notify>,
+    metrics: Option<Arc<Metrics>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A write transaction. Dropping it rolls everything back.
@@ -82,6 +106,7 @@ pub struct Tx {
     inner: Transaction<'static, Any>,
     store: Store,
     rings: bool,
+    audited: Vec<&'static str>,
 }
 
 impl Store {
@@ -102,12 +127,21 @@ impl Store {
         let ids = Arc::new(id::Blocks::new(backend, &options.url).await?);
         Ok(Self {
             backend,
+            options: options.clone(),
             read,
             write,
             ids,
             bell: Arc::default(),
             settled: Arc::default(),
+            metrics: None,
         })
+    }
+
+    /// Counts audit rows in these metrics.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Which database this is.
@@ -126,12 +160,22 @@ impl Store {
             inner,
             store: self.clone(),
             rings: false,
+            audited: Vec::new(),
         })
     }
 
     /// Rings when work was enqueued in this process.
     pub fn bell(&self) -> &Notify {
         &self.bell
+    }
+
+    /// Rings the bell when another node has enqueued work, until the connection breaks. Look for
+    /// work after every call: what was announced in between is not repeated.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the connection breaks.
+    pub async fn listen(&self) -> Result<(), StoreError> {
+        self.backend.listen(&self.options.url, &self.bell).await
     }
 
     /// Rings when jobs were settled in this process.
@@ -196,6 +240,11 @@ impl Tx {
                 StoreError::Database(cause) => StoreError::CommitUnknown(cause),
                 other => other,
             })?;
+        if let Some(metrics) = &self.store.metrics {
+            for event in &self.audited {
+                metrics.audited(event);
+            }
+        }
         if self.rings {
             self.store.bell.notify_waiters();
         }

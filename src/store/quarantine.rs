@@ -138,7 +138,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends the system's quarantines that have no open job left.
+    /// Ends the system's quarantines that have no open job left; returns which, and when each
+    /// was ordered.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -146,9 +147,9 @@ impl Tx {
         &mut self,
         system: SystemId,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(QuarantineId, Timestamp)>, StoreError> {
         // From the open jobs' side: the first one found ends the search.
-        sqlx::query(
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
             "UPDATE quarantines SET finished_at = $2
              WHERE system_id = $1 AND finished_at IS NULL
                AND NOT EXISTS (
@@ -159,13 +160,17 @@ impl Tx {
                AND NOT EXISTS (
                  SELECT 1 FROM claims c JOIN jobs j ON j.claim_id = c.id AND j.state = 'running'
                      JOIN quarantine_accounts q ON q.account_id = j.account_id AND q.job_id = j.id
-                 WHERE c.system_id = $1 AND q.quarantine_id = quarantines.id)",
+                 WHERE c.system_id = $1 AND q.quarantine_id = quarantines.id)
+             RETURNING id, ordered_at",
         )
         .bind(system.0)
         .bind(now.0)
-        .execute(&mut *self.inner)
+        .fetch_all(&mut *self.inner)
         .await?;
-        Ok(())
+        Ok(rows
+            .into_iter()
+            .map(|(id, at)| (QuarantineId(id), Timestamp(at)))
+            .collect())
     }
 }
 

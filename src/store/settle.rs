@@ -5,11 +5,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use keywheel_connectors::Class;
+
 use super::claim::{BREAKER_TRIPS, Claim, ClaimedJob};
+use super::job::NewJob;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
-use crate::model::id::{ClaimId, JobId, NodeId, SystemId};
-use crate::model::job::JobKind;
+use crate::model::audit::Event;
+use crate::model::id::{ClaimId, JobId, NodeId, QuarantineId, SystemId};
+use crate::model::job::{Cause, JobKind, Priority};
 
 /// A change that failed for good is not due again before this.
 const AFTER_FAILURE: Duration = Duration::from_secs(3600);
@@ -62,7 +66,8 @@ pub enum SystemHealth {
 }
 
 impl Tx {
-    /// Settles attempts of a claim; with `last` the claim ends.
+    /// Settles attempts of a claim; with `last` the claim ends. Returns the quarantines that this
+    /// has finished, and when each was ordered.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`]: another node owns the jobs; nothing was written.
@@ -73,7 +78,7 @@ impl Tx {
         health: SystemHealth,
         last: bool,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(QuarantineId, Timestamp)>, StoreError> {
         self.lock_queue(claim.system).await?;
         self.hold(claim.id, claim.node).await?;
         let again = self.ordered_again(claim.id).await?;
@@ -199,13 +204,17 @@ impl Tx {
         one: &Settled,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let done =
-            sqlx::query("DELETE FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'")
-                .bind(one.job.id.0)
-                .bind(claim.0)
-                .execute(&mut *self.inner)
-                .await?;
-        exactly(1, done.rows_affected(), "the job")?;
+        let ended: Option<(String, String)> = sqlx::query_as(
+            "DELETE FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'
+             RETURNING kind, cause",
+        )
+        .bind(one.job.id.0)
+        .bind(claim.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let Some((kind, cause)) = ended else {
+            return Err(StoreError::Stale { what: "the job" });
+        };
         // A due time in the past would be claimed again at once, for ever.
         let earliest = match one.ending {
             Ending::Succeeded => now.plus(Duration::from_millis(1)),
@@ -224,7 +233,41 @@ impl Tx {
         .bind(i64::from(one.ending == Ending::NeedsOperator)) // until somebody has resolved it
         .execute(&mut *self.inner)
         .await?;
-        exactly(1, done.rows_affected(), "the account's schedule")
+        exactly(1, done.rows_affected(), "the account's schedule")?;
+        let scheduled_test = kind == JobKind::Test.as_str() && cause == Cause::Schedule.as_str();
+        if scheduled_test && one.ending == Ending::Failed && one.class == Class::Denied.name() {
+            self.answer_mismatch(one, now).await?;
+        }
+        Ok(())
+    }
+
+    /// A scheduled test was refused: where the account says so, its credential is changed.
+    async fn answer_mismatch(&mut self, one: &Settled, now: Timestamp) -> Result<(), StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT system_id FROM accounts
+             WHERE id = $1 AND active = 1 AND auto_management = 1 AND reset_on_mismatch = 1",
+        )
+        .bind(one.job.account.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let Some((system,)) = row else { return Ok(()) };
+        let job = NewJob {
+            account: one.job.account,
+            system: SystemId(system),
+            kind: JobKind::Rotate,
+            cause: Cause::Mismatch,
+            actor: one.job.actor.clone(),
+            priority: Priority::Routine,
+            run_at: now,
+            version: None,
+        };
+        let id = self.enqueue(&job, now).await?;
+        let body = serde_json::json!({"job": id.0, "why": "a scheduled test was refused"});
+        self.audit(
+            &Event::by_service("change.ordered", one.job.account, body),
+            now,
+        )
+        .await
     }
 
     /// Counts the system's faults in a row, and opens or closes its breaker.

@@ -1,4 +1,4 @@
-//! Workgroups, by id and by name.
+//! Workgroups: named groups of assets in the Password Safe dialect.
 //!
 //! Invariant: two workgroups never share a name, whatever its case.
 

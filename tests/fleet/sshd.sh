@@ -28,6 +28,7 @@
 #   FUNC_PASSWORD_FILE  a file with kw_func's password; without it: Func-kw_func-vLm9
 #   STARTUPS=10:30:100  MaxStartups          SESSIONS=10   MaxSessions
 #   FAILLOCK=0          failed logins until an account is locked for 600 s; 0: never
+#   HISTORY=0           how many old passwords pam_pwhistory keeps; each costs every change a hash
 #   WRAPPER=0           1: installs config/targets/keywheel-passwd for all but kw_func
 #   SUDO=chpasswd       none: kw_func may run nothing; password: sudo asks for a password
 #   ROOT_LOGIN=0        1: root may log in with kw_func's password
@@ -49,6 +50,7 @@ FUNC_PASSWORD_FILE=${FUNC_PASSWORD_FILE:-}
 STARTUPS=${STARTUPS:-10:30:100}
 SESSIONS=${SESSIONS:-10}
 FAILLOCK=${FAILLOCK:-0}
+HISTORY=${HISTORY:-0}
 WRAPPER=${WRAPPER:-0}
 SUDO=${SUDO:-chpasswd}
 ROOT_LOGIN=${ROOT_LOGIN:-0}
@@ -124,11 +126,11 @@ auth required pam_permit.so
 X
     printf 'account required %s.so\n' pam_faillock pam_unix >/etc/pam.d/common-account
   fi
-  cat >/etc/pam.d/common-password <<X
-password requisite pam_pwquality.so retry=3 minlen=12
-password requisite pam_pwhistory.so remember=5 use_authtok
-password required pam_unix.so use_authtok yescrypt
-X
+  {
+    echo 'password requisite pam_pwquality.so retry=3 minlen=12'
+    [ "$HISTORY" = 0 ] || echo "password requisite pam_pwhistory.so remember=$HISTORY use_authtok"
+    echo 'password required pam_unix.so use_authtok yescrypt'
+  } >/etc/pam.d/common-password
 }
 
 sudoers() {

@@ -257,7 +257,8 @@ impl FakeWorld {
 /// One fake system: tells it what to do, and asks what it saw. Clones share one system.
 ///
 /// Every script is a queue for the next calls, then a lasting rule. An account's script comes
-/// before its system's; where nothing is told, the target obeys and judges.
+/// before its system's; where nothing is told, the target obeys and judges. Telling an account
+/// that was not added makes one that accepts no secret.
 #[derive(Clone, Debug)]
 pub struct FakeSystem {
     shared: Arc<Shared>,

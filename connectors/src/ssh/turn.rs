@@ -46,7 +46,7 @@ impl Turn {
     pub(super) fn may_send(&self) -> bool {
         let mut state = self.lock();
         state.sent |= !state.cut;
-        state.sent
+        !state.cut
     }
 
     /// Whether the first byte of the secret may have left.

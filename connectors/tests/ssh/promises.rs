@@ -73,6 +73,7 @@ async fn a_host_that_offers_only_passwords_and_counts_failures_keeps_every_promi
     let settings = [
         ("USERS", "8"),
         ("METHODS", "password"),
+        ("HISTORY", "5"),
         ("FAILLOCK", "3"),
         ("WRAPPER", "1"),
     ];

@@ -3,17 +3,44 @@
 //! Invariant: errors are problem details (RFC 9457), and no answer but a reveal and a new key
 //! holds a secret.
 
+mod account;
+mod audit;
+mod health;
+mod input;
+mod job;
+mod key;
+mod openapi;
+mod output;
+mod policy;
+mod problem;
+mod quarantine;
+mod reveal;
+mod system;
+mod user;
+
 use axum::Router;
 
 use super::route::Routes;
 use super::{Api, Dialect};
 
+pub use openapi::description;
+
 /// Every native route.
 pub fn routes() -> Routes {
     Routes::new(Dialect::Native)
+        .and(account::routes())
+        .and(reveal::routes())
+        .and(audit::routes())
+        .and(health::routes())
+        .and(job::routes())
+        .and(key::routes())
+        .and(policy::routes())
+        .and(quarantine::routes())
+        .and(system::routes())
+        .and(user::routes())
 }
 
 /// The native router.
 pub(super) fn router() -> Router<Api> {
-    routes().into_router()
+    routes().into_router().merge(openapi::router())
 }

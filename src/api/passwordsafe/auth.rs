@@ -41,7 +41,7 @@ async fn sign_in(State(api): State<Api>, headers: HeaderMap) -> Result<Response,
     let found = caller::by_key(&api, KeyKind::PasswordSafe, &presented.key, "passwordsafe").await;
     let (user, key) = found?;
     if !known || !presented.acts_as(&user) {
-        return Err(caller::refused(&api, "passwordsafe", "runas"));
+        return Err(caller::refused(&api, "passwordsafe", "wrong"));
     }
     let cookie = base62(&*api.dice, COOKIE_CHARS);
     let now = api.clock.now();

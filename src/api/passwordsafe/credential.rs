@@ -144,14 +144,7 @@ async fn change_all(
     if api.store.system_row(system).await?.is_none() {
         return Err(SYSTEM);
     }
-    let order = api
-        .orders
-        .quarantine(system, "", None, caller.actor())
-        .await;
-    let quarantine = order.map_err(|error| match error {
-        OrderError::NotFound => SYSTEM,
-        other => other.into(),
-    })?;
+    let quarantine = crate::api::quarantine(&api, system, "", None, caller.actor()).await?;
     Ok(no_content(format!("/api/v1/quarantines/{}", quarantine.0)))
 }
 

@@ -142,6 +142,21 @@ impl Params {
     }
 }
 
+impl Params {
+    /// The query string again, with one parameter replaced.
+    pub fn with(&self, name: &str, value: &str) -> String {
+        let mut pairs: Vec<(&str, &str)> = self
+            .0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .filter(|(key, _)| !key.eq_ignore_ascii_case(name))
+            .collect();
+        pairs.push((name, value));
+        // Pairs of texts can always be encoded.
+        serde_urlencoded::to_string(pairs).unwrap_or_default()
+    }
+}
+
 impl FromRequestParts<Api> for Params {
     type Rejection = ApiError;
 

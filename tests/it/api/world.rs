@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use keywheel::api::{Api, Meter, Readiness, Settings, router};
+use keywheel::api::{Api, Readiness, Settings, router};
 use keywheel::clock::ManualClock;
 use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
+use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
@@ -79,7 +80,6 @@ impl World {
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
-        // Nothing here reaches a target: no connector is there.
         let engine = Engine::new(
             store.clone(),
             vault.clone(),
@@ -88,19 +88,21 @@ impl World {
             Connectors::default(),
             Limits::default(),
         );
+        let orders = Orders::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            engine,
+            Arc::new(Metrics::new().unwrap()),
+        );
         let api = Api {
             store: store.clone(),
-            orders: Orders::new(
-                store.clone(),
-                vault.clone(),
-                clock.clone(),
-                dice.clone(),
-                engine,
-            ),
+            orders,
             vault,
             clock: clock.clone(),
             dice,
-            meter: Meter::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
             readiness: Readiness::expecting(&["queue"]),
             settings: Settings::default(),
         };

@@ -63,21 +63,21 @@ impl Database {
 /// One test on both databases: `on_both!(a_sentence, |db| { … });`
 macro_rules! on_both {
     ($name:ident, |$db:ident| $body:block) => {
-        mod $name {
-            use super::*;
+        async fn $name($db: $crate::support::database::Database) $body
 
-            async fn body($db: $crate::support::database::Database) $body
+        mod $name {
+            use keywheel::store::Backend;
+
+            use $crate::support::database::Database;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
-                body($crate::support::database::Database::new(keywheel::store::Backend::Sqlite).await)
-                    .await;
+                super::$name(Database::new(Backend::Sqlite).await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgres() {
-                body($crate::support::database::Database::new(keywheel::store::Backend::Postgres).await)
-                    .await;
+                super::$name(Database::new(Backend::Postgres).await).await;
             }
         }
     };

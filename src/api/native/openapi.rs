@@ -1,0 +1,86 @@
+//! The API's description: `/openapi.json`, and a page to read it at `/docs/api`.
+//!
+//! Invariant: every native route is described, and what is described exists; a test compares.
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use utoipa::openapi::OpenApi as Description;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::{account, audit, health, job, key, policy, quarantine, reveal, system, user};
+use crate::api::Api;
+use crate::api::caller::SESSION_COOKIE;
+
+/// The page's own policy: its styles are written by its script.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                   img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                   form-action 'none'; frame-ancestors 'none'";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Keywheel",
+        description = "The native API: what the Password Safe dialect has no words for. \
+                       Errors are problem details, RFC 9457; edits need If-Match; lists have a \
+                       cursor; times are RFC 3339 in UTC.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        account::list, account::one, account::edit, account::rotate, account::test,
+        account::suspend, account::resume, reveal::reveal,
+        audit::list,
+        health::alive, health::ready, health::metrics,
+        job::list, job::one,
+        key::list, key::create, key::revoke,
+        policy::list, policy::one, policy::create, policy::replace, policy::delete,
+        policy::preview,
+        quarantine::list, quarantine::run, quarantine::one,
+        system::list, system::one, system::edit,
+        user::list, user::one, user::create, user::disable, user::enable,
+    ),
+    security(("key" = [])),
+    modifiers(&Schemes),
+)]
+struct Native;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut Description) {
+        let components = description.components.get_or_insert_default();
+        let bearer = Http::new(HttpAuthScheme::Bearer);
+        components.add_security_scheme("key", SecurityScheme::Http(bearer));
+        let cookie = ApiKeyValue::with_description(
+            SESSION_COOKIE,
+            "A Password Safe session; it may read the jobs and quarantines that it ordered.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// The description of the native API, OpenAPI 3.1.
+pub fn description() -> Description {
+    Native::openapi()
+}
+
+/// `/openapi.json` and `/docs/api`; both are open, since they describe the program, not its data.
+pub(super) fn router() -> Router<Api> {
+    let page = SwaggerUi::new("/docs/api").url("/openapi.json", description());
+    Router::<Api>::from(page).layer(axum::middleware::map_response(
+        async |mut answer: Response| {
+            let headers = answer.headers_mut();
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static(CSP),
+            );
+            headers.insert(
+                header::X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            );
+            answer
+        },
+    ))
+}
