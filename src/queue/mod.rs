@@ -3,6 +3,7 @@
 //! Invariant: a node that lost its lease changes no row.
 
 mod order;
+mod quarantine;
 mod worker;
 
 pub use order::{ChangeOrder, OrderError, Orders, TestVerdict};

@@ -13,24 +13,23 @@ use crate::clock::SharedClock;
 use crate::engine::{Engine, credential_place};
 use crate::generate::{self, Dice};
 use crate::model::audit::Event;
-use crate::model::id::{AccountId, JobId, QuarantineId, SystemId};
+use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, JobState, JobView, Priority};
 use crate::model::password_rule::PasswordRule;
-use crate::model::quarantine::QuarantineView;
 use crate::store::{AccountRow, NewJob, NewVersion, OpenJob, Store, StoreError, Tx};
 use crate::vault::{Vault, VaultError, same_secret};
 
 /// How often a waiting call looks, should it miss the bell: another node may settle the job.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a test waits for the account's other work.
 const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Takes orders for changes, tests and quarantines.
 #[derive(Clone)]
 pub struct Orders {
-    store: Store,
+    pub(super) store: Store,
     vault: Arc<Vault>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     dice: Arc<dyn Dice>,
     engine: Engine,
 }
@@ -368,46 +367,6 @@ impl Orders {
         })
     }
 
-    /// Orders a change of every active account of a system.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub async fn quarantine(
-        &self,
-        system: SystemId,
-        reason: &str,
-        incident: Option<&str>,
-        actor: &str,
-    ) -> Result<QuarantineId, OrderError> {
-        self.store
-            .system_row(system)
-            .await?
-            .ok_or(OrderError::NotFound)?;
-        let now = self.clock.now();
-        let mut tx = self.store.begin().await?;
-        tx.lock_queue(system).await?;
-        let id = tx
-            .open_quarantine(system, reason, incident, actor, now)
-            .await?;
-        let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
-        tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
-            .await?;
-        let mut after = AccountId(0);
-        loop {
-            match tx.quarantine_chunk(id, system, after, actor, now).await? {
-                Some(last) => after = last,
-                None => break,
-            }
-            // The queue's lock is not held for longer than a chunk.
-            tx.commit().await?;
-            tx = self.store.begin().await?;
-            tx.lock_queue(system).await?;
-        }
-        tx.finish_quarantines(system, now).await?;
-        tx.commit().await?;
-        Ok(id)
-    }
-
     /// Waits until the job has ended, or its immediate attempt has failed and others follow in the
     /// background; at most `limit`. `None`: no such job.
     ///
@@ -450,31 +409,6 @@ impl Orders {
                 return Ok(None);
             };
             if done(&view) || self.clock.monotonic() >= until {
-                return Ok(Some(view));
-            }
-            tokio::select! {
-                () = settled => {}
-                () = self.clock.sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
-    /// Waits until the quarantine has finished; at most `limit`. `None`: no such quarantine.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn wait_quarantine(
-        &self,
-        quarantine: QuarantineId,
-        limit: Duration,
-    ) -> Result<Option<QuarantineView>, StoreError> {
-        let until = self.clock.monotonic() + limit;
-        loop {
-            let settled = self.store.settled().notified();
-            let Some(view) = self.store.quarantine(quarantine).await? else {
-                return Ok(None);
-            };
-            if view.finished_at.is_some() || self.clock.monotonic() >= until {
                 return Ok(Some(view));
             }
             tokio::select! {

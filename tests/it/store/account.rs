@@ -28,7 +28,7 @@ async fn queue_a_change(store: &Store, id: AccountId) {
         run_at: THEN,
         version: None,
     };
-    tx.lock_system(SystemId(1)).await.unwrap();
+    tx.lock_queue(SystemId(1)).await.unwrap();
     tx.enqueue(&job, THEN).await.unwrap();
     tx.commit().await.unwrap();
 }

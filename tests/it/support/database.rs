@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use keywheel::store::{Backend, Store, StoreOptions};
 use tempfile::TempDir;
 
+use super::queue::Queue;
 use super::program::{command, find, is_root, run};
 
 /// A database of one test's own.
@@ -48,6 +49,11 @@ impl Database {
             readers: 4,
             writers: 4,
         }
+    }
+
+    /// A queue with one node and no system yet.
+    pub(crate) async fn queue(&self) -> Queue {
+        Queue::new(self.store().await, &self.url).await
     }
 
     /// A store with the current schema.

@@ -1,0 +1,106 @@
+//! Orders the bulk change of a system, chunk by chunk, and goes on with what another began.
+//!
+//! Invariant: a quarantine that was opened is ordered to its end, if need be by another node.
+
+use std::time::Duration;
+
+use super::order::{LOOK_EVERY, OrderError, Orders};
+use crate::model::Timestamp;
+use crate::model::audit::Event;
+use crate::model::id::{AccountId, QuarantineId, SystemId};
+use crate::model::quarantine::QuarantineView;
+use crate::store::{StoreError, Tx};
+
+impl Orders {
+    /// Orders a change of every active account of a system.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn quarantine(
+        &self,
+        system: SystemId,
+        reason: &str,
+        incident: Option<&str>,
+        actor: &str,
+    ) -> Result<QuarantineId, OrderError> {
+        self.store
+            .system_row(system)
+            .await?
+            .ok_or(OrderError::NotFound)?;
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.lock_queue(system).await?;
+        let id = tx
+            .open_quarantine(system, reason, incident, actor, now)
+            .await?;
+        let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
+        tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
+            .await?;
+        self.order_chunks(tx, (id, system, AccountId(0), actor), now)
+            .await?;
+        Ok(id)
+    }
+
+    /// Goes on with quarantines whose ordering was cut short; returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn resume_quarantines(&self) -> Result<usize, StoreError> {
+        let open = self.store.unordered_quarantines().await?;
+        for (id, system, after, actor) in &open {
+            let mut tx = self.store.begin().await?;
+            tx.lock_queue(*system).await?;
+            let from = (*id, *system, *after, actor.as_str());
+            self.order_chunks(tx, from, self.clock.now()).await?;
+        }
+        Ok(open.len())
+    }
+
+    async fn order_chunks(
+        &self,
+        mut tx: Tx,
+        (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        loop {
+            match tx.quarantine_chunk(id, system, after, actor, now).await {
+                Ok(Some(last)) => after = last,
+                Ok(None) => break,
+                // Another node goes on with it.
+                Err(StoreError::Stale { .. }) => return tx.rollback().await,
+                Err(error) => return Err(error),
+            }
+            // The queue's lock is not held for longer than a chunk.
+            tx.commit().await?;
+            tx = self.store.begin().await?;
+            tx.lock_queue(system).await?;
+        }
+        tx.finish_quarantines(system, now).await?;
+        tx.commit().await
+    }
+
+    /// Waits until the quarantine has finished; at most `limit`. `None`: no such quarantine.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn wait_quarantine(
+        &self,
+        quarantine: QuarantineId,
+        limit: Duration,
+    ) -> Result<Option<QuarantineView>, StoreError> {
+        let until = self.clock.monotonic() + limit;
+        loop {
+            let settled = self.store.settled().notified();
+            let Some(view) = self.store.quarantine(quarantine).await? else {
+                return Ok(None);
+            };
+            if view.finished_at.is_some() || self.clock.monotonic() >= until {
+                return Ok(Some(view));
+            }
+            tokio::select! {
+                () = settled => {}
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+}
