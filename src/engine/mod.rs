@@ -50,6 +50,9 @@ pub enum EngineError {
     /// Try later; what is stored is read back first.
     #[error(transparent)]
     Store(StoreError),
+    /// Try later; what is stored is read back first.
+    #[error("the database did not say whether it committed a step; it is read back")]
+    Unacknowledged,
     /// A person repairs the row or the key ring.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -199,6 +202,8 @@ struct Log {
     failed_logins: u32,
     system_fault: bool,
     answered: bool,
+    /// True if only the end of the lockout window helps.
+    waits_for_window: bool,
 }
 
 impl Default for Log {
@@ -210,6 +215,7 @@ impl Default for Log {
             failed_logins: 0,
             system_fault: false,
             answered: false,
+            waits_for_window: false,
         }
     }
 }
@@ -225,12 +231,19 @@ impl Log {
         self.lines.push(format!("{step}: {reason}"));
     }
 
+    /// A login was not sent: it might fail, and no more may.
+    fn budget_spent(&mut self, which: &str) {
+        self.class = Class::Locked.name();
+        self.waits_for_window = true;
+        self.lines.push(format!(
+            "{which} was not tried, the lockout budget is spent; waiting for its window"
+        ));
+    }
+
     fn finish(self, job: ClaimedJob, ending: Ending) -> Finished {
-        let class = if ending == Ending::Succeeded {
-            ""
-        } else {
-            self.class
-        };
+        // What went wrong on the way to a success was got over.
+        let succeeded = ending == Ending::Succeeded;
+        let class = if succeeded { "" } else { self.class };
         Finished {
             job,
             ending,
@@ -238,7 +251,7 @@ impl Log {
             log: self.lines.join("\n"),
             phase: self.phase,
             failed_logins: self.failed_logins,
-            system_fault: self.system_fault,
+            system_fault: self.system_fault && !succeeded,
             answered: self.answered,
         }
     }

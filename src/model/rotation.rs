@@ -3,7 +3,12 @@
 //! Invariant: [`Rotation::after`] is total over phases and outcomes; doubt is never cleared, and
 //! no outcome but an accepted login leads to [`Phase::Verified`].
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+/// How long a candidate that was sent may still land on its target.
+pub const HORIZON: Duration = Duration::from_hours(24);
 
 /// Where a rotation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -30,6 +30,7 @@ mod target;
 mod workgroup;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
@@ -72,6 +73,7 @@ pub struct Store {
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
     settled: Arc<Notify>,
+    commits: Arc<AtomicU64>,
 }
 
 /// A write transaction. Dropping it rolls everything back.
@@ -106,6 +108,7 @@ impl Store {
             ids,
             bell: Arc::default(),
             settled: Arc::default(),
+            commits: Arc::default(),
         })
     }
 
@@ -136,6 +139,11 @@ impl Store {
     /// Rings when jobs were settled in this process.
     pub fn settled(&self) -> &Notify {
         &self.settled
+    }
+
+    /// Transactions that this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
     }
 
     /// Connections that read and write: (idle, used).
@@ -195,6 +203,7 @@ impl Tx {
                 StoreError::Database(cause) => StoreError::CommitUnknown(cause),
                 other => other,
             })?;
+        self.store.commits.fetch_add(1, Ordering::SeqCst);
         if self.rings {
             self.store.bell.notify_waiters();
         }

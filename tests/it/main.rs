@@ -2,6 +2,7 @@
 //! Rooms together, on real databases and real targets.
 
 mod api;
+mod engine;
 mod house;
 mod machine;
 mod metrics;
