@@ -62,13 +62,14 @@ impl Engine {
     ) -> Result<Finished, EngineError> {
         work.log.reason("connect", reason);
         work.log.system_fault = true;
-        if work.job.kind == JobKind::Test {
-            return Ok(work.log.finish(work.job, Ending::Failed));
-        }
         let in_doubt = work
             .rotation
             .as_ref()
             .is_some_and(|row| row.state.in_doubt());
+        if work.job.kind == JobKind::Test && !in_doubt {
+            self.record_unreachable(claim, &work).await?;
+            return Ok(work.log.finish(work.job, Ending::Failed));
+        }
         let waits = claim.priority == Priority::Immediate;
         if (waits && !in_doubt) || self.expired(&work.job) {
             return self.give_up(claim, work).await;
@@ -77,6 +78,21 @@ impl Engine {
         Ok(work
             .log
             .finish(work.job, Ending::Retry { at, counts: false }))
+    }
+
+    async fn record_unreachable(&self, claim: &Claim, work: &Work) -> Result<(), EngineError> {
+        let Some(version) = work.account.current_version else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.hold(claim.id, claim.node).await?;
+        tx.record_test(work.account.id(), version, "unreachable", now)
+            .await?;
+        tx.audit(&super::test::tested(work, version, "unreachable"), now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Decides what becomes of a job after its attempt.
@@ -90,8 +106,13 @@ impl Engine {
         };
         match row.state.phase {
             Phase::Committed => Ok(work.log.finish(work.job, Ending::Succeeded)),
+            // A test sends nothing: a probe has found current working.
+            Phase::Abandoned if work.job.kind == JobKind::Test => self.passed(batch, work).await,
             Phase::Abandoned => Ok(work.log.finish(work.job, Ending::Failed)),
             Phase::NeedsOperator => Ok(work.log.finish(work.job, Ending::NeedsOperator)),
+            Phase::Ready | Phase::Staged if work.job.kind == JobKind::Test => {
+                self.pass_after_all(batch, work, &row).await
+            }
             Phase::Ready | Phase::Staged | Phase::Applying | Phase::Applied | Phase::Verified => {
                 let waits = batch.claim.priority == Priority::Immediate;
                 let used_up = work.job.attempt >= self.limits.attempts_max;
@@ -102,14 +123,31 @@ impl Engine {
                 {
                     return self.give_up_in(batch, work, &row).await;
                 }
-                let at = self.retry_at(work.job.attempt);
+                let mut at = self.retry_at(work.job.attempt);
+                if work.log.waits_for_window {
+                    at = at.max(self.clock.now().plus(self.limits.lockout_window));
+                }
                 Ok(work.log.finish(work.job, Ending::Retry { at, counts }))
             }
         }
     }
 
-    /// The store or the key ring failed in the middle: the next attempt reads back what is there.
-    pub(super) fn conclude_error(&self, job: ClaimedJob, error: &EngineError) -> Finished {
+    /// A test came to look at a rotation, and the probe has found current working.
+    async fn pass_after_all(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+        row: &RotationRow,
+    ) -> Result<Finished, EngineError> {
+        let why = work.log.lines.last().cloned().unwrap_or_default();
+        let write = Write::step(row, row.state.give_up(), &why);
+        batch.committer.commit(write).await?;
+        self.passed(batch, work).await
+    }
+
+    /// What becomes of a job whose attempt the store or the key ring has stopped: the next attempt
+    /// reads back what is there.
+    pub fn conclude_error(&self, job: ClaimedJob, error: &EngineError) -> Finished {
         let mut log = Log {
             class: "unknown",
             ..Log::default()

@@ -3,6 +3,7 @@
 
 mod api;
 mod house;
+mod machine;
 mod metrics;
 mod passwordsafe;
 mod store;
