@@ -209,10 +209,6 @@ async fn ann_and_root(store: &Store) {
     tx.commit().await.unwrap();
 }
 
-fn text(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 fn all() -> AccountFilter {
     AccountFilter::default()
 }
@@ -226,23 +222,23 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
             ..all()
         },
         AccountFilter {
-            system_name: text("DIR1"),
+            system_name: Some("DIR1".to_owned()),
             ..all()
         },
         AccountFilter {
-            account_name: text("ANN"),
+            account_name: Some("ANN".to_owned()),
             ..all()
         },
         AccountFilter {
-            account_name: text("dom\\ann"),
+            account_name: Some("dom\\ann".to_owned()),
             ..all()
         },
         AccountFilter {
-            account_name: text("ann@DOM"),
+            account_name: Some("ann@DOM".to_owned()),
             ..all()
         },
         AccountFilter {
-            ip_address: text("10.0.0.2"),
+            ip_address: Some("10.0.0.2".to_owned()),
             ..all()
         },
         AccountFilter {
@@ -251,8 +247,8 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
         },
         AccountFilter {
             system_id: Some(SystemId(2)),
-            account_name: text("ann"),
-            workgroup_name: text("DEFAULT"),
+            account_name: Some("ann".to_owned()),
+            workgroup_name: Some("DEFAULT".to_owned()),
             entity_type: Some(1),
             ..all()
         },
@@ -280,20 +276,20 @@ on_both!(what_matches_no_account_lists_none, |db| {
     ann_and_root(&store).await;
     for filter in [
         AccountFilter {
-            account_name: text("other\\ann"),
+            account_name: Some("other\\ann".to_owned()),
             ..all()
         },
         AccountFilter {
-            account_name: text("ann@other"),
+            account_name: Some("ann@other".to_owned()),
             ..all()
         },
         AccountFilter {
-            account_name: text("ann"),
-            system_name: text("web1"),
+            account_name: Some("ann".to_owned()),
+            system_name: Some("web1".to_owned()),
             ..all()
         },
         AccountFilter {
-            workgroup_name: text("none"),
+            workgroup_name: Some("none".to_owned()),
             ..all()
         },
         AccountFilter {
