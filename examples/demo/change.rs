@@ -15,7 +15,7 @@ use crate::program::Trouble;
 use crate::stage::Stage;
 use crate::{Account, Kind, Plan, Seconds};
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// The longest an act may take.
 const ACT_MAX: Duration = Duration::from_secs(180);
 /// How far ahead the stale accounts' next change is set: long enough to set it for all.
@@ -119,7 +119,9 @@ pub(crate) async fn stale(
             if done + flagged > 0 {
                 first.entry(index).or_insert_with(|| api.now());
             }
-            bar.set(done, &format!("{flagged} flagged stale"));
+            if done + flagged > 0 {
+                bar.set(done, &format!("{flagged} flagged stale"));
+            }
             if done < mine.len() {
                 left.push((index, id, bar, mine));
                 continue;

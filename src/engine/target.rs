@@ -267,7 +267,8 @@ pub fn parse_host_key(text: &str) -> Result<HostKey, Reason> {
         )
     };
     let (algorithm, digest) = text.split_once(' ').ok_or_else(wrong)?;
-    let digest = digest.strip_prefix("SHA256:").ok_or_else(wrong)?;
+    // `ssh-keygen -l` prints the prefix; others leave it out.
+    let digest = digest.strip_prefix("SHA256:").unwrap_or(digest);
     let bytes = STANDARD_NO_PAD
         .decode(digest.trim_end_matches('='))
         .map_err(|_| wrong())?;

@@ -445,7 +445,9 @@ fn host_key_is_wellformed(key: &str) -> bool {
     !algorithm.is_empty()
         && algorithm.len() <= 64
         && algorithm.bytes().all(|b| b.is_ascii_graphic())
-        && engine.decode(hash).is_ok_and(|hash| hash.len() == 32)
+        && engine
+            .decode(hash.strip_prefix("SHA256:").unwrap_or(hash))
+            .is_ok_and(|hash| hash.len() == 32)
 }
 
 #[cfg(test)]
@@ -495,6 +497,8 @@ mod tests {
         let hash = "A".repeat(43);
         assert!(host_key_is_wellformed(&format!("ssh-ed25519 {hash}")));
         assert!(host_key_is_wellformed(&format!("ssh-ed25519 {hash}=")));
+        // As `ssh-keygen -l` prints it, and as the engine pins it.
+        assert!(host_key_is_wellformed(&format!("ssh-ed25519 SHA256:{hash}")));
         assert!(!host_key_is_wellformed(&hash));
     }
 
