@@ -185,7 +185,7 @@ async fn played(clock: SharedClock) -> Result<Played, Trouble> {
 
     stage.act(
         "Service",
-        "One program, no configuration: SQLite inside, its key and first administrator made anew.",
+        "One program, SQLite inside. Told nothing but to look for stale passwords every 2 s, not 60.",
     );
     let service = Service::start(&folder, &clock).await?;
     stage.done(&format!(
@@ -212,9 +212,9 @@ async fn played(clock: SharedClock) -> Result<Played, Trouble> {
 
     stage.act(
         "By hand",
-        "Three calls: change now, test, set a given password. Each answers once the target has proven it.",
+        "Change now; set a given password; test. Each call answers once the target has proven it.",
     );
-    change::by_hand(&stage, &fleet, &api, &mut accounts).await?;
+    change::by_hand(&stage, &fleet, &api, &mut accounts, &mut seconds).await?;
 
     stage.act(
         "Quarantine",

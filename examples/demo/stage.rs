@@ -165,7 +165,6 @@ impl Stage {
             "The demo took {:.0} s, its own proofs included.",
             all.as_secs_f64()
         ));
-        self.says("");
     }
 
     /// Where to look around while everything still runs.
