@@ -134,6 +134,7 @@ CREATE TABLE systems (
 CREATE INDEX systems_head0 ON systems (head0, id) WHERE head0 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head1 ON systems (head1, id) WHERE head1 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head2 ON systems (head2, id) WHERE head2 IS NOT NULL AND running < max_sessions;
+CREATE INDEX systems_broken ON systems (id) WHERE trips >= 3;
 
 -- Managed systems: what people set.
 CREATE TABLE system_details (
@@ -327,7 +328,8 @@ CREATE TABLE quarantines (
     reason TEXT NOT NULL,                -- '' from the dialect, which has no field for it
     incident TEXT,                       -- a reference elsewhere
     actor TEXT NOT NULL,                 -- who ordered it
-    accounts BIGINT NOT NULL,            -- how many accounts it covers
+    accounts BIGINT NOT NULL,            -- how many accounts it covers so far
+    ordered_to BIGINT,                   -- the last account ordered; NULL once all are
     ordered_at BIGINT NOT NULL,          -- when
     finished_at BIGINT                   -- when the last account was settled
 );

@@ -28,8 +28,10 @@ const SETTLE_WAIT: Duration = Duration::from_millis(250);
 const PAUSE_BASE: Duration = Duration::from_secs(30);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// How long a settling is tried again before the claim is left to the reaper.
+/// How long a settling is tried again before the claim is taken back.
 const SETTLE_TRIES: u32 = 30;
+/// How often a claim is tried to be taken back while the database does not answer.
+const TAKE_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// What bounds a worker.
 #[derive(Clone, Debug)]
@@ -131,13 +133,21 @@ impl Worker {
             claim = claim.0,
             "a claim's task died; its jobs are queued again"
         );
+        self.took_back(claim, system).await;
+    }
+
+    async fn took_back(&self, claim: ClaimId, system: SystemId) -> bool {
         let reap = async {
             let mut tx = self.store.begin().await?;
             tx.reap(claim, system).await?;
             tx.commit().await
         };
-        if let Err(error) = reap.await {
-            tracing::error!(claim = claim.0, %error, "the claim could not be taken back");
+        match reap.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(claim = claim.0, %error, "the claim could not be taken back");
+                false
+            }
         }
     }
 
@@ -188,11 +198,8 @@ impl Worker {
             used += found.len();
             claims.extend(found);
         }
-        if claims.is_empty() {
-            tx.rollback().await?;
-        } else {
-            tx.commit().await?;
-        }
+        // Even without a claim: heads that were too urgent have been put right.
+        tx.commit().await?;
         for claim in &claims {
             for job in &claim.jobs {
                 self.metrics
@@ -222,11 +229,15 @@ impl Worker {
                     "the lease was lost; another node goes on"
                 );
             }
-            (Err(error), _) => {
-                tracing::error!(claim = claim.id.0, %error, "a claim could not be worked on");
+            (ended, Err(error)) => {
+                tracing::error!(claim = claim.id.0, %error, ?ended, "a claim could not be settled");
+                // This node lives, so no reaper looks for what it leaves behind.
+                while !self.took_back(claim.id, claim.system).await && !drain.is_cancelled() {
+                    self.clock.sleep(TAKE_BACK_EVERY).await;
+                }
             }
-            (Ok(()), Err(error)) => {
-                tracing::error!(claim = claim.id.0, %error, "a claim could not be settled");
+            (Err(error), Ok(())) => {
+                tracing::error!(claim = claim.id.0, %error, "a claim could not be worked on");
             }
             (Ok(()), Ok(())) => {}
         }

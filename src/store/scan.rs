@@ -2,9 +2,12 @@
 //!
 //! Invariant: running it twice queues nothing twice; an account with an open job is not due.
 
+use std::collections::HashSet;
+
+use super::dialect::skip_locked;
 use super::{Store, StoreError, Tx};
 use crate::model::Timestamp;
-use crate::model::id::JobId;
+use crate::model::id::{JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 
 /// What one scan did.
@@ -28,8 +31,8 @@ impl Tx {
     pub async fn scan_stale(&mut self, now: Timestamp, limit: i64) -> Result<Scanned, StoreError> {
         let (changes, more_changes) = self.queue_due(JobKind::Rotate, now, limit).await?;
         let (tests, more_tests) = self.queue_due(JobKind::Test, now, limit).await?;
-        let flagged = self.flag(now, limit).await?;
-        let more = more_changes || more_tests;
+        let (flagged, more_flags) = self.flag(now, limit).await?;
+        let more = more_changes || more_tests || more_flags;
         Ok(Scanned {
             flagged,
             changes,
@@ -60,11 +63,11 @@ impl Tx {
             return Ok((0, false));
         }
         let base = self.ids(JobId::KIND, count).await? - 1;
-        sqlx::query(statements.raise)
+        let held: Vec<(i64,)> = sqlx::query_as(statements.raise)
             .bind(last_at)
             .bind(last_account)
             .bind(now.0)
-            .execute(&mut *self.inner)
+            .fetch_all(&mut *self.inner)
             .await?;
         let queued = sqlx::query(statements.insert)
             .bind(last_at)
@@ -78,6 +81,7 @@ impl Tx {
             .execute(&mut *self.inner)
             .await?
             .rows_affected();
+        self.raise_latecomers(base, count, &held, now).await?;
         let stale = i64::from(kind == JobKind::Rotate);
         sqlx::query(
             "UPDATE schedule SET open_job = 1,
@@ -94,8 +98,32 @@ impl Tx {
         Ok((queued, boundary.is_some()))
     }
 
-    /// Accounts that nobody changes by itself are only flagged.
-    async fn flag(&mut self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    /// An account may become due between two statements, on a system that was not held: its job
+    /// is queued, but its head was not raised.
+    async fn raise_latecomers(
+        &mut self,
+        base: i64,
+        count: i64,
+        held: &[(i64,)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let queued: Vec<(i64,)> =
+            sqlx::query_as("SELECT DISTINCT system_id FROM jobs WHERE id > $1 AND id <= $2")
+                .bind(base)
+                .bind(base + count)
+                .fetch_all(&mut *self.inner)
+                .await?;
+        let held: HashSet<&(i64,)> = held.iter().collect();
+        for (system,) in queued.iter().filter(|system| !held.contains(system)) {
+            self.raise_head(SystemId(*system), Priority::Routine, now)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Accounts that nobody changes by itself are only flagged: how many were, and whether more
+    /// wait. Whoever holds an account's schedule decides its flag himself.
+    async fn flag(&mut self, now: Timestamp, limit: i64) -> Result<(u64, bool), StoreError> {
         let boundary: Option<(i64, i64)> = sqlx::query_as(
             "SELECT flag_at, account_id FROM schedule
              WHERE stale_at IS NULL AND flag_at IS NOT NULL AND flag_at <= $1
@@ -106,16 +134,18 @@ impl Tx {
         .fetch_optional(&mut *self.inner)
         .await?;
         let (last_at, last_account) = boundary.unwrap_or((now.0, i64::MAX));
-        let done = sqlx::query(
-            "UPDATE schedule SET stale_at = $3
-             WHERE stale_at IS NULL AND flag_at IS NOT NULL AND (flag_at, account_id) <= ($1, $2)",
-        )
+        let done = sqlx::query(skip_locked!(
+            self.backend,
+            "UPDATE schedule SET stale_at = $3 WHERE account_id IN (SELECT account_id FROM schedule
+             WHERE stale_at IS NULL AND flag_at IS NOT NULL AND (flag_at, account_id) <= ($1, $2)";
+            ")"
+        ))
         .bind(last_at)
         .bind(last_account)
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected())
+        Ok((done.rows_affected(), boundary.is_some()))
     }
 }
 
@@ -160,7 +190,7 @@ macro_rules! due_statements {
             raise: concat!(
                 "UPDATE systems SET head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
                 " WHERE id IN (SELECT system_id FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2))"
+                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)) RETURNING id"
             ),
             insert: concat!(
                 "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,",

@@ -4,3 +4,4 @@
 
 pub(crate) mod database;
 pub(crate) mod program;
+pub(crate) mod queue;
