@@ -137,7 +137,7 @@ async fn start(
         vault: base.vault.clone(),
         clock: clock.clone(),
         dice: dice.clone(),
-        meter: api::Meter::default(),
+        metrics: metrics.clone(),
         readiness,
         settings: interface(settings, &bound),
     });
