@@ -154,7 +154,7 @@ CREATE TABLE system_details (
     functional_account_id BIGINT REFERENCES functional_accounts (id), -- who changes the others
     elevation TEXT,                      -- sudo, or NULL
     host_key_mode BIGINT NOT NULL,       -- 0 and 2 strict, 1 accept the first
-    host_key TEXT,                       -- pinned: algorithm, space, SHA-256 in base64
+    host_key TEXT,                       -- pinned, as ssh-keygen -lf prints it: ssh-ed25519 SHA256:…
     tls_ca TEXT,                         -- PEM bundle of the trusted authorities
     tls_server_name TEXT,                -- name in the certificate, if not the host's
     starttls SMALLINT NOT NULL,          -- 1: plain port and StartTLS

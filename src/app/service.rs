@@ -65,7 +65,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let settings = loaded.settings.clone();
     let bound = listener::bind(settings.server.listen).await?;
-    let base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
+    let mut base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
     if let Some(path) = &base.credentials {
         tracing::info!(
             path = %path.display(),
@@ -73,6 +73,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
         );
     }
     let metrics = Arc::new(Metrics::new()?);
+    base.store = base.store.counting(metrics.clone());
     let mut running = start(&settings, bound, &base, &clock, &dice, &metrics).await?;
     let ended = supervise(&mut running, &mut signals, inputs, &loaded, log, &metrics).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;

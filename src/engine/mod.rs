@@ -17,7 +17,6 @@ mod target;
 mod test;
 
 pub use attempt::Finished;
-pub use target::{host_key_text, parse_host_key};
 
 use std::collections::HashMap;
 use std::fmt;

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use keywheel_connectors::{
     Account, Class, Connector, Elevation, Functional, HostKey, Identity, LdapTarget, Login, Reason,
     Session, SshTarget, Target, TargetKind,
@@ -14,6 +12,7 @@ use keywheel_connectors::{
 
 use super::{Engine, EngineError, Work, functional_place};
 use crate::model::audit::Event;
+use crate::model::host_key;
 use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
@@ -167,7 +166,7 @@ impl Engine {
                 base_dn: row.base_dn.clone().unwrap_or_default(),
             })),
             ConnectorKind::Ssh => {
-                let host_key = row.host_key.as_deref().map(parse_host_key).transpose()?;
+                let host_key = row.host_key.as_deref().map(pinned).transpose()?;
                 let elevation = match row.elevation.as_deref() {
                     Some("sudo") => Elevation::Sudo,
                     None | Some("") => Elevation::None,
@@ -217,8 +216,8 @@ impl Engine {
         };
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        if tx.accept_host_key(system, &host_key_text(&key)).await? {
-            let body = serde_json::json!({"host_key": host_key_text(&key)});
+        if tx.accept_host_key(system, &host_key::text(&key)).await? {
+            let body = serde_json::json!({"host_key": host_key::text(&key)});
             tx.audit(
                 &Event::by_service("system.host_key_pinned", system, body),
                 now,
@@ -246,34 +245,12 @@ fn lockout_budget(threshold: Option<i64>) -> i64 {
     }
 }
 
-/// A host key as it is stored: algorithm, space, SHA-256 in base64.
-pub fn host_key_text(key: &HostKey) -> String {
-    format!(
-        "{} SHA256:{}",
-        key.algorithm,
-        STANDARD_NO_PAD.encode(key.sha256)
-    )
-}
-
-/// Reads a stored host key back.
-///
-/// # Errors
-/// A [`Reason`] of class [`Class::IdentityMismatch`]: nothing may be sent.
-pub fn parse_host_key(text: &str) -> Result<HostKey, Reason> {
-    let wrong = || {
+/// A key that cannot be read recognises nobody.
+fn pinned(text: &str) -> Result<HostKey, Reason> {
+    host_key::parse(text).ok_or_else(|| {
         Reason::system(
             Class::IdentityMismatch,
             "the pinned host key is not of the form 'ssh-ed25519 SHA256:…'; pin it again",
         )
-    };
-    let (algorithm, digest) = text.split_once(' ').ok_or_else(wrong)?;
-    let digest = digest.strip_prefix("SHA256:").ok_or_else(wrong)?;
-    let bytes = STANDARD_NO_PAD
-        .decode(digest.trim_end_matches('='))
-        .map_err(|_| wrong())?;
-    let sha256 = bytes.try_into().map_err(|_| wrong())?;
-    Ok(HostKey {
-        algorithm: algorithm.to_owned(),
-        sha256,
     })
 }

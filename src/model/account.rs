@@ -13,7 +13,7 @@ use super::id::{AccountId, JobId, PolicyId, RuleId, SystemId};
 use super::job::JobKind;
 use super::platform::{ConnectorKind, Platform};
 use super::policy::VendorSchedule;
-use super::system::{RELEASE_DEFAULT_MINUTES, RELEASE_MAX_MINUTES, SystemSettings, releases};
+use super::system::{RELEASE_DEFAULT_MINUTES, RELEASE_MAX_MINUTES, releases};
 
 /// One managed account.
 #[derive(Clone, Debug, PartialEq)]
@@ -278,20 +278,6 @@ impl AccountSettings {
             next_override_at: None,
             extras: AccountExtras::default(),
         }
-    }
-
-    /// The settings that a new account takes from its system.
-    pub fn inherit(mut self, system: &SystemSettings) -> Self {
-        self.auto_management = system.auto_management;
-        self.password_rule_id = system.password_rule_id;
-        self.schedule = system.schedule;
-        self.check_password = system.extras.check_password;
-        self.reset_on_mismatch = system.extras.reset_on_mismatch;
-        self.extras.change_after_release = system.extras.change_after_release;
-        self.extras.release_duration = system.extras.release_duration;
-        self.extras.max_release_duration = system.extras.max_release_duration;
-        self.extras.isa_release_duration = system.extras.isa_release_duration;
-        self
     }
 
     /// Every bad field.

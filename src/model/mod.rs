@@ -8,6 +8,7 @@ pub mod asset;
 pub mod audit;
 pub mod fault;
 pub mod functional_account;
+pub mod host_key;
 pub mod id;
 pub mod job;
 pub mod password_rule;

@@ -56,12 +56,11 @@ pub fn plan(
     if !account.active || account.deleted_at.is_some() || system.deleted_at.is_some() {
         return Planned::default();
     }
-    let (mode, vendor) = match policy {
-        Some(policy) => (policy.mode(), None),
-        None => {
-            let mode = Mode::from_auto_management(account.settings.auto_management);
-            (mode, Some(account.settings.schedule))
-        }
+    let (mode, vendor) = if let Some(policy) = policy {
+        (policy.mode(), None)
+    } else {
+        let mode = Mode::from_auto_management(account.settings.auto_management);
+        (mode, Some(account.settings.schedule))
     };
     let due = due(&DueInputs {
         mode,

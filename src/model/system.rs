@@ -3,9 +3,11 @@
 //! Invariant: a system's workgroup, asset and platform never change; its accounts' identities
 //! hang on them.
 
-use keywheel_connectors::Elevation;
-use serde::{Deserialize, Serialize};
+mod extras;
 
+use keywheel_connectors::Elevation;
+
+pub use self::extras::SystemExtras;
 use super::Timestamp;
 use super::fault::{Fault, Faults, differing};
 use super::functional_account::elevation_word;
@@ -136,7 +138,8 @@ pub struct SystemSettings {
     pub timeout_s: i64,
     /// Up to 255 characters.
     pub description: Option<String>,
-    /// New accounts follow their schedule; needs a functional account.
+    /// Its accounts are to be managed: a functional account is there. Each account says for
+    /// itself whether it is.
     pub auto_management: bool,
     /// Who changes the others.
     pub functional_account_id: Option<FunctionalAccountId>,
@@ -144,7 +147,7 @@ pub struct SystemSettings {
     pub elevation: Elevation,
     /// How the first sight of a host key is treated.
     pub host_key_mode: HostKeyMode,
-    /// Pinned: algorithm, space, SHA-256 in base64.
+    /// Pinned, as `ssh-keygen -lf` prints it: `ssh-ed25519 SHA256:…`.
     pub host_key: Option<String>,
     /// PEM bundle of the trusted authorities.
     pub tls_ca: Option<String>,
@@ -160,9 +163,9 @@ pub struct SystemSettings {
     pub lockout_threshold: Option<i64>,
     /// Policy of its accounts.
     pub policy_id: Option<PolicyId>,
-    /// Rule of its new accounts.
+    /// Kept and shown; each account has its own.
     pub password_rule_id: RuleId,
-    /// Schedule of its new accounts.
+    /// Kept and shown; each account has its own.
     pub schedule: VendorSchedule,
     /// Sessions at once, 1 to 1000.
     pub max_sessions: i64,
@@ -170,89 +173,6 @@ pub struct SystemSettings {
     pub max_batch: i64,
     /// What is kept and shown, but not interpreted.
     pub extras: SystemExtras,
-}
-
-/// Fields of the dialect that Keywheel keeps and shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the vendor's record is made of flags"
-)]
-pub struct SystemExtras {
-    /// Up to 100 characters.
-    pub instance_name: Option<String>,
-    /// Databases only.
-    pub is_default_instance: Option<bool>,
-    /// Databases only.
-    pub template: Option<String>,
-    /// Up to 64 characters.
-    pub forest_name: Option<String>,
-    /// Kept as given; directories are always reached over TLS.
-    pub use_ssl: Option<bool>,
-    /// A GUID.
-    pub oracle_internet_directory_id: Option<String>,
-    /// Up to 200 characters.
-    pub oracle_internet_directory_service_name: Option<String>,
-    /// Up to 15 characters.
-    pub net_bios_name: Option<String>,
-    /// Up to 1000 characters.
-    pub contact_email: Option<String>,
-    /// 0 is the default rule.
-    pub dss_key_rule_id: Option<i64>,
-    /// Minutes, 1 to 525600.
-    pub release_duration: i64,
-    /// Minutes, 1 to 525600.
-    pub max_release_duration: i64,
-    /// Minutes, 1 to 525600.
-    pub isa_release_duration: i64,
-    /// An account's id.
-    pub login_account_id: Option<i64>,
-    /// For new accounts.
-    pub check_password: bool,
-    /// For new accounts.
-    pub change_after_release: bool,
-    /// For new accounts.
-    pub reset_on_mismatch: bool,
-    /// 0 `Domain\Account`, 1 UPN, 2 SAM.
-    pub account_name_format: i64,
-    /// `None` or `EPM`, the vendor's words.
-    pub remote_client_type: Option<String>,
-    /// A system's id.
-    pub application_host_id: Option<i64>,
-    /// Kept as given.
-    pub is_application_host: bool,
-    /// Up to 2048 characters.
-    pub access_url: Option<String>,
-}
-
-impl Default for SystemExtras {
-    fn default() -> Self {
-        Self {
-            instance_name: None,
-            is_default_instance: None,
-            template: None,
-            forest_name: None,
-            use_ssl: None,
-            oracle_internet_directory_id: None,
-            oracle_internet_directory_service_name: None,
-            net_bios_name: None,
-            contact_email: None,
-            dss_key_rule_id: Some(0),
-            release_duration: RELEASE_DEFAULT_MINUTES,
-            max_release_duration: RELEASE_MAX_MINUTES,
-            isa_release_duration: RELEASE_DEFAULT_MINUTES,
-            login_account_id: None,
-            check_password: false,
-            change_after_release: false,
-            reset_on_mismatch: false,
-            account_name_format: 0,
-            remote_client_type: None,
-            application_host_id: None,
-            is_application_host: false,
-            access_url: None,
-        }
-    }
 }
 
 impl SystemSettings {
@@ -320,11 +240,11 @@ impl SystemSettings {
             faults.add("elevation", "is not available on this platform");
         }
         if let Some(key) = &self.host_key
-            && !host_key_is_wellformed(key)
+            && super::host_key::parse(key).is_none()
         {
             faults.add(
                 "host_key",
-                "must be an algorithm, a space and a SHA-256 in base64",
+                "must be as ssh-keygen -lf prints it: 'ssh-ed25519 SHA256:…'",
             );
         }
         faults.prose("tls_ca", self.tls_ca.as_ref(), 262_144);
@@ -381,44 +301,6 @@ impl SystemSettings {
     }
 }
 
-impl SystemExtras {
-    fn check(&self, faults: &mut Faults) {
-        faults.optional("instance_name", self.instance_name.as_ref(), 100);
-        faults.optional("template", self.template.as_ref(), 255);
-        faults.optional("forest_name", self.forest_name.as_ref(), 64);
-        if let Some(id) = &self.oracle_internet_directory_id
-            && uuid::Uuid::try_parse(id).is_err()
-        {
-            faults.add("oracle_internet_directory_id", "must be a GUID");
-        }
-        faults.optional(
-            "oracle_internet_directory_service_name",
-            self.oracle_internet_directory_service_name.as_ref(),
-            200,
-        );
-        faults.optional("net_bios_name", self.net_bios_name.as_ref(), 15);
-        faults.optional("contact_email", self.contact_email.as_ref(), 1_000);
-        if self.dss_key_rule_id.is_some_and(|rule| rule != 0) {
-            faults.add("dss_key_rule_id", "is no key rule of this service");
-        }
-        releases(
-            faults,
-            self.release_duration,
-            self.max_release_duration,
-            self.isa_release_duration,
-        );
-        faults.range("account_name_format", self.account_name_format, 0..=2);
-        if self
-            .remote_client_type
-            .as_deref()
-            .is_some_and(|kind| !matches!(kind, "None" | "EPM"))
-        {
-            faults.add("remote_client_type", "must be None or EPM");
-        }
-        faults.optional("access_url", self.access_url.as_ref(), 2_048);
-    }
-}
-
 /// Checks the three durations that systems and accounts share.
 pub(super) fn releases(faults: &mut Faults, release: i64, max_release: i64, isa_release: i64) {
     faults.range("release_duration", release, 1..=RELEASE_MAX_MINUTES);
@@ -430,22 +312,6 @@ pub(super) fn releases(faults: &mut Faults, release: i64, max_release: i64, isa_
             "must not be longer than the longest release",
         );
     }
-}
-
-fn host_key_is_wellformed(key: &str) -> bool {
-    use base64::Engine as _;
-    let engine = base64::engine::general_purpose::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        base64::engine::GeneralPurposeConfig::new()
-            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-    );
-    let Some((algorithm, hash)) = key.split_once(' ') else {
-        return false;
-    };
-    !algorithm.is_empty()
-        && algorithm.len() <= 64
-        && algorithm.bytes().all(|b| b.is_ascii_graphic())
-        && engine.decode(hash).is_ok_and(|hash| hash.len() == 32)
 }
 
 #[cfg(test)]
@@ -488,14 +354,6 @@ mod tests {
             "release_duration",
         ];
         assert_eq!(fields, want);
-    }
-
-    #[test]
-    fn a_host_key_is_accepted_with_and_without_padding() {
-        let hash = "A".repeat(43);
-        assert!(host_key_is_wellformed(&format!("ssh-ed25519 {hash}")));
-        assert!(host_key_is_wellformed(&format!("ssh-ed25519 {hash}=")));
-        assert!(!host_key_is_wellformed(&hash));
     }
 
     #[test]

@@ -80,24 +80,6 @@ impl Tx {
         row.map(Account::try_from).transpose()
     }
 
-    /// The accounts of a system that follow the system's policy, by id. Hold the system's lock.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn accounts_under(&mut self, system: SystemId) -> Result<Vec<Account>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(concat!(
-            "SELECT ",
-            columns!(),
-            tables!(),
-            " WHERE a.system_id = $1 AND a.policy_id IS NULL AND a.deleted_at IS NULL
-              ORDER BY a.id"
-        ))
-        .bind(system.0)
-        .fetch_all(&mut *self.inner)
-        .await?;
-        rows.into_iter().map(Account::try_from).collect()
-    }
-
     /// Stores an account that is never due yet; [`Tx::set_schedule`] says when it is.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Functional accounts.
+//! Functional accounts and their sealed passwords.
 //!
 //! Invariant: passwords come in sealed and are read by their one reader alone.
 

@@ -29,7 +29,7 @@ pub struct SystemRow {
     pub elevation: Option<String>,
     /// 0 and 2 strict, 1 accept the first.
     pub host_key_mode: i64,
-    /// Pinned: algorithm, space, SHA-256 in base64.
+    /// Pinned, as `ssh-keygen -lf` prints it: `ssh-ed25519 SHA256:…`.
     pub host_key: Option<String>,
     /// PEM bundle of the trusted authorities.
     pub tls_ca: Option<String>,

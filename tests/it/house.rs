@@ -58,7 +58,11 @@ const EXPOSERS: [(&str, &str); 10] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 3] = [
+const OPENERS: [(&str, &str); 4] = [
+    (
+        "src/api/native/reveal.rs",
+        "hands a credential over, on record",
+    ),
     ("src/app/key_ring.rs", "opens the probe at the start"),
     ("src/engine/", "hands credentials to connectors"),
     (

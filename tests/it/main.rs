@@ -6,5 +6,6 @@ mod daemon;
 mod house;
 mod leaks;
 mod metrics;
+mod passwordsafe;
 mod store;
 mod support;

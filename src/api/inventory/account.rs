@@ -12,9 +12,8 @@ use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, SystemId};
 use crate::model::platform::Platform;
-use crate::model::schedule::plan;
 use crate::model::system::System;
-use crate::store::{StoreError, Tx};
+use crate::store::Tx;
 use crate::vault::Place;
 
 const GONE: ApiError = ApiError::NotFound {
@@ -32,36 +31,6 @@ pub const fn place(id: AccountId, version: i64) -> Place {
         column: "sealed",
         version,
     }
-}
-
-/// Plans an account anew: call after anything that its due times hang on, under the system's
-/// lock.
-///
-/// # Errors
-/// [`StoreError`] of the database.
-pub async fn reschedule(
-    tx: &mut Tx,
-    account: &Account,
-    system: &System,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let policy = match account.settings.policy_id.or(system.settings.policy_id) {
-        Some(id) => tx.planning_policy(id).await?,
-        None => None,
-    };
-    let planned = plan(account, system, policy.as_ref(), now);
-    tx.set_schedule(account.id, system.id, planned).await
-}
-
-/// Plans the account as it now stands in this transaction.
-async fn reschedule_by_id(
-    tx: &mut Tx,
-    id: AccountId,
-    system: &System,
-    now: Timestamp,
-) -> Result<(), ApiError> {
-    let account = tx.locked_account(id).await?.ok_or(GONE)?;
-    Ok(reschedule(tx, &account, system, now).await?)
 }
 
 fn platform_of(system: &System) -> Result<&'static Platform, ApiError> {
@@ -111,7 +80,7 @@ pub async fn add(
     if let Some(password) = &password {
         store_password(act, &mut tx, id, 1, password, now).await?;
     }
-    reschedule_by_id(&mut tx, id, &system, now).await?;
+    tx.replan(id, now).await?;
     let body = json!({
         "name": new.settings.name,
         "system": system.id,
@@ -124,27 +93,20 @@ pub async fn add(
     act.api.store.account(id).await?.ok_or(GONE)
 }
 
-/// Changes an account; `edit` gets it as it stands. With `revision`, only if it still has that.
-/// A given password is stored as the current version; the target is not contacted.
+/// Changes an account; `edit` gets it as it stands. A given password is stored as the current
+/// version; the target is not contacted.
 ///
 /// # Errors
-/// [`ApiError::NotFound`], [`ApiError::Invalid`], [`ApiError::Stale`]; [`ApiError::Store`] with
-/// a conflict if the name is taken or a change under way forbids it.
+/// [`ApiError::NotFound`], [`ApiError::Invalid`]; [`ApiError::Store`] with a conflict if the name is taken or a change under way forbids it.
 pub async fn change(
     act: Act<'_>,
     id: AccountId,
-    revision: Option<i64>,
     password: Option<SecretString>,
     edit: impl FnOnce(&mut AccountSettings, &Account) -> Result<(), ApiError>,
 ) -> Result<Account, ApiError> {
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
     let before = tx.locked_account(id).await?.ok_or(GONE)?;
-    if revision.is_some_and(|revision| revision != before.revision) {
-        return Err(ApiError::Stale {
-            what: "The managed account",
-        });
-    }
     let system = tx.locked_system(before.system_id).await?.ok_or(NO_SYSTEM)?;
     let mut settings = before.settings.clone();
     edit(&mut settings, &before)?;
@@ -156,7 +118,7 @@ pub async fn change(
         let version = before.credential.last_version + 1;
         store_password(act, &mut tx, id, version, password, now).await?;
     }
-    reschedule_by_id(&mut tx, id, &system, now).await?;
+    tx.replan(id, now).await?;
     let body = json!({
         "name": settings.name,
         "changed": settings.differences(&before.settings),
@@ -164,33 +126,6 @@ pub async fn change(
     });
     tx.audit(&Event::by(act.actor, "account.changed", id, body), now)
         .await?;
-    tx.commit().await?;
-    act.api.store.account(id).await?.ok_or(GONE)
-}
-
-/// Suspends an account, or resumes it.
-///
-/// # Errors
-/// [`ApiError::NotFound`].
-pub async fn set_active(act: Act<'_>, id: AccountId, active: bool) -> Result<Account, ApiError> {
-    let now = act.api.clock.now();
-    let mut tx = act.api.store.begin().await?;
-    let account = tx.locked_account(id).await?.ok_or(GONE)?;
-    let system = tx
-        .locked_system(account.system_id)
-        .await?
-        .ok_or(NO_SYSTEM)?;
-    if account.active != active {
-        tx.set_account_active(id, active).await?;
-        reschedule_by_id(&mut tx, id, &system, now).await?;
-        let name = if active {
-            "account.resumed"
-        } else {
-            "account.suspended"
-        };
-        let body = json!({"name": account.settings.name});
-        tx.audit(&Event::by(act.actor, name, id, body), now).await?;
-    }
     tx.commit().await?;
     act.api.store.account(id).await?.ok_or(GONE)
 }

@@ -1,11 +1,9 @@
 //! Acts on managed systems.
 //!
-//! Invariant: accounts that follow their system's policy are planned anew in the transaction
-//! that gives the system another.
+//! Invariant: a system never refers to a platform or functional account that is not there.
 
 use serde_json::json;
 
-use super::account::reschedule;
 use super::{Act, sound};
 use crate::api::error::ApiError;
 use crate::model::audit::Event;
@@ -69,40 +67,29 @@ pub async fn add(
     act.api.store.system(id).await?.ok_or(GONE)
 }
 
-/// Changes a system; `edit` gets it as it stands. With `revision`, only if it still has that.
+/// Changes a system; `edit` gets it as it stands. Not for its policy: its accounts are not
+/// planned anew.
 ///
 /// # Errors
-/// [`ApiError::NotFound`], [`ApiError::Invalid`], [`ApiError::Stale`].
+/// [`ApiError::NotFound`], [`ApiError::Invalid`].
 pub async fn change(
     act: Act<'_>,
     id: SystemId,
-    revision: Option<i64>,
     edit: impl FnOnce(&mut SystemSettings, &System) -> Result<(), ApiError>,
 ) -> Result<System, ApiError> {
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
     let before = tx.locked_system(id).await?.ok_or(GONE)?;
-    if revision.is_some_and(|revision| revision != before.revision) {
-        return Err(ApiError::Stale {
-            what: "The managed system",
-        });
-    }
     let mut settings = before.settings.clone();
     edit(&mut settings, &before)?;
     sound(settings.faults(platform_of(before.place)?))?;
     refers_well(act, &settings).await?;
     tx.update_system(id, before.revision, &settings).await?;
-    let policy_changed = settings.policy_id != before.settings.policy_id;
     let after = System {
         settings,
         revision: before.revision + 1,
         ..before.clone()
     };
-    if policy_changed {
-        for account in tx.accounts_under(id).await? {
-            reschedule(&mut tx, &account, &after, now).await?;
-        }
-    }
     let changed = after.settings.differences(&before.settings);
     let body = json!({"name": after.settings.name, "changed": changed});
     tx.audit(&Event::by(act.actor, "system.changed", id, body), now)

@@ -61,7 +61,7 @@ pub(super) struct SystemAnswer {
     policy_id: Option<i64>,
     /// `unsaid` and `strict`: only a pinned host key is trusted; `accept_first` pins the first.
     host_key_mode: &'static str,
-    /// Pinned: algorithm, space, SHA-256 in base64.
+    /// Pinned, as `ssh-keygen -lf` prints it: `ssh-ed25519 SHA256:…`.
     host_key: Option<String>,
     /// PEM bundle of the trusted authorities.
     tls_ca: Option<String>,
@@ -132,7 +132,7 @@ pub(super) struct SystemPatch {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     policy_id: Patch<i64>,
-    /// Pins a host key: algorithm, space, SHA-256 in base64.
+    /// Pins a host key, as `ssh-keygen -lf` prints it: `ssh-ed25519 SHA256:…`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     host_key: Patch<String>,

@@ -1,4 +1,4 @@
-//! Assets.
+//! Assets: machines, by workgroup.
 //!
 //! Invariant: a name that stands for one asset answers with that asset or 404, never a list.
 

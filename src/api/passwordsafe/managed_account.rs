@@ -146,7 +146,7 @@ async fn change(
     let edit = |settings: &mut AccountSettings, account: &Account| {
         overlay(&fields, settings, account.due.next_change_at, now)
     };
-    let changed = account::change(act, id, None, password, edit).await;
+    let changed = account::change(act, id, password, edit).await;
     let changed = changed.map_err(|error| named(error, &RENAMED))?;
     Ok(Json(Full::of(changed, now)).into_response())
 }

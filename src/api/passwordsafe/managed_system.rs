@@ -203,7 +203,7 @@ async fn change(
         api: &api,
         actor: caller.actor(),
     };
-    let changed = system::change(act, id, None, |settings, system| {
+    let changed = system::change(act, id, |settings, system| {
         overlay(&fields, system.place, settings)
     })
     .await;

@@ -1,4 +1,4 @@
-//! Platforms and the vendor's kinds of systems.
+//! Platforms, the vendor's kinds of systems, and which version of the vendor's API this is.
 //!
 //! Invariant: a platform that only tests use is never listed.
 
@@ -6,17 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::wire::{LIST_LIMIT, list, part};
 use super::{Params, Segments};
 use crate::api::error::ApiError;
-use crate::api::route::Routes;
+use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::model::platform::Platform;
 use crate::model::principal::Permission;
 
 /// Reading systems or accounts opens the lists that both refer to.
 pub(super) const EITHER: &[Permission] = &[Permission::SystemsRead, Permission::AccountsRead];
+
+/// The vendor's release whose API this dialect follows.
+const VERSION: &str = "24.3.0";
 
 /// The vendor's kinds of systems. Only assets and directories can be managed.
 const ENTITY_TYPES: [EntityType; 4] = [
@@ -44,6 +48,7 @@ const ENTITY_TYPES: [EntityType; 4] = [
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::PasswordSafe)
+        .get("/configuration/version", Need::SignedIn, version)
         .get("/platforms", EITHER, platforms)
         .get("/entitytypes", EITHER, entity_types)
         .get("/entitytypes/{id}/platforms", EITHER, platforms_of)
@@ -115,6 +120,10 @@ impl From<&Platform> for Shape {
             requires_secret: false,
         }
     }
+}
+
+async fn version(State(_): State<Api>) -> Json<Value> {
+    Json(json!({"Version": VERSION}))
 }
 
 async fn platforms(State(_): State<Api>, params: Params) -> Result<Response, ApiError> {

@@ -1,4 +1,4 @@
-//! Workgroups.
+//! Workgroups, by ID and by name.
 //!
 //! Invariant: where a path takes a workgroup's ID or name, digits mean the ID.
 

@@ -2,5 +2,11 @@
 //!
 //! Invariant: every test has its own database and moves its own clock.
 
+mod credential;
+mod description;
 mod dialect;
-mod world;
+mod native;
+mod permission;
+mod policy;
+mod principal;
+pub(crate) mod world;

@@ -4,38 +4,62 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use keywheel::api::{Api, Readiness, Settings, router};
-use keywheel::clock::ManualClock;
+use keywheel::clock::{ManualClock, SharedClock};
 use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
-use keywheel::queue::Orders;
+use keywheel::queue::{Orders, Worker, WorkerOptions};
 use keywheel::store::{Backend, Store};
 use keywheel::vault::{Kek, Vault};
+use keywheel_connectors::TargetKind;
+use keywheel_connectors::fake::{Fake, FakeWorld};
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::support::database::Database;
 
 /// The dialect's base.
 pub(crate) const PS: &str = "/BeyondTrust/api/public/v3";
-/// The administrator's native key; its check characters fit.
-const NOON: Timestamp = Timestamp(1_780_000_000_000);
+/// When every test begins.
+pub(crate) const NOON: Timestamp = Timestamp(1_780_000_000_000);
 
 /// A service on a database of its own.
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) api: Api,
+    pub(crate) targets: FakeWorld,
+    worker: Worker,
+    drain: CancellationToken,
     _database: Database,
 }
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.drain.cancel();
+    }
+}
+
+/// The ids of a managed system with two accounts, made through the dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) system: i64,
+    pub(crate) root: i64,
+    pub(crate) ann: i64,
+}
+
+/// Where that system's target in memory answers.
+pub(crate) const HOST: &str = "10.0.0.1";
 
 /// What came back.
 #[derive(Debug)]
@@ -68,7 +92,7 @@ impl Answer {
 pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) header: Option<(header::HeaderName, String)>,
-    base: &'static str,
+    pub(crate) base: &'static str,
 }
 
 impl World {
@@ -80,37 +104,121 @@ impl World {
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let targets = FakeWorld::new();
+        let connectors = Connectors {
+            fake: Some(Arc::new(Fake::new(&targets))),
+            fixed: Some(TargetKind::Fake),
+            ..Connectors::default()
+        };
+        let shared: SharedClock = clock.clone();
         let engine = Engine::new(
             store.clone(),
             vault.clone(),
-            clock.clone(),
+            shared.clone(),
             dice.clone(),
-            Connectors::default(),
+            connectors,
             Limits::default(),
         );
         let orders = Orders::new(
             store.clone(),
             vault.clone(),
-            clock.clone(),
+            shared.clone(),
             dice.clone(),
+            engine.clone(),
+            metrics.clone(),
+        );
+        let mut tx = store.begin().await.unwrap();
+        let node = tx.register_node("test", NOON).await.unwrap();
+        tx.commit().await.unwrap();
+        let options = WorkerOptions {
+            sessions: 4,
+            poll: Duration::from_secs(1),
+        };
+        let worker = Worker::new(
+            store.clone(),
             engine,
-            Arc::new(Metrics::new().unwrap()),
+            shared.clone(),
+            dice.clone(),
+            metrics.clone(),
+            node,
+            options,
         );
         let api = Api {
             store: store.clone(),
             orders,
             vault,
-            clock: clock.clone(),
+            clock: shared,
             dice,
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
             readiness: Readiness::expecting(&["queue"]),
             settings: Settings::default(),
         };
+        let drain = CancellationToken::new();
         Self {
             store,
             clock,
             api,
+            targets,
+            worker,
+            drain,
             _database: database,
+        }
+    }
+
+    /// Lets jobs run from now on.
+    #[expect(clippy::disallowed_methods, reason = "the worker ends with its world")]
+    pub(crate) fn work(&self) {
+        let (worker, drain) = (self.worker.clone(), self.drain.clone());
+        tokio::task::spawn(async move { worker.run(drain).await });
+    }
+
+    /// A system on the target in memory with accounts `root` and `ann`, passwords `old-root` and
+    /// `old-ann`, which the target accepts.
+    pub(crate) async fn target(&self, admin: &Client) -> Target {
+        let target = self.targets.system(HOST);
+        target
+            .add("changer", "functional")
+            .add("root", "old-root")
+            .add("ann", "old-ann");
+        admin
+            .post("/Workgroups", &json!({"Name": "Default"}))
+            .await
+            .expect(201);
+        let asset = json!({"IPAddress": HOST, "AssetName": "web1"});
+        let asset = admin
+            .post("/Workgroups/Default/Assets", &asset)
+            .await
+            .expect(201);
+        let asset = asset.json()["AssetID"].as_i64().unwrap();
+        let functional = json!({
+            "PlatformID": 1001, "AccountName": "changer", "DisplayName": "changer",
+            "Password": "functional",
+        });
+        let functional = admin
+            .post("/FunctionalAccounts", &functional)
+            .await
+            .expect(201);
+        let system = json!({
+            "PlatformID": 1001,
+            "FunctionalAccountID": functional.json()["FunctionalAccountID"],
+        });
+        let system = admin
+            .post(&format!("/Assets/{asset}/ManagedSystems"), &system)
+            .await
+            .expect(201);
+        let system = system.json()["ManagedSystemID"].as_i64().unwrap();
+        let mut ids = [0; 2];
+        for (id, name) in ids.iter_mut().zip(["root", "ann"]) {
+            let account = json!({"AccountName": name, "Password": format!("old-{name}")});
+            let path = format!("/ManagedSystems/{system}/ManagedAccounts");
+            let made = admin.post(&path, &account).await.expect(201);
+            *id = made.json()["ManagedAccountID"].as_i64().unwrap();
+        }
+        Target {
+            system,
+            root: ids[0],
+            ann: ids[1],
         }
     }
 

@@ -28,7 +28,7 @@ async fn queue_a_change(store: &Store, id: AccountId) {
         run_at: THEN,
         version: None,
     };
-    tx.lock_queue(SystemId(1)).await.unwrap();
+    tx.locked_system(SystemId(1)).await.unwrap();
     tx.enqueue(&job, THEN).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -179,21 +179,6 @@ on_both!(an_account_with_an_open_job_stays_what_it_is, |db| {
     settings.name = "toor".to_owned();
     conflicts(tx.update_account(ROOT, 2, "toor", &settings).await);
 });
-
-on_both!(
-    accounts_under_a_system_are_those_that_were_not_deleted,
-    |db| {
-        let store = db.store().await;
-        one_account(&store).await;
-        let mut tx = store.begin().await.unwrap();
-        tx.insert_account(&account(2, 1, "ann"), THEN)
-            .await
-            .unwrap();
-        tx.delete_account(ROOT, THEN).await.unwrap();
-        let under = tx.accounts_under(SystemId(1)).await.unwrap();
-        assert_eq!(under.iter().map(|one| one.id.0).collect::<Vec<_>>(), [2]);
-    }
-);
 
 on_both!(a_suspended_account_can_be_resumed, |db| {
     let store = db.store().await;

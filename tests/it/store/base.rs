@@ -37,3 +37,23 @@ on_both!(an_audit_row_commits_with_its_transaction, |db| {
     assert_eq!(rows[0].at, Timestamp(6));
     assert_eq!(rows[0].body, r#"{"name":"weekly"}"#);
 });
+
+on_both!(the_audit_trail_is_read_backwards_page_by_page, |db| {
+    let store = db.store().await;
+    let mut tx = store.begin().await.unwrap();
+    for (at, subject) in [(1, "policy 1"), (2, "user 1"), (3, "policy 1")] {
+        let event = Event::by("ada", "noun.changed", subject, json!({}));
+        tx.audit(&event, Timestamp(at)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let times = async |subject: Option<&'static str>, before, limit| {
+        let rows = store.audit_rows(subject, before, limit).await.unwrap();
+        let times: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
+        (times, rows.last().map(|row| row.id))
+    };
+    let (first, last) = times(None, None, 2).await;
+    assert_eq!(first, [3, 2]);
+    assert_eq!(times(None, last, 2).await.0, [1]);
+    assert_eq!(times(Some("policy 1"), None, 9).await.0, [3, 1]);
+    assert_eq!(times(Some("policy 1"), last, 9).await.0, [1]);
+});

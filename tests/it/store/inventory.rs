@@ -63,16 +63,18 @@ pub(super) async fn one_account(store: &Store) {
     tx.commit().await.unwrap();
 }
 
+#[track_caller]
 pub(super) fn conflicts<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(
-        matches!(result, Err(StoreError::Conflict { .. })),
-        "{result:?}"
-    );
+    match result {
+        Err(StoreError::Conflict { .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
+#[track_caller]
 pub(super) fn is_stale<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(
-        matches!(result, Err(StoreError::Stale { .. })),
-        "{result:?}"
-    );
+    match result {
+        Err(StoreError::Stale { .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }

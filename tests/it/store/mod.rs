@@ -8,6 +8,7 @@ mod base;
 mod data_key;
 mod functional_account;
 mod inventory;
+mod policy;
 mod principal;
 mod schedule;
 mod system;

@@ -55,3 +55,22 @@ on_both!(a_policy_that_is_not_there_plans_nothing, |db| {
     let mut tx = store.begin().await.unwrap();
     assert_eq!(tx.planning_policy(PolicyId(1)).await.unwrap(), None);
 });
+
+on_both!(
+    an_account_is_planned_anew_from_what_the_database_holds,
+    |db| {
+        let store = db.store().await;
+        one_account(&store).await;
+        let id = AccountId(1);
+        let account = store.account(id).await.unwrap().unwrap();
+        let system = store.system(SystemId(1)).await.unwrap().unwrap();
+        let planned = plan(&account, &system, None, THEN);
+        let mut tx = store.begin().await.unwrap();
+        tx.replan(id, THEN).await.unwrap();
+        tx.replan(AccountId(9), THEN).await.unwrap();
+        tx.commit().await.unwrap();
+        let due = store.account(id).await.unwrap().unwrap().due;
+        assert!(planned.flag_at.is_some());
+        assert_eq!(due.flag_at, planned.flag_at);
+    }
+);
