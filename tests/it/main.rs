@@ -2,7 +2,9 @@
 //! Rooms together, on real databases and real targets.
 
 mod api;
+mod daemon;
 mod house;
+mod leaks;
 mod machine;
 mod metrics;
 mod passwordsafe;
