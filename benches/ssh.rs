@@ -11,9 +11,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use keywheel::engine::host_key_text;
 use keywheel::model::account::AccountSettings;
 use keywheel::model::functional_account::Elevation;
+use keywheel::model::host_key;
 use keywheel::model::id::PlatformId;
 use keywheel::model::system::SystemSettings;
 use keywheel_connectors::ssh::Ssh;
@@ -94,7 +94,7 @@ impl Sshd {
         let Ok(Identity::Ssh(key)) = Ssh::new(2).identify(&target).await else {
             panic!("sshd shows no host key");
         };
-        host_key_text(&key)
+        host_key::text(&key)
     }
 }
 
