@@ -129,7 +129,8 @@ CREATE TABLE systems (
     head1 BIGINT,                        -- earliest quarantine job; never later than true
     head2 BIGINT,                        -- earliest routine job; never later than true
     paused_until BIGINT NOT NULL,        -- the breaker: no claim before, but for immediate jobs
-    trips BIGINT NOT NULL                -- faults of the system in a row
+    trips BIGINT NOT NULL,               -- faults of the system in a row
+    scan_mark BIGINT                     -- which stale scan held it last; NULL: none has
 );
 CREATE INDEX systems_head0 ON systems (head0, id) WHERE head0 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head1 ON systems (head1, id) WHERE head1 IS NOT NULL AND running < max_sessions;
