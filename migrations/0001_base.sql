@@ -263,7 +263,7 @@ CREATE UNIQUE INDEX rotations_open ON rotations (account_id) WHERE phase IN ('re
 -- Failing logins that Keywheel has caused or was about to cause.
 CREATE TABLE login_budget (
     account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- whose
-    window_at BIGINT NOT NULL,           -- when the lockout window began
+    window_at BIGINT NOT NULL,           -- when a login was last counted; a window later nothing is spent
     spent BIGINT NOT NULL                -- counted before each login is sent
 );
 

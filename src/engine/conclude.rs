@@ -4,15 +4,18 @@
 //! may be live is never given up.
 
 use keywheel_connectors::Reason;
+use serde_json::Value;
 
 use super::commit::Write;
-use super::{Batch, Engine, EngineError, Finished, Log, Work};
+use super::{Batch, Engine, EngineError, Finished, Log, Work, stage};
 use crate::generate;
 use crate::model::Timestamp;
 use crate::model::job::{JobKind, Priority};
 use crate::model::rotation::Phase;
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
+/// Audit rows of an account that one rotation may have left.
+const EVENTS_MAX: i64 = 100;
 /// The longest wait between attempts.
 const RETRY_MAX_MS: u64 = 3_600_000;
 
@@ -37,6 +40,10 @@ impl Engine {
                 work.log
                     .note("an earlier change needs an operator: probe or resolve it first");
                 ended.push(work.log.finish(work.job, Ending::NeedsOperator));
+            } else if self.made_already(&work).await? {
+                work.log
+                    .note("an attempt before this one has made the change, and could not say so");
+                ended.push(work.log.finish(work.job, Ending::Succeeded));
             } else if work.job.attempt > self.limits.attempts_max {
                 work.log.class = "unknown";
                 work.log.note("every attempt before ended with its node");
@@ -51,6 +58,30 @@ impl Engine {
             }
         }
         Ok((go_on, ended))
+    }
+
+    /// True if a crash came between this job's promotion and its settling: the account is not
+    /// changed twice, unless it was ordered anew since.
+    async fn made_already(&self, work: &Work) -> Result<bool, EngineError> {
+        let (job, account) = (&work.job, work.account.id());
+        if job.kind != JobKind::Rotate || job.attempt == 1 || work.rotation.is_some() {
+            return Ok(false);
+        }
+        let Some(last) = self.store.rotations(account, 1).await?.pop() else {
+            return Ok(false);
+        };
+        if last.state.phase != Phase::Committed || last.opened_at < job.queued_at {
+            return Ok(false);
+        }
+        let events = self
+            .store
+            .audit_of(&account.to_string(), EVENTS_MAX)
+            .await?;
+        let staged = stage::staged(last.id, last.version, job.id);
+        Ok(events.iter().any(|row| {
+            row.event == stage::STAGED
+                && serde_json::from_str(&row.body).is_ok_and(|body: Value| body == staged)
+        }))
     }
 
     /// The session did not open: nothing was sent to any account.

@@ -11,7 +11,7 @@ use keywheel_connectors::{Checked, Class, Evidence, Reason, Secret};
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
 use crate::model::audit::Event;
-use crate::model::rotation::{Phase, Rotation};
+use crate::model::rotation::{HORIZON, Phase, Rotation};
 use crate::store::Ending;
 
 /// Kept versions that are looked for on the target.
@@ -170,9 +170,7 @@ impl Engine {
                 Ok(Evidence::Neither) => {}
                 // The login was refused a moment ago: the target contradicts itself.
                 Ok(Evidence::Current) => return Ok(None),
-                Ok(Evidence::Undecided(_)) | Err(_) => {
-                    return self.latest_doubtful(work).await;
-                }
+                Ok(Evidence::Undecided(_)) | Err(_) => return self.latest_doubtful(work).await,
             }
         }
         work.log
@@ -180,12 +178,25 @@ impl Engine {
         Ok(None)
     }
 
+    /// The likeliest version to try a login with: one that was sent and never accepted, or one
+    /// whose order may land, or land again.
     async fn latest_doubtful(&self, work: &mut Work) -> Result<Option<i64>, EngineError> {
-        let doubtful = self.store.doubtful_versions(work.account.id()).await?;
-        Ok(doubtful.into_iter().next().map(|(version, sealed)| {
+        let account = work.account.id();
+        let since = self.clock.now().minus(HORIZON);
+        let mut sent = self.store.versions(account, KEPT_MAX).await?;
+        sent.retain(|kept| {
+            let late = kept.last_sent_at.is_some_and(|at| at > since);
+            let unproved = kept.last_sent_at.is_some() && kept.accepted_at.is_none();
+            Some(kept.version) != work.account.current_version && (late || unproved)
+        });
+        let unproved = sent.iter().find(|kept| kept.accepted_at.is_none());
+        let Some(version) = unproved.or(sent.first()).map(|kept| kept.version) else {
+            return Ok(None);
+        };
+        if let Some(sealed) = self.store.sealed_version(account, version).await? {
             work.versions.insert(version, sealed);
-            version
-        }))
+        }
+        Ok(Some(version))
     }
 }
 

@@ -177,17 +177,18 @@ impl Worker {
     /// [`StoreError`] when nothing could be claimed.
     pub async fn run_until_idle(&self, drain: &CancellationToken) -> Result<usize, StoreError> {
         let mut jobs = 0;
-        loop {
+        while !drain.is_cancelled() {
             self.take_back().await;
             let claims = self.claim(&[0; 3]).await?;
             if claims.is_empty() {
-                return Ok(jobs);
+                break;
             }
             for claim in claims {
                 jobs += claim.jobs.len();
                 self.work(claim, drain).await;
             }
         }
+        Ok(jobs)
     }
 
     /// Claims what is due, most urgent first. Every class keeps a session free for the others.

@@ -266,7 +266,8 @@ impl Tx {
 
     /// Counts one login that may fail, before it is sent. `false`: the budget is spent.
     ///
-    /// The window begins with the first login that is counted in it.
+    /// What was counted is forgotten once nothing has been counted for a whole window: so no span
+    /// of that length ever holds more than the budget.
     ///
     /// # Errors
     /// [`StoreError`] of the database; then nothing may be sent.
@@ -281,9 +282,7 @@ impl Tx {
             "INSERT INTO login_budget (account_id, window_at, spent) VALUES ($1, $2, 0)
              ON CONFLICT (account_id) DO UPDATE SET
                  spent = CASE WHEN login_budget.window_at <= $2 - $3 THEN 0
-                     ELSE login_budget.spent END,
-                 window_at = CASE WHEN login_budget.window_at <= $2 - $3
-                     OR login_budget.spent = 0 THEN $2 ELSE login_budget.window_at END",
+                     ELSE login_budget.spent END",
         )
         .bind(account.0)
         .bind(now.0)
@@ -291,10 +290,12 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         let done = sqlx::query(
-            "UPDATE login_budget SET spent = spent + 1 WHERE account_id = $1 AND spent < $2",
+            "UPDATE login_budget SET spent = spent + 1, window_at = $3
+             WHERE account_id = $1 AND spent < $2",
         )
         .bind(account.0)
         .bind(budget)
+        .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
         Ok(done.rows_affected() == 1)
