@@ -186,6 +186,7 @@ impl Rotation {
     ///
     /// # Errors
     /// [`InvalidTransition`] for an outcome that the phase's effect cannot have.
+    #[expect(clippy::match_same_arms, reason = "the table is read row by row")]
     pub const fn after(self, outcome: Outcome) -> Result<Self, InvalidTransition> {
         use Outcome::{Candidate, Current, Done, Neither, NotNow, Refused, Unknown};
         use Phase::{
@@ -216,7 +217,7 @@ impl Rotation {
             (Applied, Done) => (Verified, doubt),
             (Applied, Refused) => (Applying, true),
             (Applied, NotNow | Unknown) => (Applied, doubt),
-            (Verified, Done) | (NeedsOperator, Done) => (Committed, doubt),
+            (Verified | NeedsOperator, Done) => (Committed, doubt),
             (Verified, Unknown) => (Verified, doubt),
             (NeedsOperator, Current) => (Abandoned, doubt),
             (NeedsOperator, Unknown | Neither) => (NeedsOperator, doubt),
@@ -237,6 +238,7 @@ impl Rotation {
     }
 
     /// Where the rotation stands once its attempts are used up.
+    #[must_use]
     pub const fn give_up(self) -> Self {
         let (phase, doubt) = match self.phase {
             // Without doubt nothing was sent; with doubt the candidate may still land, and is

@@ -68,6 +68,9 @@ impl Tx {
     }
 }
 
+/// Version, origin, and when it was staged, sent and accepted.
+type VersionColumns = (i64, String, i64, Option<i64>, Option<i64>);
+
 impl Store {
     /// The account's versions, newest first, without their secrets.
     ///
@@ -78,7 +81,7 @@ impl Store {
         account: AccountId,
         limit: i64,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let rows: Vec<(i64, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        let rows: Vec<VersionColumns> = sqlx::query_as(
             "SELECT version, origin, staged_at, last_sent_at, accepted_at
              FROM credential_versions WHERE account_id = $1 ORDER BY version DESC LIMIT $2",
         )

@@ -3,6 +3,7 @@
 
 mod api;
 mod daemon;
+mod engine;
 mod house;
 mod leaks;
 mod machine;
