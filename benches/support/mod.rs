@@ -109,7 +109,7 @@ pub(crate) async fn paced(server: u32, count: usize, work: impl Future<Output = 
     let before = (cpu_of(std::process::id()), cpu_of(server));
     let start = clock.monotonic();
     work.await;
-    let seconds = (clock.monotonic() - start).as_secs_f64();
+    let seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     let each = |now: f64, then: f64| (now - then) / count;
     Pace {
         rate: count / seconds,
@@ -195,7 +195,7 @@ fn sync_ms() -> f64 {
             let start = clock.monotonic();
             file.write_all(&page).unwrap();
             file.sync_data().unwrap();
-            (clock.monotonic() - start).as_secs_f64() * 1e3
+            clock.monotonic().saturating_sub(start).as_secs_f64() * 1e3
         })
         .collect();
     median(&spans)
