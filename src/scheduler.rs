@@ -47,12 +47,12 @@ pub struct SchedulerOptions {
 impl Default for SchedulerOptions {
     fn default() -> Self {
         Self {
-            scan_every: Duration::from_secs(60),
+            scan_every: Duration::from_mins(1),
             scan_max: 10_000,
             beat_every: Duration::from_secs(5),
             reap_every: Duration::from_secs(5),
             dead_after: Duration::from_secs(30),
-            repair_every: Duration::from_secs(60),
+            repair_every: Duration::from_mins(1),
             gauges_every: Duration::from_secs(15),
         }
     }

@@ -92,10 +92,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             attempts_max: 5,
-            give_up_after: Duration::from_secs(24 * 3600),
-            retry_base: Duration::from_secs(60),
+            give_up_after: Duration::from_hours(24),
+            retry_base: Duration::from_mins(1),
             intended_max: 10,
-            lockout_window: Duration::from_secs(3600),
+            lockout_window: Duration::from_hours(1),
             ssh_in_flight: 4,
             ldap_in_flight: 8,
         }
@@ -266,9 +266,9 @@ impl Engine {
                 .await;
             committer.close();
         };
-        let ((), committed) = tokio::join!(drive, self.commit_loop(claim, requests));
+        let ((), ended) = tokio::join!(drive, self.commit_loop(claim, requests));
         open.session.close().await;
-        committed
+        ended
     }
 
     async fn attempt(

@@ -83,7 +83,7 @@ impl Engine {
         let mut tx = self.store.begin().await?;
         tx.hold(claim.id, claim.node).await?;
         for mut work in works {
-            let wanted = work.job.kind == JobKind::Rotate && self.wants_candidate(&work);
+            let wanted = work.job.kind == JobKind::Rotate && Self::wants_candidate(&work);
             if !wanted {
                 ready.push(work);
                 continue;
@@ -108,7 +108,7 @@ impl Engine {
 
     /// True if the job has no rotation yet, or one that was never sent while another password
     /// has been given.
-    fn wants_candidate(&self, work: &Work) -> bool {
+    fn wants_candidate(work: &Work) -> bool {
         match (&work.rotation, work.job.version) {
             (None, _) => true,
             (Some(row), Some(given)) => {
@@ -170,12 +170,11 @@ impl Engine {
     ) -> Result<Staged, StageError> {
         let now = self.clock.now();
         let id = work.account.id();
-        let (version, sealed) = match given {
-            Some(version) => (version, None),
-            None => {
-                let version = work.account.last_version + 1;
-                (version, Some(self.draw(work, id, version)?))
-            }
+        let (version, sealed) = if let Some(version) = given {
+            (version, None)
+        } else {
+            let version = work.account.last_version + 1;
+            (version, Some(self.draw(work, id, version)?))
         };
         if let Some(sealed) = &sealed {
             let new = NewVersion {

@@ -25,6 +25,10 @@ impl Event {
     }
 
     /// An event that somebody caused.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "ids are copied, names are borrowed"
+    )]
     pub fn by(
         actor: impl Into<String>,
         name: &'static str,

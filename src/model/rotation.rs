@@ -181,6 +181,10 @@ impl Rotation {
     ///
     /// # Errors
     /// [`InvalidTransition`] for an outcome that the phase's effect cannot have.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "each arm is a row of the machine's table"
+    )]
     pub const fn after(self, outcome: Outcome) -> Result<Self, InvalidTransition> {
         use Outcome::{Candidate, Current, Done, Neither, NotNow, Refused, Unknown};
         use Phase::{
@@ -210,7 +214,7 @@ impl Rotation {
             (Applied, Done) => (Verified, doubt),
             (Applied, Refused) => (Applying, true),
             (Applied, NotNow | Unknown) => (Applied, doubt),
-            (Verified, Done) | (NeedsOperator, Done) => (Committed, doubt),
+            (Verified | NeedsOperator, Done) => (Committed, doubt),
             (Verified, Unknown) => (Verified, doubt),
             (NeedsOperator, Current) => (Abandoned, doubt),
             (NeedsOperator, Unknown | Neither) => (NeedsOperator, doubt),
@@ -231,16 +235,16 @@ impl Rotation {
     }
 
     /// Where the rotation stands once its attempts are used up.
+    #[must_use]
     pub const fn give_up(self) -> Self {
         let phase = match self.phase {
             // Without doubt nothing was sent; with doubt the candidate may still land, and is
             // kept past the horizon like every other version.
-            Phase::Ready | Phase::Staged => Phase::Abandoned,
+            Phase::Ready | Phase::Staged | Phase::Abandoned => Phase::Abandoned,
             Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator => {
                 Phase::NeedsOperator
             }
             Phase::Committed => Phase::Committed,
-            Phase::Abandoned => Phase::Abandoned,
         };
         Self {
             phase,

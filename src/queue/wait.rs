@@ -13,7 +13,7 @@ use crate::store::{NewJob, StoreError};
 /// How often a waiting call looks, should it miss the bell: another node may settle the job.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a test waits for the account's other work.
-pub(super) const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
+pub(super) const TEST_WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// What a test said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

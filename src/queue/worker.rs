@@ -27,7 +27,7 @@ const SETTLE_WAIT: Duration = Duration::from_millis(250);
 /// First pause of a system that keeps failing; doubles up to an hour.
 const PAUSE_BASE: Duration = Duration::from_secs(30);
 /// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
+const PAUSE_MAX: Duration = Duration::from_hours(1);
 /// How long a settling is tried again before the claim is taken back.
 const SETTLE_TRIES: u32 = 30;
 /// How often a claim is tried to be taken back while the database does not answer.

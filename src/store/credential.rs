@@ -19,6 +19,9 @@ pub struct NewVersion {
     pub origin: &'static str,
 }
 
+/// [`VersionRow`] in the order of its columns.
+type Columns = (i64, String, i64, Option<i64>, Option<i64>);
+
 /// A version, as people may see it: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRow {
@@ -78,7 +81,7 @@ impl Store {
         account: AccountId,
         limit: i64,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let rows: Vec<(i64, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        let rows: Vec<Columns> = sqlx::query_as(
             "SELECT version, origin, staged_at, last_sent_at, accepted_at
              FROM credential_versions WHERE account_id = $1 ORDER BY version DESC LIMIT $2",
         )

@@ -16,7 +16,7 @@ use crate::model::id::{ClaimId, JobId, NodeId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 
 /// A change that failed for good is not due again before this.
-const AFTER_FAILURE: Duration = Duration::from_secs(3600);
+const AFTER_FAILURE: Duration = Duration::from_hours(1);
 
 /// What becomes of a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

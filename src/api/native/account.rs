@@ -63,7 +63,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AccountAnswer {
     id: i64,
-    /// Counts edits; the ETag.
+    /// Counts edits; the `ETag`.
     revision: i64,
     system_id: i64,
     name: String,
@@ -272,7 +272,7 @@ pub(super) async fn edit(
     tx.replan(account.id, now).await?;
     let details = json!({
         "policy_id": settings.policy_id,
-        "next_change": settings.next_override_at.map(|at| at.rfc3339()),
+        "next_change": settings.next_override_at.map(crate::model::Timestamp::rfc3339),
     });
     tx.audit(
         &Event::by(caller.actor(), "account.updated", account.id, details),

@@ -151,7 +151,7 @@ pub(super) async fn create(
     let id = tx.insert_key(&new, now).await?;
     let details = json!({
         "kind": new.kind, "user": owner, "name": new.name,
-        "expires_at": new.expires_at.map(|at| at.rfc3339()),
+        "expires_at": new.expires_at.map(crate::model::Timestamp::rfc3339),
     });
     tx.audit(&Event::by(caller.actor(), "key.created", id, details), now)
         .await?;

@@ -194,9 +194,9 @@ on_both!(a_suspended_account_can_be_resumed, |db| {
     assert!(found(&store, ROOT).await.active);
 });
 
-on_both!(accounts_are_listed_by_what_callers_know, |db| {
-    let store = db.store().await;
-    one_account(&store).await;
+/// Beside `one_account`: Ann on a second system.
+async fn ann(store: &Store) {
+    one_account(store).await;
     let mut system = linux_system(2, "Dir1");
     system.settings.ip_address = Some("10.0.0.2".to_owned());
     let mut ann = account(2, 2, "Ann");
@@ -207,6 +207,11 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
     tx.insert_system(&system, THEN).await.unwrap();
     tx.insert_account(&ann, THEN).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+on_both!(accounts_are_listed_by_what_callers_know, |db| {
+    let store = db.store().await;
+    ann(&store).await;
     let all = AccountFilter::default();
     let text = |text: &str| Some(text.to_owned());
     for filter in [
@@ -280,9 +285,7 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
         let found = store.accounts(&filter, Page::first(9)).await.unwrap();
         assert_eq!(found, [], "{filter:?}");
     }
-    let page = Page {
-        limit: 1,
-        offset: 1,
-    };
-    assert_eq!(store.accounts(&all, page).await.unwrap()[0].account.id.0, 2);
+    let (limit, offset) = (1, 1);
+    let second = store.accounts(&all, Page { limit, offset }).await.unwrap();
+    assert_eq!(second[0].account.id.0, 2);
 });
