@@ -62,18 +62,33 @@ pub async fn prepare(
     files::data_folder(&settings.data.dir)?;
     let locks = database::lock(settings)?;
     let store = database::open(settings, clock).await?;
-    let now = clock.now();
-    let (vault, credentials) = if let Some(ring) = key_ring::find(settings, &store).await? {
-        let ring = ring.renew(settings, &store, dice, now).await?;
-        (ring.open()?, None)
-    } else {
-        let (vault, credentials) = first_run::make(settings, &store, url, dice, now).await?;
-        (vault, Some(credentials))
-    };
+    let opened = keys(settings, &store, url, clock, dice).await;
+    if opened.is_err() {
+        // Or the refused start would leave the database's side files behind.
+        store.close().await;
+    }
+    let (vault, credentials) = opened?;
     Ok(Base {
         store,
         vault: Arc::new(vault),
         credentials,
         _locks: locks,
     })
+}
+
+/// The key ring, and where the first administrator's keys are if this is the first start.
+async fn keys(
+    settings: &Settings,
+    store: &Store,
+    url: &str,
+    clock: &SharedClock,
+    dice: &dyn Dice,
+) -> Result<(Vault, Option<PathBuf>), AppError> {
+    let now = clock.now();
+    if let Some(ring) = key_ring::find(settings, store).await? {
+        let ring = ring.renew(settings, store, dice, now).await?;
+        return Ok((ring.open()?, None));
+    }
+    let (vault, credentials) = first_run::make(settings, store, url, dice, now).await?;
+    Ok((vault, Some(credentials)))
 }

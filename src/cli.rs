@@ -92,13 +92,13 @@ enum What {
 
 /// What every subcommand may need.
 #[derive(Debug)]
-struct Common {
+struct Globals {
     config: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     output: Format,
 }
 
-impl Common {
+impl Globals {
     /// Where settings are read from; `flags` are the subcommand's own.
     fn inputs(&self, flags: Vec<(String, String)>) -> Inputs {
         let folder = self.data_dir.iter();
@@ -130,18 +130,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             };
         }
     };
-    let common = Common {
+    let globals = Globals {
         config: command.config,
         data_dir: command.data_dir,
         output: command.output,
     };
     let ended = match command.what {
-        What::Serve(serve) => serve.run(&common),
-        What::Init(init) => init.run(&common),
-        What::Migrate(migrate) => migrate.run(&common),
-        What::Doctor(doctor) => doctor.run(&common),
-        What::Config(config) => config.run(&common),
-        What::Metrics(metrics) => metrics.run(&common),
+        What::Serve(serve) => serve.run(&globals),
+        What::Init(init) => init.run(&globals),
+        What::Migrate(migrate) => migrate.run(&globals),
+        What::Doctor(doctor) => doctor.run(&globals),
+        What::Config(config) => config.run(&globals),
+        What::Metrics(metrics) => metrics.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)
 }

@@ -3,6 +3,8 @@
 //! Invariant: a SQLite file, its lock and its copies are their owner's alone, and an older file
 //! is copied before it is migrated.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -52,18 +54,28 @@ pub(super) async fn open(settings: &Settings, clock: &SharedClock) -> Result<Sto
         files::touch(file)?;
     }
     let store = connect(settings).await?;
-    if file.is_some() || settings.database.auto_migrate {
-        migrate(settings, &store, clock).await?;
+    let fits = fit(settings, &store, clock).await;
+    if fits.is_err() {
+        store.close().await;
     }
-    store
-        .require_schema()
-        .await
-        .map_err(AppError::store(&place(settings)))?;
-    Ok(store)
+    fits.map(|()| store)
+}
+
+async fn fit(settings: &Settings, store: &Store, clock: &SharedClock) -> Result<(), AppError> {
+    if file(settings).is_some() || settings.database.auto_migrate {
+        migrate(settings, store, clock).await?;
+    }
+    let fits = store.require_schema().await;
+    fits.map_err(AppError::store(&place(settings)))
 }
 
 /// Connects, whatever the schema.
 pub(super) async fn connect(settings: &Settings) -> Result<Store, AppError> {
+    if let Some(path) = file(settings)
+        && !looks_like_one(&path)
+    {
+        return Err(AppError::NoDatabase { path });
+    }
     let options = StoreOptions {
         url: url(settings)?,
         readers: settings.database.connections,
@@ -71,6 +83,14 @@ pub(super) async fn connect(settings: &Settings) -> Result<Store, AppError> {
     };
     let connected = Store::connect(&options).await;
     connected.map_err(AppError::store(&place(settings)))
+}
+
+/// An empty file, or one that begins as SQLite's do: the driver would try others for half a minute.
+fn looks_like_one(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
+    // What cannot be read is the driver's matter.
+    read.is_err() || head.is_empty() || head == b"SQLite format 3\0"
 }
 
 /// Brings the schema up to date; an older SQLite file is copied beside itself first.

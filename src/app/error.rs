@@ -48,6 +48,19 @@ pub enum AppError {
          nothing was started or changed"
     )]
     KeyRing(&'static str),
+    /// Restore the row, and find out who wrote it.
+    #[error(
+        "the sealed probe that proves the key ring does not open: {0}. Restore the row of \
+         store_identity from the last backup; nothing was started or changed"
+    )]
+    Probe(VaultError),
+    /// Restore the file, or name the right one.
+    #[error(
+        "{} is not a database: restore it from its last backup, or name the right file in \
+         database.url",
+        path.display()
+    )]
+    NoDatabase { path: PathBuf },
     /// Copy the other node's key file.
     #[error(
         "another node has just made this database's first key: copy its key file to {} (mode \

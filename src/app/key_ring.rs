@@ -81,7 +81,7 @@ impl Ring {
             .identity
             .probe
             .ok_or(AppError::KeyRing("store_identity has no probe"))?;
-        let opened = vault.open(&PROBE, &probe)?;
+        let opened = vault.open(&PROBE, &probe).map_err(AppError::Probe)?;
         if same_secret(&opened, &probe_text(&self.identity.uuid)) {
             Ok(vault)
         } else {

@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand};
 
 use super::output::{print, rows, say};
-use super::{Common, Exit, load};
+use super::{Exit, Globals, load};
 
 /// Show or validate the settings
 #[derive(Debug, Args)]
@@ -32,8 +32,8 @@ enum What {
 }
 
 impl Config {
-    pub(super) fn run(self, common: &Common) -> Result<Exit, Exit> {
-        let loaded = load(&common.inputs(Vec::new()))?;
+    pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
+        let loaded = load(&globals.inputs(Vec::new()))?;
         for warning in &loaded.warnings {
             say(warning);
         }
@@ -45,7 +45,7 @@ impl Config {
                 } else {
                     &["setting", "value"]
                 };
-                rows(common.output, heads, &loaded.shown(), |shown| {
+                rows(globals.output, heads, &loaded.shown(), |shown| {
                     let mut cells = vec![shown.key.clone(), shown.value.clone()];
                     if origins {
                         cells.push(shown.origin.clone());

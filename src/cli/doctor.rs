@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::output::rows;
-use super::{Common, Exit, block_on, load};
+use super::{Exit, Globals, block_on, load};
 use crate::app::{self, Check, Verdict};
 use crate::clock::SystemClock;
 
@@ -19,13 +19,13 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) fn run(self, common: &Common) -> Result<Exit, Exit> {
-        let inputs = common.inputs(Vec::new());
+    pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
+        let inputs = globals.inputs(Vec::new());
         let loaded = load(&inputs)?;
         let clock = SystemClock::shared();
         let checks = block_on(app::examine(&loaded, &clock, self.online))?;
         rows(
-            common.output,
+            globals.output,
             &["", "examined", "found"],
             &checks,
             |check| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::output::{print, say};
-use super::{Common, Exit, block_on, failed, load};
+use super::{Exit, Globals, block_on, failed, load};
 use crate::app::{self, AppError, FileError};
 use crate::clock::SystemClock;
 use crate::generate::SystemDice;
@@ -27,18 +27,18 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, common: &Common) -> Result<Exit, Exit> {
+    pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         if self.print {
             return print(TEMPLATE);
         }
-        let asked = Common {
+        let asked = Globals {
             // A settings file that is to be made cannot be read yet.
-            config: common.config.clone().filter(|file| file.exists()),
-            data_dir: common.data_dir.clone(),
-            output: common.output,
+            config: globals.config.clone().filter(|file| file.exists()),
+            data_dir: globals.data_dir.clone(),
+            output: globals.output,
         };
         let before = load(&asked.inputs(Vec::new()))?.settings;
-        let file = common
+        let file = globals
             .config
             .clone()
             .unwrap_or_else(|| before.data_file("keywheel.toml"));
@@ -50,7 +50,7 @@ impl Init {
             Err(error) => return Err(failed(&error.into())),
         };
         print(&format!("{said} {}", file.display()))?;
-        let loaded = load(&common.inputs(Vec::new()))?;
+        let loaded = load(&globals.inputs(Vec::new()))?;
         for warning in &loaded.warnings {
             say(warning);
         }

@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand};
 
 use super::output::print;
-use super::{Common, Exit};
+use super::{Exit, Globals};
 use crate::metrics::{ALERT_RULES, DASHBOARD, Metrics as Registry, RECORDING_RULES};
 
 /// Print the shipped Prometheus and Grafana files
@@ -33,7 +33,7 @@ enum What {
 }
 
 impl Metrics {
-    pub(super) fn run(self, _: &Common) -> Result<Exit, Exit> {
+    pub(super) fn run(self, _: &Globals) -> Result<Exit, Exit> {
         match self.what {
             What::Rules => print(ALERT_RULES),
             What::Recording => print(RECORDING_RULES),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Format, json, rows};
-use super::{Common, Exit, block_on, failed, load};
+use super::{Exit, Globals, block_on, failed, load};
 use crate::app;
 use crate::clock::SystemClock;
 use crate::store::SchemaState;
@@ -42,8 +42,8 @@ struct Shown {
 }
 
 impl Migrate {
-    pub(super) fn run(self, common: &Common) -> Result<Exit, Exit> {
-        let inputs = common.inputs(Vec::new());
+    pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
+        let inputs = globals.inputs(Vec::new());
         let settings = load(&inputs)?.settings;
         let up = matches!(self.what, What::Up);
         let stands = block_on(async {
@@ -61,7 +61,7 @@ impl Migrate {
             known: stands.schema.map(|schema| schema.known),
             pending: stands.schema.is_none_or(SchemaState::is_older),
         };
-        match common.output {
+        match globals.output {
             Format::Json => json(&shown)?,
             Format::Table => rows(
                 Format::Table,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{Common, Exit, block_on, failed, load};
+use super::{Exit, Globals, block_on, failed, load};
 use crate::app::{self, Log};
 
 /// Run the service
@@ -19,10 +19,10 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, common: &Common) -> Result<Exit, Exit> {
+    pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         let listen = self.listen.iter();
         let flags = listen.map(|listen| ("server.listen".to_owned(), listen.to_string()));
-        let inputs = common.inputs(flags.collect());
+        let inputs = globals.inputs(flags.collect());
         let loaded = load(&inputs)?;
         let log = Log::start(&loaded.settings.log).map_err(|error| failed(&error))?;
         block_on(app::serve(&inputs, loaded, &log))?.map_err(|error| failed(&error))?;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgListener;
-use sqlx::{AnyPool, ConnectOptions, Executor, SqlSafeStr, SqlStr};
+use sqlx::{AnyPool, ConnectOptions, Connection, Executor, SqlSafeStr, SqlStr};
 
 use tokio::sync::Notify;
 
@@ -90,6 +90,11 @@ impl Backend {
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(std::time::Duration::from_secs(30))
+            .before_acquire(|connection, _| {
+                // A full disk makes SQLite roll back by itself; the driver then rolls back in vain
+                // and takes the transaction for open, for ever. Such a connection is given up.
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in self.on_connect(writes) {

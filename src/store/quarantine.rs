@@ -87,6 +87,8 @@ impl Tx {
                  priority = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
                      THEN 1 ELSE jobs.priority END,
                  kind = CASE WHEN jobs.state = 'queued' THEN 'rotate' ELSE jobs.kind END,
+                 queued_at = CASE WHEN jobs.state = 'queued' THEN excluded.queued_at
+                     ELSE jobs.queued_at END,
                  again = CASE WHEN jobs.state = 'running' THEN 1 ELSE jobs.again END,
                  again_priority = CASE WHEN jobs.state = 'running' THEN 1
                      ELSE jobs.again_priority END",

@@ -2,12 +2,10 @@
 //!
 //! Invariant: running it twice queues nothing twice; an account with an open job is not due.
 
-use std::collections::HashSet;
-
 use super::dialect::skip_locked;
 use super::{Store, StoreError, Tx};
 use crate::model::Timestamp;
-use crate::model::id::{JobId, SystemId};
+use crate::model::id::JobId;
 use crate::model::job::{Cause, JobKind, Priority};
 
 /// What one scan did.
@@ -63,11 +61,12 @@ impl Tx {
             return Ok((0, false));
         }
         let base = self.ids(JobId::KIND, count).await? - 1;
-        let held: Vec<(i64,)> = sqlx::query_as(statements.raise)
+        sqlx::query(statements.raise)
             .bind(last_at)
             .bind(last_account)
             .bind(now.0)
-            .fetch_all(&mut *self.inner)
+            .bind(base)
+            .execute(&mut *self.inner)
             .await?;
         let queued = sqlx::query(statements.insert)
             .bind(last_at)
@@ -81,7 +80,6 @@ impl Tx {
             .execute(&mut *self.inner)
             .await?
             .rows_affected();
-        self.raise_latecomers(base, count, &held, now).await?;
         let stale = i64::from(kind == JobKind::Rotate);
         sqlx::query(
             "UPDATE schedule SET open_job = 1,
@@ -96,29 +94,6 @@ impl Tx {
         .await?;
         self.ring();
         Ok((queued, boundary.is_some()))
-    }
-
-    /// An account may become due between two statements, on a system that was not held: its job
-    /// is queued, but its head was not raised.
-    async fn raise_latecomers(
-        &mut self,
-        base: i64,
-        count: i64,
-        held: &[(i64,)],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let queued: Vec<(i64,)> =
-            sqlx::query_as("SELECT DISTINCT system_id FROM jobs WHERE id > $1 AND id <= $2")
-                .bind(base)
-                .bind(base + count)
-                .fetch_all(&mut *self.inner)
-                .await?;
-        let held: HashSet<&(i64,)> = held.iter().collect();
-        for (system,) in queued.iter().filter(|system| !held.contains(system)) {
-            self.raise_head(SystemId(*system), Priority::Routine, now)
-                .await?;
-        }
-        Ok(())
     }
 
     /// Accounts that nobody changes by itself are only flagged: how many were, and whether more
@@ -168,6 +143,9 @@ impl Store {
 
 /// The same four statements over either due time. The predicates repeat those of the partial
 /// indexes word for word, or the databases would not use them.
+///
+/// Between two of them an account may become due on a system that is not held: the mark, which
+/// nobody else sees before the commit, keeps it out until the next scan.
 struct DueStatements {
     boundary: &'static str,
     count: &'static str,
@@ -188,9 +166,10 @@ macro_rules! due_statements {
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)"
             ),
             raise: concat!(
-                "UPDATE systems SET head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
+                "UPDATE systems SET scan_mark = $4,",
+                " head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
                 " WHERE id IN (SELECT system_id FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)) RETURNING id"
+                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2))"
             ),
             insert: concat!(
                 "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,",
@@ -199,6 +178,8 @@ macro_rules! due_statements {
                 " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, NULL, $7",
                 " FROM schedule WHERE open_job = 0 AND ", $column,
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)",
+                " AND EXISTS (SELECT 1 FROM systems WHERE id = schedule.system_id",
+                " AND scan_mark = $3)",
                 " ORDER BY system_id, account_id LIMIT $8",
                 " ON CONFLICT (account_id) WHERE state IN ('queued', 'running') DO NOTHING"
             ),

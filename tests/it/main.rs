@@ -2,7 +2,10 @@
 //! Rooms together, on real databases and real targets.
 
 mod api;
+mod daemon;
 mod house;
+mod leaks;
+mod machine;
 mod metrics;
 mod passwordsafe;
 mod store;

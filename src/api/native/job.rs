@@ -58,7 +58,8 @@ pub(super) struct Job {
 #[expect(clippy::struct_field_names, reason = "the wire's names")]
 pub(super) struct Attempt {
     /// Counts from 1.
-    attempt: i64,
+    #[serde(rename = "attempt")]
+    number: i64,
     started_at: At,
     ended_at: At,
     /// `succeeded`, `failed`, `needs_operator` or `retried`.
@@ -72,7 +73,7 @@ pub(super) struct Attempt {
 impl From<JobView> for Job {
     fn from(view: JobView) -> Self {
         let attempts = view.attempts.into_iter().map(|attempt| Attempt {
-            attempt: attempt.attempt,
+            number: attempt.attempt,
             started_at: At(attempt.started_at),
             ended_at: At(attempt.ended_at),
             outcome: attempt.outcome,

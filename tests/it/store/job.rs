@@ -44,7 +44,7 @@ on_both!(an_order_is_queued_with_head_and_mark, |db| {
     );
     assert_eq!((open.priority, open.version), (Priority::Quarantine, None));
     assert_eq!(tx.open_job(account_id(1, 2)).await.unwrap(), None);
-    drop(tx);
+    tx.rollback().await.unwrap();
     let view = queue.store.job(job).await.unwrap().unwrap();
     assert_eq!((view.state, view.cause), (JobState::Queued, Cause::Order));
     assert_eq!((view.actor.as_str(), view.queued_at), ("ada", NOW));
@@ -61,12 +61,12 @@ on_both!(an_account_has_one_open_job_at_most, |db| {
     let again = new_job(1, account_id(1, 1), Priority::Immediate);
     let mut tx = queue.store.begin().await.unwrap();
     conflicts(tx.enqueue(&again, NOW).await);
-    drop(tx);
+    tx.rollback().await.unwrap();
     assert_eq!(queue.heads(1).await, [None, None, Some(NOW.0)]);
     assert_eq!(queue.claim(Priority::Routine, NOW).await.len(), 1);
     let mut tx = queue.store.begin().await.unwrap();
     conflicts(tx.enqueue(&again, NOW).await);
-    drop(tx);
+    tx.rollback().await.unwrap();
     queue.is_sound().await;
 });
 
@@ -83,7 +83,7 @@ on_both!(a_job_needs_an_account_and_a_system, |db| {
         tx.enqueue(&new_job(1, account_id(1, 9), Priority::Routine), NOW)
             .await,
     );
-    drop(tx);
+    tx.rollback().await.unwrap();
     assert_eq!(queue.number("SELECT COUNT(*) FROM jobs").await, 0);
     queue.is_sound().await;
 });

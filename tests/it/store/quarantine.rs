@@ -215,7 +215,7 @@ on_both!(a_large_quarantine_is_ordered_in_chunks_and_resumed, |db| {
         tx.quarantine_chunk(id, SystemId(1), AccountId(0), "ada", NOW)
             .await,
     );
-    drop(tx);
+    tx.rollback().await.unwrap();
     let mut tx = queue.store.begin().await.unwrap();
     tx.lock_queue(SystemId(1)).await.unwrap();
     let second = tx

@@ -91,7 +91,7 @@ on_both!(an_account_has_one_open_rotation_and_each_epoch_once, |db| {
     staged(store).await;
     let mut tx = store.begin().await.unwrap();
     conflicts(stage(&mut tx, 2, 2).await);
-    drop(tx);
+    tx.rollback().await.unwrap();
     for epoch in [1, 3] {
         let mut tx = store.begin().await.unwrap();
         is_stale(stage(&mut tx, 2, epoch).await);
@@ -105,7 +105,7 @@ on_both!(an_account_has_one_open_rotation_and_each_epoch_once, |db| {
         .unwrap();
     let mut tx = store.begin().await.unwrap();
     conflicts(stage(&mut tx, 2, 2).await);
-    drop(tx);
+    tx.rollback().await.unwrap();
     let given_up = step(id, broken, at(Phase::Abandoned, true));
     advance(store, &given_up, NOW).await.unwrap();
     let mut tx = store.begin().await.unwrap();
@@ -253,7 +253,7 @@ on_both!(a_stored_credential_gives_way_to_a_rotation, |db| {
     staged(store).await;
     let mut tx = store.begin().await.unwrap();
     is_stale(tx.store_current(account(), 0, 1, NOW).await);
-    drop(tx);
+    tx.rollback().await.unwrap();
     assert_eq!(row(store).await.current_version, None);
     let mut tx = store.begin().await.unwrap();
     tx.store_current(account(), 1, 1, NOW).await.unwrap();

@@ -268,7 +268,7 @@ on_both!(jobs_of_the_dead_are_queued_again_and_stay_counted, |db| {
         tx.settle(&claim, &late, SystemHealth::Answers, true, NOW)
             .await,
     );
-    drop(tx);
+    tx.rollback().await.unwrap();
     let claim = queue.claim(Priority::Quarantine, later(1)).await.remove(0);
     assert_eq!(claim.jobs[0].attempt, 2);
     assert_eq!(orphans(NodeId(99)).await, [(claim.id, SystemId(1))]);

@@ -2,6 +2,11 @@
 //!
 //! Invariant: whatever is started here ends with the test, or at the latest with its process.
 
+pub(crate) mod client;
+pub(crate) mod daemon;
 pub(crate) mod database;
+pub(crate) mod fleet;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod queue;
+pub(crate) mod wait;

@@ -1,0 +1,146 @@
+//! The end of a service in the middle of its work.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{Pool, Sqlite};
+
+use crate::support::client::Client;
+use crate::support::daemon::{Daemon, Home};
+use crate::support::fleet::{LDAP_INITIAL, Slapd};
+use crate::support::proxy::Proxy;
+use crate::support::wait::until;
+
+/// How long the line holds back each of the directory's answers.
+const HOLD: Duration = Duration::from_millis(400);
+
+/// A change under way over a slow line.
+struct UnderWay {
+    home: Home,
+    slapd: Slapd,
+    daemon: Daemon,
+    database: Pool<Sqlite>,
+    account: i64,
+    location: String,
+    _proxy: Proxy,
+}
+
+impl UnderWay {
+    /// Orders a change, and waits until it has been intended.
+    async fn begin() -> Self {
+        let slapd = Slapd::start();
+        let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
+        let home = Home::new();
+        let daemon = home.serve();
+        let client = Client::signed_in(&daemon.url, &home.keys()).await;
+        let system = slapd.onboard(&client, Some(proxy.port)).await;
+        let account = slapd.onboard_account(&client, system, "u0").await;
+        let path = format!("ManagedAccounts/{account}/Credentials/Change");
+        let ordered = client
+            .post(&path, &json!({"Queue": true}))
+            .await
+            .expect(204);
+        let database = super::database(&home.data("keywheel.db")).await;
+        let under_way = Self {
+            home,
+            slapd,
+            daemon,
+            database,
+            account,
+            location: ordered.location.expect("a Location"),
+            _proxy: proxy,
+        };
+        until("the change is intended", async || {
+            (under_way.phase().await.as_deref() == Some("applying")).then_some(())
+        })
+        .await;
+        under_way
+    }
+
+    async fn phase(&self) -> Option<String> {
+        let phase: Option<(String,)> =
+            sqlx::query_as("SELECT phase FROM rotations WHERE account_id = $1 ORDER BY id DESC")
+                .bind(self.account)
+                .fetch_optional(&self.database)
+                .await
+                .unwrap();
+        phase.map(|(phase,)| phase)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_under_way_is_recorded_before_the_service_ends() {
+    let mut under_way = UnderWay::begin().await;
+    let daemon = under_way.daemon;
+    daemon.signal("TERM");
+    daemon.await_said("draining");
+    assert_eq!(daemon.ended().code(), Some(0));
+    under_way.daemon = under_way.home.serve();
+    assert_eq!(under_way.phase().await.as_deref(), Some("committed"));
+    let client = Client::signed_in(&under_way.daemon.url, &under_way.home.keys()).await;
+    assert_eq!(client.job_state(&under_way.location).await, "succeeded");
+    let current = client.reveal(under_way.account).await;
+    assert_ne!(current, LDAP_INITIAL);
+    assert!(under_way.slapd.accepts("u0", &current));
+    assert!(!under_way.slapd.accepts("u0", LDAP_INITIAL));
+    assert_eq!(under_way.daemon.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_cut_a_change_short() {
+    let under_way = UnderWay::begin().await;
+    under_way.daemon.signal("TERM");
+    under_way.daemon.await_said("draining");
+    under_way.daemon.signal("TERM");
+    under_way.daemon.await_said("callers are not waited for");
+    assert_eq!(under_way.daemon.ended().code(), Some(0));
+    let phase: (String,) = sqlx::query_as("SELECT phase FROM rotations")
+        .fetch_one(&under_way.database)
+        .await
+        .unwrap();
+    assert_eq!(phase.0, "committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_mid_change_loses_nothing() {
+    let mut under_way = UnderWay::begin().await;
+    under_way.daemon.kill();
+    under_way.daemon = under_way.home.serve();
+    under_way.daemon.await_said("is queued again");
+    let client = Client::signed_in(&under_way.daemon.url, &under_way.home.keys()).await;
+    client.await_job(&under_way.location, &["succeeded"]).await;
+    let current = client.reveal(under_way.account).await;
+    assert!(under_way.slapd.accepts("u0", &current));
+    assert_eq!(under_way.daemon.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_waits_gets_the_answer_of_a_draining_service() {
+    let slapd = Slapd::start();
+    let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
+    let home = Home::new();
+    let daemon = home.serve();
+    let client = Client::signed_in(&daemon.url, &home.keys()).await;
+    let system = slapd.onboard(&client, Some(proxy.port)).await;
+    let account = slapd.onboard_account(&client, system, "u1").await;
+    let database = super::database(&home.data("keywheel.db")).await;
+    let path = format!("ManagedAccounts/{account}/Credentials/Change");
+    let body = json!({"Queue": false});
+    let waits = client.post(&path, &body);
+    let stops = async {
+        until("the change is intended", async || {
+            let found: Option<(i64,)> =
+                sqlx::query_as("SELECT id FROM rotations WHERE phase = 'applying'")
+                    .fetch_optional(&database)
+                    .await
+                    .unwrap();
+            found
+        })
+        .await;
+        daemon.signal("TERM");
+    };
+    let (answer, ()) = tokio::join!(waits, stops);
+    answer.expect(204);
+    assert_eq!(daemon.ended().code(), Some(0));
+}

@@ -1,0 +1,31 @@
+//! The real program: its first start, its refusals, its signals, its end.
+
+mod command;
+mod disk;
+mod drain;
+mod first_run;
+mod refusal;
+mod signal;
+
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Pool, Sqlite};
+
+/// Opens a database file beside the service.
+async fn database(path: &Path) -> Pool<Sqlite> {
+    let options = SqliteConnectOptions::new().filename(path);
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap()
+}
+
+/// Runs a statement on a database file that no service uses.
+async fn tamper(path: &Path, statement: &'static str) {
+    let database = database(path).await;
+    let done = sqlx::query(statement).execute(&database).await.unwrap();
+    assert!(done.rows_affected() > 0, "{statement} changed nothing");
+    database.close().await;
+}

@@ -1,0 +1,351 @@
+//! Known secrets, sought wherever no secret may be.
+//!
+//! A service with trace logging brings in a real directory and a real host with canary
+//! passwords, changes and tests them, and is asked many wrong things. Then every secret that came
+//! up, in the forms in which one may leak, is sought in the database's bytes, the logs, the
+//! metrics, the error bodies, the audit trail, the jobs, and the arguments of every process.
+//!
+//! Invariant: a place that is empty, or a seeker that finds nothing, fails the test.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::client::Client;
+use crate::support::daemon::Home;
+use crate::support::fleet::{LDAP_FUNCTIONAL, LDAP_INITIAL, Slapd, Sshd};
+
+/// Given to the host's functional account.
+const SSH_FUNCTIONAL: &str = "Canary-func-7Qz4-kPw2";
+/// Given through the interface as a new password.
+const LDAP_GIVEN: &str = "Canary-ldap-9Rt5-mXc8";
+/// Likewise.
+const SSH_GIVEN: &str = "Canary-sshd-3Vb6-nHj1";
+/// Stored without touching the target.
+const STORED: &str = "Canary-kept-8Lf2-dYs7";
+/// Sent in calls that must fail.
+const WRONG: [&str; 4] = [
+    "Canary-line-1\nCanary-line-2",
+    "Canary-json-5Gk3",
+    "Canary-gone-6Wd9",
+    "Canary-long-2Tn4",
+];
+/// Too short for the directory, which refuses it.
+const SHORT: &str = "Zq7x!W";
+
+/// A secret by what it is.
+type Secrets = BTreeMap<String, Vec<u8>>;
+
+/// Places that were searched, by their names.
+type Places = BTreeMap<String, Vec<u8>>;
+
+/// The forms in which a secret may turn up.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![
+        secret.to_vec(),
+        hex.to_uppercase().into_bytes(),
+        hex.into_bytes(),
+        STANDARD_NO_PAD.encode(secret).into_bytes(),
+        secret.iter().rev().copied().collect(),
+        secret.iter().flat_map(|byte| [*byte, 0]).collect(), // UTF-16LE
+    ];
+    if let Ok(text) = std::str::from_utf8(secret) {
+        forms.push(format!("{text:?}").trim_matches('"').as_bytes().to_vec());
+        forms.push(text.to_lowercase().into_bytes());
+        // As a list of numbers, which `{:?}` of bytes prints.
+        forms.push(
+            format!("{secret:?}")
+                .trim_matches(['[', ']'])
+                .as_bytes()
+                .to_vec(),
+        );
+    }
+    forms
+}
+
+/// Where which secret was found.
+fn leaks(places: &Places, secrets: &Secrets) -> Vec<String> {
+    let mut found = Vec::new();
+    for (what, secret) in secrets {
+        for form in forms(secret) {
+            for (place, bytes) in places {
+                if bytes.windows(form.len()).any(|window| window == form) {
+                    found.push(format!("{what} is in {place}"));
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn the_seeker_finds_every_form() {
+    let secret = b"Canary-self-4Mx1".to_vec();
+    let secrets = Secrets::from([("canary".to_owned(), secret.clone())]);
+    for form in forms(&secret) {
+        let bytes = [b"before ", form.as_slice(), b" after"].concat();
+        let places = Places::from([("here".to_owned(), bytes)]);
+        assert_eq!(leaks(&places, &secrets), ["canary is in here"]);
+    }
+    let places = Places::from([("here".to_owned(), b"Canary-self-4Mx".to_vec())]);
+    assert!(leaks(&places, &secrets).is_empty());
+}
+
+/// Reads the arguments and the environment's names of every process, again and again.
+struct Arguments {
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Arguments {
+    #[expect(clippy::disallowed_methods, reason = "a test's thread, joined below")]
+    fn watch() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = stop.clone();
+        let reader = std::thread::spawn(move || {
+            let mut seen = std::collections::BTreeSet::new();
+            while !until.load(Ordering::Relaxed) {
+                for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+                    // A process may end while it is looked at.
+                    if let Ok(arguments) = std::fs::read(entry.path().join("cmdline")) {
+                        seen.insert(arguments);
+                    }
+                }
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            seen.into_iter().flatten().collect()
+        });
+        Self {
+            stop,
+            reader: Some(reader),
+        }
+    }
+
+    fn seen(mut self) -> Vec<u8> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.reader.take().unwrap().join().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_anywhere_but_where_it_belongs() {
+    let arguments = Arguments::watch();
+    let slapd = Slapd::start();
+    let sshd = Sshd::start(SSH_FUNCTIONAL);
+    let home = Home::new();
+    let daemon = home.serve_with(&[("KEYWHEEL_LOG__LEVEL", "trace")]);
+    let keys = home.keys();
+    let client = Client::signed_in(&daemon.url, &keys).await;
+
+    let directory = slapd.onboard(&client, None).await;
+    let host = sshd.onboard(&client).await;
+    let in_directory = [
+        slapd.onboard_account(&client, directory, "u0").await,
+        slapd.onboard_account(&client, directory, "u1").await,
+    ];
+    let on_host = [
+        sshd.onboard_account(&client, host, "kw_u0").await,
+        sshd.onboard_account(&client, host, "kw_u1").await,
+    ];
+    let mut secrets = Secrets::new();
+    let mut keep = |what: &str, secret: &[u8]| {
+        secrets.insert(what.to_owned(), secret.to_vec());
+    };
+    for (what, secret) in [
+        ("the directory's functional password", LDAP_FUNCTIONAL),
+        ("the directory's first password", LDAP_INITIAL),
+        ("the host's functional password", SSH_FUNCTIONAL),
+        ("the host's first password", &Sshd::initial("kw_u0")),
+        ("the password given for the directory", LDAP_GIVEN),
+        ("the password given for the host", SSH_GIVEN),
+        ("the stored password", STORED),
+        ("the native key", &keys.0),
+        ("the Password Safe key", &keys.1),
+    ] {
+        keep(what, secret.as_bytes());
+    }
+    for (at, secret) in WRONG.iter().enumerate() {
+        keep(&format!("wrong password {at}"), secret.as_bytes());
+    }
+    keep("the KEK", &std::fs::read(home.data("kek.key")).unwrap());
+
+    for (accounts, given) in [(in_directory, LDAP_GIVEN), (on_host, SSH_GIVEN)] {
+        for account in accounts {
+            change(&client, account).await;
+            keep(
+                &format!("the first generated password of {account}"),
+                client.reveal(account).await.as_bytes(),
+            );
+        }
+        let path = format!("ManagedAccounts/{}/Credentials", accounts[0]);
+        client
+            .put(&path, &json!({"Password": given}))
+            .await
+            .expect(204);
+        assert_eq!(client.reveal(accounts[0]).await, given);
+        test(&client, accounts[0], true).await;
+    }
+    assert!(slapd.accepts("u0", LDAP_GIVEN) && sshd.accepts("kw_u0", SSH_GIVEN));
+    // A password that the target does not have: the test, and the probe, are refused.
+    let path = format!("ManagedAccounts/{}/Credentials", in_directory[1]);
+    let stored = json!({"Password": STORED, "UpdateSystem": false});
+    client.put(&path, &stored).await.expect(204);
+    test(&client, in_directory[1], false).await;
+    change_all(&client, host).await;
+    for account in on_host {
+        keep(
+            &format!("the second generated password of {account}"),
+            client.reveal(account).await.as_bytes(),
+        );
+    }
+    ask_wrongly(&client, &keys, on_host[0]).await;
+    keep("the refused password", SHORT.as_bytes());
+    let path = format!("ManagedAccounts/{}/Credentials", in_directory[0]);
+    let short = client.put(&path, &json!({"Password": SHORT})).await;
+    assert!(short.status >= 400, "{short:?}");
+
+    let mut places = Places::new();
+    for path in [
+        "/api/v1/audit",
+        "/api/v1/jobs",
+        "/api/v1/systems",
+        "/api/v1/accounts",
+        "/api/v1/keys",
+    ] {
+        let body = every_page(&client, path).await;
+        assert!(body.len() > 100, "{path} is empty");
+        places.insert(path.to_owned(), body.into_bytes());
+    }
+    for path in ["ManagedAccounts", "ManagedSystems", "FunctionalAccounts"] {
+        let body = client.get(path).await.expect(200).body;
+        assert!(body.len() > 100, "{path} is empty");
+        places.insert(path.to_owned(), body.into_bytes());
+    }
+    let metrics = client.nobody("/metrics").await.expect(200).body;
+    places.insert("the metrics".to_owned(), metrics.into_bytes());
+    let errors = client.errors.lock().unwrap().join("\n");
+    assert!(errors.len() > 500, "too few errors: {errors}");
+    places.insert("the errors".to_owned(), errors.into_bytes());
+    for name in ["keywheel.db", "keywheel.db-wal"] {
+        let bytes = std::fs::read(home.data(name)).unwrap();
+        places.insert(name.to_owned(), bytes);
+    }
+    assert_eq!(daemon.stop(), 0);
+    let database = std::fs::read(home.data("keywheel.db")).unwrap();
+    places.insert("the database after the end".to_owned(), database);
+    for log in home.logs() {
+        let bytes = std::fs::read(&log).unwrap();
+        assert!(bytes.len() > 1_000, "the log is empty");
+        places.insert(log.display().to_string(), bytes);
+    }
+    let arguments = arguments.seen();
+    assert!(arguments.windows(5).any(|window| window == b"serve"));
+    places.insert("the arguments of a process".to_owned(), arguments);
+    assert!(places.len() >= 14, "{:?}", places.keys());
+    assert!(secrets.len() >= 20, "{:?}", secrets.keys());
+
+    let found = leaks(&places, &secrets);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    // The places were the right ones: what is no secret is there.
+    let all = places.values().flatten().copied().collect::<Vec<_>>();
+    for name in ["kw_u0", "kw_func", "rotation.intended"] {
+        assert!(
+            all.windows(name.len())
+                .any(|window| window == name.as_bytes()),
+            "{name}"
+        );
+    }
+}
+
+/// A native list, to its end.
+async fn every_page(client: &Client, path: &str) -> String {
+    let mut all = String::new();
+    let mut cursor = String::new();
+    loop {
+        let page = format!("{path}?limit=200{cursor}");
+        let page = client.native(&page).await.expect(200);
+        all.push_str(&page.body);
+        match page.json()["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+async fn change(client: &Client, account: i64) {
+    let path = format!("ManagedAccounts/{account}/Credentials/Change");
+    client
+        .post(&path, &json!({"Queue": false}))
+        .await
+        .expect(204);
+}
+
+async fn test(client: &Client, account: i64, works: bool) {
+    let path = format!("ManagedAccounts/{account}/Credentials/Test");
+    let tested = client.post(&path, &json!({})).await.expect(200);
+    assert_eq!(tested.json()["Success"], works, "{tested:?}");
+}
+
+async fn change_all(client: &Client, system: i64) {
+    let path = format!("ManagedSystems/{system}/ManagedAccounts/Credentials/Change");
+    let ordered = client.post(&path, &json!({})).await;
+    assert!(ordered.status < 300, "{ordered:?}");
+    let location = ordered.location.expect("a Location");
+    crate::support::wait::until("the quarantine has finished", async || {
+        let answer = client.native(&location).await.expect(200).json();
+        answer["finished_at"].is_string().then_some(())
+    })
+    .await;
+}
+
+/// Calls that must fail, each with a secret somewhere in it.
+async fn ask_wrongly(client: &Client, keys: &(String, String), account: i64) {
+    let credentials = format!("ManagedAccounts/{account}/Credentials");
+    let [lines, json, gone, long] = WRONG;
+    let two_lines = client.put(&credentials, &json!({"Password": lines})).await;
+    assert!(two_lines.status >= 400, "{two_lines:?}");
+    for body in [
+        format!("{{\"Password\": \"{json}\""),
+        format!("{{\"Password\": [\"{json}\"]}}"),
+        format!("{{\"{json}\": \"{json}\"}}"),
+        format!("\"{json}\""),
+        json.to_owned(),
+    ] {
+        client.raw(Method::PUT, &credentials, body).await;
+    }
+    let nobody = client
+        .put(
+            "ManagedAccounts/99999/Credentials",
+            &json!({"Password": gone}),
+        )
+        .await;
+    assert!(nobody.status >= 400, "{nobody:?}");
+    let long = long.repeat(200);
+    let long = client.put(&credentials, &json!({"Password": long})).await;
+    assert!(long.status >= 400, "{long:?}");
+    // Keys in the wrong places.
+    let half = &keys.1[..64];
+    client.sign_in(&format!("{half}{half}")).await.expect(401);
+    client
+        .sign_in(&format!("{}; pwd=[{gone}]; x", keys.0))
+        .await;
+    client
+        .with_key(&format!("{}0", keys.0))
+        .native("/api/v1/users")
+        .await
+        .expect(401);
+    client.nobody(&format!("/api/v1/{gone}")).await;
+    client
+        .order("/api/v1/keys", &json!({"name": gone, "secret": gone}))
+        .await;
+}

@@ -1,0 +1,213 @@
+//! A caller of a running service: the administrator, by both interfaces.
+//!
+//! Invariant: every answer is read whole and kept, so that a test can sweep what was said.
+
+use std::sync::Mutex;
+
+use reqwest::header::{ETAG, IF_MATCH, LOCATION};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::wait::until;
+
+/// The dialect's base.
+const DIALECT: &str = "/BeyondTrust/api/public/v3/";
+
+/// Somebody who calls.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    native: String,
+    /// Every body that came with an error.
+    pub(crate) errors: Mutex<Vec<String>>,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn id(&self, field: &str) -> i64 {
+        let body = self.json();
+        body[field]
+            .as_i64()
+            .unwrap_or_else(|| panic!("no {field}: {self:?}"))
+    }
+}
+
+impl Client {
+    /// A client that knows a native key, without a session.
+    pub(crate) fn new(url: &str, native: &str) -> Self {
+        Self {
+            http: reqwest::Client::builder()
+                .cookie_store(true)
+                .build()
+                .unwrap(),
+            url: url.to_owned(),
+            native: native.to_owned(),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// A client of the same service with another native key.
+    pub(crate) fn with_key(&self, native: &str) -> Self {
+        Self::new(&self.url, native)
+    }
+
+    /// A client with a session of the dialect.
+    pub(crate) async fn signed_in(url: &str, (native, password_safe): &(String, String)) -> Self {
+        let client = Self::new(url, native);
+        client.sign_in(password_safe).await.expect(200);
+        client
+    }
+
+    pub(crate) async fn sign_in(&self, key: &str) -> Answer {
+        let call = self
+            .http
+            .post(format!("{}{DIALECT}Auth/SignAppin", self.url))
+            .header("Authorization", format!("PS-Auth key={key}; runas=admin;"));
+        self.send(call).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.dialect(Method::POST, path)
+            .json(body)
+            .answer(self)
+            .await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.dialect(Method::PUT, path)
+            .json(body)
+            .answer(self)
+            .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.dialect(Method::GET, path).answer(self).await
+    }
+
+    /// A call of the dialect with these very bytes.
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: String) -> Answer {
+        self.dialect(method, path)
+            .header("Content-Type", "application/json")
+            .body(body)
+            .answer(self)
+            .await
+    }
+
+    pub(crate) async fn native(&self, path: &str) -> Answer {
+        self.http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.native)
+            .answer(self)
+            .await
+    }
+
+    pub(crate) async fn order(&self, path: &str, body: &Value) -> Answer {
+        self.http
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(&self.native)
+            .json(body)
+            .answer(self)
+            .await
+    }
+
+    /// A call without any key.
+    pub(crate) async fn nobody(&self, path: &str) -> Answer {
+        self.http
+            .get(format!("{}{path}", self.url))
+            .answer(self)
+            .await
+    }
+
+    /// Edits a native resource at the revision that was just read.
+    pub(crate) async fn edit(&self, path: &str, body: &Value) {
+        let tag = self.native(path).await.expect(200).tag.expect("an ETag");
+        self.http
+            .patch(format!("{}{path}", self.url))
+            .bearer_auth(&self.native)
+            .header(IF_MATCH, tag)
+            .json(body)
+            .answer(self)
+            .await
+            .expect(200);
+    }
+
+    /// The current credential of an account.
+    pub(crate) async fn reveal(&self, account: i64) -> String {
+        let path = format!("/api/v1/accounts/{account}/reveal");
+        let answer = self
+            .order(&path, &json!({"reason": "a test logs in"}))
+            .await
+            .expect(200);
+        answer.json()["value"].as_str().expect("a value").to_owned()
+    }
+
+    /// The state of the job that a `Location` names.
+    pub(crate) async fn job_state(&self, location: &str) -> String {
+        let answer = self.native(location).await.expect(200);
+        answer.json()["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// Waits until a job is in one of these states.
+    pub(crate) async fn await_job(&self, location: &str, states: &[&str]) -> String {
+        until(&format!("{location} is {states:?}"), async || {
+            let state = self.job_state(location).await;
+            states.contains(&state.as_str()).then_some(state)
+        })
+        .await
+    }
+
+    fn dialect(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{DIALECT}{path}", self.url))
+    }
+
+    async fn send(&self, call: RequestBuilder) -> Answer {
+        let response = call.send().await.expect("the service answers");
+        let header = |name| {
+            let value = response.headers().get(name)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        let (status, location, tag) = (response.status().as_u16(), header(LOCATION), header(ETAG));
+        let body = response.text().await.expect("the answer is whole");
+        if status >= 400 {
+            self.errors.lock().unwrap().push(body.clone());
+        }
+        Answer {
+            status,
+            location,
+            tag,
+            body,
+        }
+    }
+}
+
+/// Sends a call as a client.
+trait Sent {
+    async fn answer(self, client: &Client) -> Answer;
+}
+
+impl Sent for RequestBuilder {
+    async fn answer(self, client: &Client) -> Answer {
+        client.send(self).await
+    }
+}
