@@ -14,7 +14,7 @@ use crate::program::Trouble;
 
 const DIALECT: &str = "/BeyondTrust/api/public/v3/";
 /// An immediate change may take as long as its target.
-const CALL_MAX: Duration = Duration::from_secs(300);
+const CALL_MAX: Duration = Duration::from_mins(5);
 const TRIES_MAX: usize = 20;
 
 /// A signed-in client.

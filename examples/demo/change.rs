@@ -12,12 +12,12 @@ use crate::api::Api;
 use crate::fleet::{Fleet, drawn};
 use crate::onboard;
 use crate::program::Trouble;
-use crate::stage::Stage;
+use crate::stage::{Bar, Stage};
 use crate::{Account, Kind, Plan, Seconds};
 
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// The longest an act may take.
-const ACT_MAX: Duration = Duration::from_secs(180);
+const ACT_MAX: Duration = Duration::from_mins(3);
 /// How far ahead the stale accounts' next change is set: long enough to set it for all.
 const DUE_IN: Duration = Duration::from_secs(4);
 
@@ -56,6 +56,49 @@ async fn look(api: &Api, system: i64) -> Result<HashMap<i64, Seen>, Trouble> {
     Ok(seen.collect())
 }
 
+/// One host whose stale accounts are awaited.
+struct Watched {
+    index: usize,
+    id: i64,
+    name: &'static str,
+    /// Its stale accounts.
+    mine: Vec<i64>,
+    /// All its accounts, as they were.
+    before: HashMap<i64, Seen>,
+    bar: Bar,
+    /// When the first sign of work was seen.
+    first: Option<Duration>,
+}
+
+impl Watched {
+    /// Looks once; true if every stale account has changed.
+    ///
+    /// # Errors
+    /// An account has changed that was not stale.
+    async fn look(&mut self, api: &Api) -> Result<bool, Trouble> {
+        let seen = look(api, self.id).await?;
+        let version = |all: &HashMap<i64, Seen>, id| all.get(&id).map(|one| one.version);
+        let changed = |id: i64| version(&seen, id) != version(&self.before, id);
+        let done = self.mine.iter().filter(|id| changed(**id)).count();
+        let busy = |one: &&Seen| one.stale || one.working;
+        let flagged = seen.values().filter(busy).count();
+        if done + flagged > 0 {
+            self.first.get_or_insert_with(|| api.now());
+            self.bar.set(done, &format!("{flagged} flagged stale"));
+        }
+        let others = seen.keys().filter(|id| !self.mine.contains(id));
+        let strangers = others.filter(|id| changed(**id)).count();
+        if strangers > 0 {
+            let text = format!(
+                "{}: {strangers} accounts changed that were not due",
+                self.name
+            );
+            return Err(Trouble(text));
+        }
+        Ok(done == self.mine.len())
+    }
+}
+
 /// Lets the scheduler find the stale accounts and change them, and nobody else.
 ///
 /// # Errors
@@ -67,92 +110,58 @@ pub(crate) async fn stale(
     accounts: &[Account],
     seconds: &mut Seconds,
 ) -> Result<(), Trouble> {
-    let stale: Vec<&Account> = accounts
-        .iter()
-        .filter(|one| one.plan == Plan::Stale)
-        .collect();
-    let mut hosts: Vec<(usize, i64)> = stale
-        .iter()
-        .map(|one| (one.system, one.system_id))
-        .collect();
-    hosts.dedup();
-    let mut before = HashMap::new();
-    for (_, id) in &hosts {
-        before.extend(look(api, *id).await?);
+    let due = |one: &&Account| one.plan == Plan::Stale;
+    let aged: Vec<&Account> = accounts.iter().filter(due).collect();
+    let bars = stage.bars();
+    let mut open = Vec::new();
+    for (index, system) in fleet.systems.iter().enumerate() {
+        let mine: Vec<&Account> = aged
+            .iter()
+            .copied()
+            .filter(|one| one.system == index)
+            .collect();
+        if let Some(id) = mine.first().map(|one| one.system_id) {
+            open.push(Watched {
+                index,
+                id,
+                name: system.name,
+                bar: bars.add(system.name, mine.len()),
+                mine: mine.iter().map(|one| one.id).collect(),
+                before: look(api, id).await?,
+                first: None,
+            });
+        }
     }
-    onboard::age(api, &stale, api.time().plus(DUE_IN)).await?;
+    onboard::age(api, &aged, api.time().plus(DUE_IN)).await?;
+    let all: usize = open.iter().map(|host| host.before.len()).sum();
+    let many = aged.len();
     stage.done(&format!(
-        "{} of {} host accounts fall due within seconds",
-        stale.len(),
-        before.len()
+        "{many} of {all} host accounts fall due within seconds"
     ));
 
-    let began = api.now();
-    let bars = stage.bars();
-    let mut open: Vec<_> = hosts
-        .into_iter()
-        .filter_map(|(index, id)| {
-            let mine: Vec<i64> = stale
-                .iter()
-                .filter(|one| one.system == index)
-                .map(|one| one.id)
-                .collect();
-            let name = fleet.systems.get(index)?.name;
-            Some((index, id, bars.add(name, mine.len()), mine))
-        })
-        .collect();
     // From the first sign of work on a system to the last change of it.
-    let mut first: HashMap<usize, Duration> = HashMap::new();
+    let until = api.now() + ACT_MAX;
     while !open.is_empty() {
         let mut left = Vec::new();
-        for (index, id, bar, mine) in open {
-            let now = look(api, id).await?;
-            let changed = |id: &i64| {
-                let version = |all: &HashMap<i64, Seen>| all.get(id).map(|seen| seen.version);
-                version(&now) != version(&before)
-            };
-            let done = mine.iter().filter(|id| changed(id)).count();
-            let flagged = now
-                .values()
-                .filter(|seen| seen.stale || seen.working)
-                .count();
-            if done + flagged > 0 {
-                first.entry(index).or_insert_with(|| api.now());
-            }
-            if done + flagged > 0 {
-                bar.set(done, &format!("{flagged} flagged stale"));
-            }
-            if done < mine.len() {
-                left.push((index, id, bar, mine));
+        for mut host in open {
+            if !host.look(api).await? {
+                left.push(host);
                 continue;
             }
-            bar.finish();
-            let taken = first
-                .get(&index)
-                .map(|first| api.now().saturating_sub(*first));
-            if let Some(slot) = seconds.get_mut(index) {
-                *slot = taken;
+            host.bar.finish();
+            if let Some(slot) = seconds.get_mut(host.index) {
+                *slot = host.first.map(|first| api.now().saturating_sub(first));
             }
-            let strangers = now
-                .keys()
-                .filter(|id| !mine.contains(id) && changed(id))
-                .count();
-            if strangers > 0 {
-                return Err(Trouble(format!(
-                    "{strangers} accounts changed that were not due"
-                )));
-            }
-            let name = fleet.systems.get(index).map_or("", |system| system.name);
-            let rest = now.len() - mine.len();
+            let (name, done) = (host.name, host.mine.len());
+            let rest = host.before.len() - done;
             stage.done(&format!(
                 "{name:<11} {done:>3} changed; {rest} were not due and stayed as they were"
             ));
         }
         open = left;
-        if api.now().saturating_sub(began) > ACT_MAX {
-            return Err(Trouble(
-                "the scheduler did not change all stale accounts in time".into(),
-            ));
+        if api.now() > until {
+            let text = "the scheduler did not change all stale accounts in time";
+            return Err(Trouble(text.into()));
         }
         api.pause(LOOK_EVERY).await;
     }

@@ -176,15 +176,11 @@ impl Fleet {
             .collect();
         ended.into_iter().collect::<Result<Vec<()>, Trouble>>()?;
 
-        let mut lines = String::new();
-        for host in fleet
-            .systems
-            .iter()
-            .filter(|system| system.kind == Kind::Ssh)
-        {
-            lines.push_str(&format!("[{}]:{} {}", host.ip, host.port, host.host_key()?));
-        }
-        fs::write(&fleet.known_hosts, lines)?;
+        let hosts = fleet.systems.iter().filter(|one| one.kind == Kind::Ssh);
+        let lines: Result<Vec<String>, Trouble> = hosts
+            .map(|host| Ok(format!("[{}]:{} {}", host.ip, host.port, host.host_key()?)))
+            .collect();
+        fs::write(&fleet.known_hosts, lines?.concat())?;
         Ok(fleet)
     }
 

@@ -16,7 +16,7 @@ use crate::api::Api;
 use crate::fleet::free_port;
 use crate::program::{Trouble, command, record};
 
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 const END_MAX_TENTHS: u32 = 300;
 
 /// All that differs from the defaults: the demo does not wait a minute for the next look.

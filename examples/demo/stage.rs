@@ -217,7 +217,7 @@ impl Bars {
             live: self.live,
             name: name.to_owned(),
             said: Cell::new((0, String::new())),
-            bar,
+            drawn: bar,
         }
     }
 }
@@ -227,20 +227,20 @@ pub(crate) struct Bar {
     live: bool,
     name: String,
     said: Cell<(u64, String)>,
-    bar: ProgressBar,
+    drawn: ProgressBar,
 }
 
 impl Bar {
     /// One more, of which nobody needs to read without a terminal.
     pub(crate) fn tick(&self) {
-        self.bar.inc(1);
+        self.drawn.inc(1);
     }
 
     /// One more; without a terminal, a line for each quarter.
     pub(crate) fn step(&self, text: &str) {
-        self.bar.inc(1);
-        self.bar.set_message(text.to_owned());
-        let (is, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        self.drawn.inc(1);
+        self.drawn.set_message(text.to_owned());
+        let (is, all) = (self.drawn.position(), self.drawn.length().unwrap_or(0));
         if is * 4 / all.max(1) != (is - 1) * 4 / all.max(1) {
             self.line(text);
         }
@@ -249,8 +249,8 @@ impl Bar {
     /// This many; without a terminal, a line if that is news.
     pub(crate) fn set(&self, is: usize, text: &str) {
         let is = u64::try_from(is).unwrap_or(u64::MAX);
-        self.bar.set_position(is);
-        self.bar.set_message(text.to_owned());
+        self.drawn.set_position(is);
+        self.drawn.set_message(text.to_owned());
         let news = (is, text.to_owned());
         if self.said.replace(news.clone()) != news {
             self.line(text);
@@ -259,12 +259,12 @@ impl Bar {
 
     /// Takes it off the stage.
     pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 
     fn line(&self, text: &str) {
         if !self.live {
-            let (is, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let (is, all) = (self.drawn.position(), self.drawn.length().unwrap_or(0));
             println!("{INDENT}  {:<11} {is:>3}/{all}  {text}", self.name);
         }
     }

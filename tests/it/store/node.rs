@@ -28,6 +28,10 @@ async fn declare_dead(store: &Store, node: NodeId, seen: i64) -> bool {
     dead
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "results are handed over as they come"
+)]
 fn is_lost<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");
 }

@@ -317,12 +317,12 @@ on_both!(logins_that_may_fail_are_counted_within_a_window, |db| {
         (spend(1, 1_500).await, spend(1, 1_999).await),
         (true, false)
     );
-    let spent = "SELECT spent FROM login_budget WHERE account_id = 1000001";
-    assert_eq!(queue.number(spent).await, 2);
+    let counted = "SELECT spent FROM login_budget WHERE account_id = 1000001";
+    assert_eq!(queue.number(counted).await, 2);
     refund().await;
     refund().await;
     refund().await;
-    assert_eq!(queue.number(spent).await, 0);
+    assert_eq!(queue.number(counted).await, 0);
 });
 
 on_both!(

@@ -12,6 +12,10 @@ fn later(ms: i64) -> Timestamp {
     Timestamp(NOW.0 + ms)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "results are handed over as they come"
+)]
 fn lease_is_lost<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");
 }

@@ -266,7 +266,8 @@ async fn watch(world: World, queue: Arc<Queue>) {
 /// Works until nothing is left.
 async fn drain(world: &World, queue: &Queue) {
     let end = world.now().plus(Duration::from_secs(100_000));
-    for claim in std::mem::take(&mut *world.lost.lock().unwrap()) {
+    let lost = std::mem::take(&mut *world.lost.lock().unwrap());
+    for claim in lost {
         queue.settle(&claim, &Ending::Failed, end).await;
     }
     loop {

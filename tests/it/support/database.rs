@@ -19,7 +19,7 @@ pub(crate) struct Database {
     pub(crate) backend: Backend,
     pub(crate) url: String,
     /// The folder of SQLite's file; gone with the test.
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Database {
@@ -39,7 +39,7 @@ impl Database {
         Self {
             backend,
             url,
-            folder,
+            _folder: folder,
         }
     }
 

@@ -64,7 +64,7 @@ impl Queue {
 
     /// A system with `max_sessions` and `max_batch`, and its first `accounts` accounts.
     pub(crate) async fn system(&self, id: i64, max_sessions: i64, max_batch: i64, accounts: i64) {
-        let mut settings = SystemSettings::of_host(&format!("host{id}"));
+        let mut settings = SystemSettings::of_host(format!("host{id}"));
         settings.max_sessions = max_sessions;
         settings.max_batch = max_batch;
         let system = NewSystem {
