@@ -129,11 +129,13 @@ CREATE TABLE systems (
     head1 BIGINT,                        -- earliest quarantine job; never later than true
     head2 BIGINT,                        -- earliest routine job; never later than true
     paused_until BIGINT NOT NULL,        -- the breaker: no claim before, but for immediate jobs
-    trips BIGINT NOT NULL                -- faults of the system in a row
+    trips BIGINT NOT NULL,               -- faults of the system in a row
+    scan_mark BIGINT                     -- which stale scan held it last; NULL: none has
 );
 CREATE INDEX systems_head0 ON systems (head0, id) WHERE head0 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head1 ON systems (head1, id) WHERE head1 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head2 ON systems (head2, id) WHERE head2 IS NOT NULL AND running < max_sessions;
+CREATE INDEX systems_broken ON systems (id) WHERE trips >= 3;
 
 -- Managed systems: what people set.
 CREATE TABLE system_details (
@@ -261,7 +263,7 @@ CREATE UNIQUE INDEX rotations_open ON rotations (account_id) WHERE phase IN ('re
 -- Failing logins that Keywheel has caused or was about to cause.
 CREATE TABLE login_budget (
     account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- whose
-    window_at BIGINT NOT NULL,           -- when the lockout window began
+    window_at BIGINT NOT NULL,           -- when a login was last counted; a window later nothing is spent
     spent BIGINT NOT NULL                -- counted before each login is sent
 );
 
@@ -327,7 +329,8 @@ CREATE TABLE quarantines (
     reason TEXT NOT NULL,                -- '' from the dialect, which has no field for it
     incident TEXT,                       -- a reference elsewhere
     actor TEXT NOT NULL,                 -- who ordered it
-    accounts BIGINT NOT NULL,            -- how many accounts it covers
+    accounts BIGINT NOT NULL,            -- how many accounts it covers so far
+    ordered_to BIGINT,                   -- the last account ordered; NULL once all are
     ordered_at BIGINT NOT NULL,          -- when
     finished_at BIGINT                   -- when the last account was settled
 );

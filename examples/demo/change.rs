@@ -15,7 +15,7 @@ use crate::program::Trouble;
 use crate::stage::Stage;
 use crate::{Account, Kind, Plan, Seconds};
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// The longest an act may take.
 const ACT_MAX: Duration = Duration::from_secs(180);
 /// How far ahead the stale accounts' next change is set: long enough to set it for all.
@@ -119,7 +119,9 @@ pub(crate) async fn stale(
             if done + flagged > 0 {
                 first.entry(index).or_insert_with(|| api.now());
             }
-            bar.set(done, &format!("{flagged} flagged stale"));
+            if done + flagged > 0 {
+                bar.set(done, &format!("{flagged} flagged stale"));
+            }
             if done < mine.len() {
                 left.push((index, id, bar, mine));
                 continue;
@@ -166,47 +168,47 @@ pub(crate) async fn by_hand(
     fleet: &Fleet,
     api: &Api,
     accounts: &mut [Account],
+    seconds: &mut Seconds,
 ) -> Result<(), Trouble> {
     for account in accounts {
-        let Account { name, id, .. } = &*account;
+        let (id, name, began) = (account.id, account.name.clone(), api.now());
         let host = fleet
             .systems
             .get(account.system)
             .map_or("", |system| system.name);
-        let (id, began) = (*id, api.now());
-        match account.plan {
+        let path = format!("ManagedAccounts/{id}/Credentials");
+        let (reply, how) = match account.plan {
             Plan::Now => {
-                let path = format!("ManagedAccounts/{id}/Credentials/Change");
-                let reply = api
-                    .call(Method::POST, &path, &json!({"Queue": false}))
-                    .await?;
-                let seconds = api.now().saturating_sub(began).as_secs_f64();
-                stage.done(&format!(
-                    "{host}/{name} changed now: {} after {seconds:.1} s",
-                    reply.status
-                ));
-                let path = format!("ManagedAccounts/{id}/Credentials/Test");
-                let tested = api.call(Method::POST, &path, &json!({})).await?.body;
-                if tested.get("Success") != Some(&Value::Bool(true)) {
-                    return Err(Trouble(format!("{host}/{name}: the test says {tested}")));
-                }
-                stage.done(&format!("{host}/{name} tested: {tested}"));
+                let path = format!("{path}/Change");
+                let order = json!({"Queue": false});
+                (api.call(Method::POST, &path, &order).await?, "changed now")
             }
             Plan::Given => {
                 let given = drawn()?;
-                let path = format!("ManagedAccounts/{id}/Credentials");
-                let reply = api
-                    .call(Method::PUT, &path, &json!({"Password": given}))
-                    .await?;
-                let seconds = api.now().saturating_sub(began).as_secs_f64();
-                stage.done(&format!(
-                    "{host}/{name} took the given one: {} after {seconds:.1} s",
-                    reply.status
-                ));
+                let order = json!({"Password": given});
+                let reply = api.call(Method::PUT, &path, &order).await?;
                 account.given = Some(given);
+                (reply, "took the given one")
             }
-            Plan::Stale | Plan::Fresh | Plan::Quarantine => {}
+            Plan::Stale | Plan::Fresh | Plan::Quarantine => continue,
+        };
+        let taken = api.now().saturating_sub(began);
+        stage.done(&format!(
+            "{host}/{name} {how}: {} after {:.1} s",
+            reply.status,
+            taken.as_secs_f64()
+        ));
+        if let Some(Some(all)) = seconds.get_mut(account.system) {
+            *all += taken;
         }
+        let tested = api
+            .call(Method::POST, &format!("{path}/Test"), &json!({}))
+            .await?
+            .body;
+        if tested.get("Success") != Some(&Value::Bool(true)) {
+            return Err(Trouble(format!("{host}/{name}: the test says {tested}")));
+        }
+        stage.done(&format!("{host}/{name} tested: {tested}"));
     }
     Ok(())
 }

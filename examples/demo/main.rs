@@ -19,9 +19,11 @@ mod service;
 mod stage;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel::clock::{SharedClock, SystemClock};
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fleet::Fleet;
@@ -97,17 +99,53 @@ async fn attended() -> ExitCode {
     let ended = tokio::select! {
         ended = played(clock.clone()) => ended,
         () = interrupted() => {
-            Stage::new(clock.clone()).says("\n  Interrupted. Everything was stopped and removed.");
+            Stage::new(clock).says("\n  Interrupted. Everything was stopped and removed.");
             return ExitCode::from(130);
         }
     };
+    let stage = Stage::new(clock);
     match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(played) => {
+            if !program::ends_by_itself() {
+                stage.closing(&played.service);
+                interrupted().await;
+            }
+            let holds = played.holds;
+            match played.clear() {
+                Ok(()) if holds => ExitCode::SUCCESS,
+                Ok(()) => ExitCode::FAILURE,
+                Err(trouble) => {
+                    stage.failed(&trouble.to_string());
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Err(trouble) => {
-            Stage::new(clock).failed(&trouble.to_string());
+            stage.failed(&trouble.to_string());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What stands when the last act is over.
+struct Played {
+    holds: bool,
+    service: Service,
+    fleet: Fleet,
+    folder: Arc<TempDir>,
+    stage: Stage,
+}
+
+impl Played {
+    /// Stops and removes it all, and looks whether it is gone.
+    fn clear(self) -> Result<(), Trouble> {
+        let path = self.folder.path().to_owned();
+        drop((self.service, self.fleet, self.folder));
+        if path.exists() {
+            return Err(Trouble(format!("{} could not be removed", path.display())));
+        }
+        self.stage.says("\n  Everything was stopped and removed.");
+        Ok(())
     }
 }
 
@@ -130,8 +168,8 @@ async fn interrupted() {
     futures::future::select_all(waits).await;
 }
 
-/// All acts in order; true if every proof holds.
-async fn played(clock: SharedClock) -> Result<bool, Trouble> {
+/// All acts in order.
+async fn played(clock: SharedClock) -> Result<Played, Trouble> {
     let mut stage = Stage::new(clock.clone());
     let folder = fleet::folder()?;
     stage.opening(&folder);
@@ -147,7 +185,7 @@ async fn played(clock: SharedClock) -> Result<bool, Trouble> {
 
     stage.act(
         "Service",
-        "One program, no configuration: SQLite inside, its key and first administrator made anew.",
+        "One program, SQLite inside. Told nothing but to look for stale passwords every 2 s, not 60.",
     );
     let service = Service::start(&folder, &clock).await?;
     stage.done(&format!(
@@ -174,9 +212,9 @@ async fn played(clock: SharedClock) -> Result<bool, Trouble> {
 
     stage.act(
         "By hand",
-        "Three calls: change now, set a given password, test. Each waits for the target's proof.",
+        "Change now; set a given password; test. Each call answers once the target has proven it.",
     );
-    change::by_hand(&stage, &fleet, &api, &mut accounts).await?;
+    change::by_hand(&stage, &fleet, &api, &mut accounts, &mut seconds).await?;
 
     stage.act(
         "Quarantine",
@@ -191,10 +229,12 @@ async fn played(clock: SharedClock) -> Result<bool, Trouble> {
     let verdicts = proof::after(&stage, &fleet, &api, &accounts, &clock).await?;
     let holds = stage.table(&fleet, &verdicts, &seconds);
     change::counted(&stage, &api).await?;
-    stage.closing(&service, holds);
-
-    if !program::ends_by_itself() {
-        std::future::pending::<()>().await;
-    }
-    Ok(holds)
+    stage.total();
+    Ok(Played {
+        holds,
+        service,
+        fleet,
+        folder,
+        stage,
+    })
 }

@@ -56,7 +56,7 @@ pub(crate) async fn onboard(
                 account(api, id, index, system, plan(system, number), name, password)
             })
             .buffer_unordered(SIDE_BY_SIDE)
-            .inspect_ok(|_| bar.step("brought in"))
+            .inspect_ok(|_| bar.tick())
             .try_collect()
             .await?;
         bar.finish();

@@ -34,14 +34,17 @@ pub(crate) struct Verdict {
     pub(crate) changed: usize,
     /// Old passwords that the target refused.
     pub(crate) refused: usize,
-    /// Passwords in Keywheel's store that the target accepted.
+    /// New passwords, from Keywheel's store, that the target accepted.
     pub(crate) accepted: usize,
+    /// Accounts that were to stay as they were, did so, and still let their password in.
+    pub(crate) kept: usize,
 }
 
 impl Verdict {
     /// True if nothing is missing.
     pub(crate) fn holds(&self) -> bool {
-        self.changed == self.meant && self.refused == self.meant && self.accepted == self.accounts
+        let all = [self.changed, self.refused, self.accepted].map(|count| count == self.meant);
+        all == [true; 3] && self.meant + self.kept == self.accounts
     }
 }
 
@@ -124,7 +127,9 @@ pub(crate) async fn after(
         verdict.accounts += 1;
         verdict.meant += usize::from(account.plan.changes());
         verdict.changed += usize::from(one.changed);
-        verdict.accepted += usize::from(one.new == Login::Accepted);
+        let works = one.new == Login::Accepted;
+        verdict.accepted += usize::from(one.changed && works);
+        verdict.kept += usize::from(!account.plan.changes() && !one.changed && works);
         verdict.refused += usize::from(one.old == Some(Login::Refused));
         if let Some(fault) = one.fault(account) {
             wrong.push(format!("{}: {fault}", account.name));

@@ -9,19 +9,27 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use console::{Term, style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keywheel::clock::SharedClock;
 use tempfile::TempDir;
 
 use crate::fleet::Fleet;
-use crate::program;
 use crate::proof::Verdict;
 use crate::service::Service;
 
 const INDENT: &str = "    ";
+const HEADS: [&str; 7] = [
+    "system",
+    "accounts",
+    "changed",
+    "old refused",
+    "new accepted",
+    "left alone",
+    "seconds",
+];
 
 /// The stage; acts are numbered as they begin.
 pub(crate) struct Stage {
@@ -110,33 +118,34 @@ impl Stage {
     ) -> bool {
         let mut table = Table::new();
         table
-            .load_preset(UTF8_HORIZONTAL_ONLY)
+            .load_preset(NOTHING)
+            .set_style(TableComponent::HeaderLines, '─')
+            .set_style(TableComponent::MiddleHeaderIntersections, '─')
             .set_content_arrangement(ContentArrangement::Disabled);
-        let heads = [
-            "system",
-            "accounts",
-            "changed",
-            "old refused",
-            "new accepted",
-            "seconds",
-        ];
-        table.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
+        table.set_header(HEADS);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         for ((system, verdict), seconds) in fleet.systems.iter().zip(verdicts).zip(seconds) {
             let seconds = seconds.map_or("-".to_owned(), |it| format!("{:.1}", it.as_secs_f64()));
             table.add_row([
-                Field::new(system.name),
-                Field::new(verdict.accounts),
-                self.share(verdict.changed, verdict.meant),
-                self.share(verdict.refused, verdict.meant),
-                self.share(verdict.accepted, verdict.accounts),
-                Field::new(seconds),
+                system.name.to_owned(),
+                verdict.accounts.to_string(),
+                share(verdict.changed, verdict.meant),
+                share(verdict.refused, verdict.meant),
+                share(verdict.accepted, verdict.meant),
+                share(verdict.kept, verdict.accounts - verdict.meant),
+                seconds,
             ]);
         }
         self.says("");
         for line in table.to_string().lines() {
+            let head = line.contains("accounts");
+            let line = if head {
+                style(line).bold()
+            } else {
+                style(line)
+            };
             self.says(&format!("{INDENT}{line}"));
         }
         let holds = !verdicts.is_empty() && verdicts.iter().all(Verdict::holds);
@@ -149,31 +158,17 @@ impl Stage {
         holds
     }
 
-    fn share(&self, is: usize, of: usize) -> Field {
-        let field = Field::new(format!("{is}/{of}"));
-        match (self.live, is == of) {
-            (false, _) => field,
-            (true, true) => field.fg(Color::Green),
-            (true, false) => field.fg(Color::Red),
-        }
+    /// How long it took.
+    pub(crate) fn total(&self) {
+        let all = self.clock.monotonic().saturating_sub(self.began);
+        self.note(&format!(
+            "The demo took {:.0} s, its own proofs included.",
+            all.as_secs_f64()
+        ));
     }
 
-    /// After the last act.
-    pub(crate) fn closing(&self, service: &Service, holds: bool) {
-        let all = self
-            .clock
-            .monotonic()
-            .saturating_sub(self.began)
-            .as_secs_f64();
-        self.note(&format!(
-            "The demo took {all:.0} s, its own proofs included."
-        ));
-        self.says("");
-        if program::ends_by_itself() {
-            let end = if holds { "proven" } else { "failed" };
-            self.says(&format!("  Demo {end}. What it made is being removed."));
-            return;
-        }
+    /// Where to look around while everything still runs.
+    pub(crate) fn closing(&self, service: &Service) {
         let url = &service.url;
         self.says(&format!(
             "  {:<18}{url}/docs/api",
@@ -187,6 +182,15 @@ impl Stage {
         ));
         self.says("\n  Ctrl-C ends it and removes everything.");
     }
+}
+
+/// How many of how many; what is missing stands out without colour too.
+fn share(is: usize, of: usize) -> String {
+    if (is, of) == (0, 0) {
+        return "-".to_owned();
+    }
+    let mark = if is == of { "" } else { "! " };
+    format!("{mark}{is}/{of}")
 }
 
 fn shown(path: &Path) -> String {
@@ -227,6 +231,11 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
+    /// One more, of which nobody needs to read without a terminal.
+    pub(crate) fn tick(&self) {
+        self.bar.inc(1);
+    }
+
     /// One more; without a terminal, a line for each quarter.
     pub(crate) fn step(&self, text: &str) {
         self.bar.inc(1);

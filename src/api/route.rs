@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use futures::FutureExt;
 use tracing::Instrument;
@@ -233,22 +233,14 @@ where
     let answer = async {
         match guard(&api, declared, &mut request).await {
             Ok(()) => handler.call(request, api.clone()).await,
-            Err(error) => axum::response::IntoResponse::into_response(error),
+            Err(error) => error.into_response(),
         }
     };
-    let answer = AssertUnwindSafe(answer)
-        .catch_unwind()
-        .instrument(span.clone())
-        .await;
+    let mut response = caught(answer).instrument(span.clone()).await;
     let _entered = span.enter();
-    let mut response = match answer {
-        Ok(mut response) => match response.extensions_mut().remove::<Unrendered>() {
-            Some(Unrendered(error)) => error.render(declared.dialect, &trace.0),
-            None => response,
-        },
-        // The panic itself stands in the log already, by the process's hook.
-        Err(_) => ApiError::Internal("a handler panicked").render(declared.dialect, &trace.0),
-    };
+    if let Some(Unrendered(error)) = response.extensions_mut().remove::<Unrendered>() {
+        response = error.render(declared.dialect, &trace.0);
+    }
     let no_store = HeaderValue::from_static("no-store");
     response
         .headers_mut()
@@ -261,6 +253,12 @@ where
     let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(status, spent_ms, "answered");
     response
+}
+
+/// A panic becomes an internal fault; its words stand in the log, by the process's hook.
+async fn caught(answer: impl Future<Output = Response>) -> Response {
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    answer.unwrap_or_else(|_| ApiError::Internal("a handler panicked").into_response())
 }
 
 async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(), ApiError> {
@@ -297,5 +295,24 @@ fn method_label(method: &Method) -> &'static str {
         "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_without_its_words() {
+        let mut response = caught(async { panic!("canary-7731") }).await;
+        let Unrendered(error) = response.extensions_mut().remove().unwrap();
+        for dialect in [Dialect::PasswordSafe, Dialect::Native] {
+            let response = error.render(dialect, "trace");
+            assert_eq!(response.status(), 500);
+            let body = axum::body::to_bytes(response.into_body(), 9_999)
+                .await
+                .unwrap();
+            assert!(!String::from_utf8_lossy(&body).contains("canary"));
+        }
     }
 }

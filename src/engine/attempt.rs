@@ -2,7 +2,7 @@
 //!
 //! Invariant: a log's lines are decoded reasons; no secret and no byte of a target's is in them.
 
-use keywheel_connectors::{Reason, Scope};
+use keywheel_connectors::{Class, Reason, Scope};
 
 use crate::store::{ClaimedJob, Ending, Settled};
 
@@ -52,6 +52,8 @@ pub(super) struct Log {
     pub(super) failed_logins: u32,
     pub(super) system_fault: bool,
     pub(super) answered: bool,
+    /// True if only the end of the lockout window helps.
+    pub(super) waits_for_window: bool,
 }
 
 impl Default for Log {
@@ -63,6 +65,7 @@ impl Default for Log {
             failed_logins: 0,
             system_fault: false,
             answered: false,
+            waits_for_window: false,
         }
     }
 }
@@ -78,12 +81,19 @@ impl Log {
         self.lines.push(format!("{step}: {reason}"));
     }
 
+    /// A login was not sent: it might fail, and no more may.
+    pub(super) fn budget_spent(&mut self, which: &str) {
+        self.class = Class::Locked.name();
+        self.waits_for_window = true;
+        self.lines.push(format!(
+            "{which} was not tried, the lockout budget is spent; waiting for its window"
+        ));
+    }
+
     pub(super) fn finish(self, job: ClaimedJob, ending: Ending) -> Finished {
-        let class = if ending == Ending::Succeeded {
-            ""
-        } else {
-            self.class
-        };
+        // What went wrong on the way to a success was got over.
+        let succeeded = ending == Ending::Succeeded;
+        let class = if succeeded { "" } else { self.class };
         Finished {
             job,
             ending,
@@ -91,7 +101,7 @@ impl Log {
             log: self.lines.join("\n"),
             phase: self.phase,
             failed_logins: self.failed_logins,
-            system_fault: self.system_fault,
+            system_fault: self.system_fault && !succeeded,
             answered: self.answered,
         }
     }

@@ -135,6 +135,14 @@ impl Engine {
                     }
                 }
                 Err(EngineError::LeaseLost) => return Err(EngineError::LeaseLost),
+                Err(EngineError::Store(StoreError::CommitUnknown(cause))) => {
+                    // It may have happened: to write again would count twice. Each account stops,
+                    // and the next attempt reads back what is there.
+                    tracing::error!(claim = claim.id.0, %cause, "a commit's result is unknown");
+                    for request in group.drain(..) {
+                        answer(request.reply, Err(EngineError::Unacknowledged));
+                    }
+                }
                 Err(_) if group.len() > 1 => {
                     // One stale step failed them all: each for itself.
                     for request in group.drain(..) {
@@ -188,17 +196,8 @@ impl Engine {
             }
             granted.push(Granted { login });
         }
-        match tx.commit().await {
-            Ok(()) => Ok(granted),
-            Err(unknown @ StoreError::CommitUnknown(_)) => {
-                tracing::error!(
-                    claim = claim.id.0,
-                    "a commit's result is unknown; reading back"
-                );
-                Err(unknown.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        tx.commit().await?;
+        Ok(granted)
     }
 }
 

@@ -4,15 +4,18 @@
 //! may be live is never given up.
 
 use keywheel_connectors::Reason;
+use serde_json::Value;
 
 use super::commit::Write;
-use super::{Batch, Engine, EngineError, Finished, Log, Work};
+use super::{Batch, Engine, EngineError, Finished, Log, Work, stage};
 use crate::generate;
 use crate::model::Timestamp;
 use crate::model::job::{JobKind, Priority};
 use crate::model::rotation::Phase;
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
+/// Audit rows of an account that one rotation may have left.
+const EVENTS_MAX: i64 = 100;
 /// The longest wait between attempts.
 const RETRY_MAX_MS: u64 = 3_600_000;
 
@@ -37,6 +40,10 @@ impl Engine {
                 work.log
                     .note("an earlier change needs an operator: probe or resolve it first");
                 ended.push(work.log.finish(work.job, Ending::NeedsOperator));
+            } else if self.made_already(&work).await? {
+                work.log
+                    .note("an attempt before this one has made the change, and could not say so");
+                ended.push(work.log.finish(work.job, Ending::Succeeded));
             } else if work.job.attempt > self.limits.attempts_max {
                 work.log.class = "unknown";
                 work.log.note("every attempt before ended with its node");
@@ -53,6 +60,30 @@ impl Engine {
         Ok((go_on, ended))
     }
 
+    /// True if a crash came between this job's promotion and its settling: the account is not
+    /// changed twice, unless it was ordered anew since.
+    async fn made_already(&self, work: &Work) -> Result<bool, EngineError> {
+        let (job, account) = (&work.job, work.account.id());
+        if job.kind != JobKind::Rotate || job.attempt == 1 || work.rotation.is_some() {
+            return Ok(false);
+        }
+        let Some(last) = self.store.rotations(account, 1).await?.pop() else {
+            return Ok(false);
+        };
+        if last.state.phase != Phase::Committed || last.opened_at < job.queued_at {
+            return Ok(false);
+        }
+        let events = self
+            .store
+            .audit_of(&account.to_string(), EVENTS_MAX)
+            .await?;
+        let staged = stage::staged(last.id, last.version, job.id);
+        Ok(events.iter().any(|row| {
+            row.event == stage::STAGED
+                && serde_json::from_str(&row.body).is_ok_and(|body: Value| body == staged)
+        }))
+    }
+
     /// The session did not open: nothing was sent to any account.
     pub(super) async fn conclude_unreached(
         &self,
@@ -62,13 +93,14 @@ impl Engine {
     ) -> Result<Finished, EngineError> {
         work.log.reason("connect", reason);
         work.log.system_fault = true;
-        if work.job.kind == JobKind::Test {
-            return Ok(work.log.finish(work.job, Ending::Failed));
-        }
         let in_doubt = work
             .rotation
             .as_ref()
             .is_some_and(|row| row.state.in_doubt());
+        if work.job.kind == JobKind::Test && !in_doubt {
+            self.record_unreachable(claim, &work).await?;
+            return Ok(work.log.finish(work.job, Ending::Failed));
+        }
         let waits = claim.priority == Priority::Immediate;
         if (waits && !in_doubt) || self.expired(&work.job) {
             return self.give_up(claim, work).await;
@@ -77,6 +109,21 @@ impl Engine {
         Ok(work
             .log
             .finish(work.job, Ending::Retry { at, counts: false }))
+    }
+
+    async fn record_unreachable(&self, claim: &Claim, work: &Work) -> Result<(), EngineError> {
+        let Some(version) = work.account.current_version else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.hold(claim.id, claim.node).await?;
+        tx.record_test(work.account.id(), version, "unreachable", now)
+            .await?;
+        tx.audit(&super::test::tested(work, version, "unreachable"), now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Decides what becomes of a job after its attempt.
@@ -90,8 +137,13 @@ impl Engine {
         };
         match row.state.phase {
             Phase::Committed => Ok(work.log.finish(work.job, Ending::Succeeded)),
+            // A test sends nothing: a probe has found current working.
+            Phase::Abandoned if work.job.kind == JobKind::Test => self.passed(batch, work).await,
             Phase::Abandoned => Ok(work.log.finish(work.job, Ending::Failed)),
             Phase::NeedsOperator => Ok(work.log.finish(work.job, Ending::NeedsOperator)),
+            Phase::Ready | Phase::Staged if work.job.kind == JobKind::Test => {
+                self.pass_after_all(batch, work, &row).await
+            }
             Phase::Ready | Phase::Staged | Phase::Applying | Phase::Applied | Phase::Verified => {
                 let waits = batch.claim.priority == Priority::Immediate;
                 let used_up = work.job.attempt >= self.limits.attempts_max;
@@ -102,14 +154,31 @@ impl Engine {
                 {
                     return self.give_up_in(batch, work, &row).await;
                 }
-                let at = self.retry_at(work.job.attempt);
+                let mut at = self.retry_at(work.job.attempt);
+                if work.log.waits_for_window {
+                    at = at.max(self.clock.now().plus(self.limits.lockout_window));
+                }
                 Ok(work.log.finish(work.job, Ending::Retry { at, counts }))
             }
         }
     }
 
-    /// The store or the key ring failed in the middle: the next attempt reads back what is there.
-    pub(super) fn conclude_error(&self, job: ClaimedJob, error: &EngineError) -> Finished {
+    /// A test came to look at a rotation, and the probe has found current working.
+    async fn pass_after_all(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+        row: &RotationRow,
+    ) -> Result<Finished, EngineError> {
+        let why = work.log.lines.last().cloned().unwrap_or_default();
+        let write = Write::step(row, row.state.give_up(), &why);
+        batch.committer.commit(write).await?;
+        self.passed(batch, work).await
+    }
+
+    /// What becomes of a job whose attempt the store or the key ring has stopped: the next attempt
+    /// reads back what is there.
+    pub fn conclude_error(&self, job: ClaimedJob, error: &EngineError) -> Finished {
         let mut log = Log {
             class: "unknown",
             ..Log::default()

@@ -6,6 +6,7 @@ use keywheel_connectors::{Changed, Checked, Reason};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
+use crate::model::job::JobKind;
 use crate::model::rotation::{Effect, Outcome, Phase, Rotation};
 use crate::store::{Ending, RotationRow};
 
@@ -22,28 +23,34 @@ impl Engine {
         batch: &Batch<'_>,
         mut work: Work,
     ) -> Result<Finished, EngineError> {
-        if let Some(refused) = self.refuse_unfit(batch, &mut work).await? {
-            return Ok(refused);
-        }
         let mut regenerations = 0;
-        let mut fresh = false;
+        let mut asked = None;
         let mut login_granted = false;
         for _ in 0..EFFECTS_MAX {
             let Some(row) = work.rotation.clone() else {
                 break;
             };
-            let Some(effect) = row.state.effect(fresh) else {
+            // Only what this attempt has just intended is sent; what it found is probed.
+            let effect = row.state.effect(asked == Some(Effect::Intend));
+            let Some(effect) = effect.or_else(|| operators_probe(&work, &row, asked)) else {
+                let refused = asked == Some(Effect::Apply);
                 if !self
-                    .follow_up(batch, &mut work, &row, &mut regenerations)
+                    .follow_up(batch, &mut work, &row, refused, &mut regenerations)
                     .await?
                 {
                     break;
                 }
-                fresh = false;
+                asked = None;
                 continue;
             };
-            if effect == Effect::Intend && batch.stops() {
-                return Ok(work.log.finish(work.job, Ending::GivenBack));
+            if effect == Effect::Intend {
+                if work.job.kind == JobKind::Test {
+                    // Current works after all; a test changes nothing.
+                    break;
+                }
+                if batch.stops() {
+                    return Ok(work.log.finish(work.job, Ending::GivenBack));
+                }
             }
             let outcome = self
                 .perform(batch, &mut work, &row, effect, &mut login_granted)
@@ -60,7 +67,7 @@ impl Engine {
                 state: next,
                 ..row.clone()
             });
-            fresh = effect == Effect::Intend;
+            asked = Some(effect);
             if !moves_on(row.state, next, outcome) {
                 break;
             }
@@ -69,31 +76,22 @@ impl Engine {
     }
 
     /// A name or a secret that the target could misread is refused before any of it is sent.
-    async fn refuse_unfit(
+    fn intend(
         &self,
         batch: &Batch<'_>,
         work: &mut Work,
-    ) -> Result<Option<Finished>, EngineError> {
-        let Some(row) = work.rotation.clone() else {
-            return Ok(None);
-        };
+        row: &RotationRow,
+    ) -> Result<Outcome, EngineError> {
         let candidate = self.open_version(work, row.version)?;
-        let Err(reason) = batch.connector.admit(&work.target, Some(&candidate)) else {
-            return Ok(None);
-        };
-        work.log.reason("not sent", &reason);
-        let why = work.log.lines.last().cloned().unwrap_or_default();
-        let to = row.state.give_up();
-        if to != row.state {
-            batch.committer.commit(Write::step(&row, to, &why)).await?;
-        }
-        let ending = if to.phase == Phase::Abandoned {
-            Ending::Failed
-        } else {
-            Ending::NeedsOperator
-        };
-        let (job, log) = (work.job.clone(), std::mem::take(&mut work.log));
-        Ok(Some(log.finish(job, ending)))
+        Ok(
+            match batch.connector.admit(&work.target, Some(&candidate)) {
+                Ok(()) => Outcome::Done,
+                Err(reason) => {
+                    work.log.reason("not sent", &reason);
+                    Outcome::Refused
+                }
+            },
+        )
     }
 
     /// Performs an effect on the target; no transaction is open here.
@@ -108,13 +106,13 @@ impl Engine {
         match effect {
             // Staging drew the candidate; a rotation is never stored before that.
             Effect::Generate => Ok(Outcome::Unknown),
-            Effect::Intend | Effect::Promote => Ok(Outcome::Done),
+            Effect::Intend => self.intend(batch, work, row),
+            Effect::Promote => Ok(Outcome::Done),
             Effect::Apply => self.apply(batch, work, row).await,
             Effect::Probe => self.probe(batch, work, row).await,
             Effect::Verify => {
                 if !*login_granted && !self.spend_login(batch, work, batch.budget.max(1)).await? {
-                    work.log
-                        .note("verify: the lockout budget is spent; waiting for its window");
+                    work.log.budget_spent("test: the new credential");
                     return Ok(Outcome::NotNow);
                 }
                 self.verify(batch, work, row).await
@@ -130,6 +128,7 @@ impl Engine {
     ) -> Result<Outcome, EngineError> {
         let candidate = self.open_version(work, row.version)?;
         let current = self.open_current(work)?;
+        work.log.phase = "change";
         let change = batch
             .session
             .change(&work.target, &candidate, current.as_ref());
@@ -190,7 +189,7 @@ impl Engine {
     }
 
     /// Commits a step. Answers whether the login that follows has been counted.
-    async fn record(
+    pub(super) async fn record(
         &self,
         batch: &Batch<'_>,
         work: &Work,
@@ -235,6 +234,7 @@ impl Engine {
         batch: &Batch<'_>,
         work: &mut Work,
         row: &RotationRow,
+        refused: bool,
         regenerations: &mut usize,
     ) -> Result<bool, EngineError> {
         // An older rotation had to be brought to its end before the given password's turn.
@@ -245,7 +245,7 @@ impl Engine {
             self.restage(batch.claim, work, Some(given)).await?;
             return Ok(true);
         }
-        let refused = row.state.phase == Phase::Abandoned && !row.state.doubt;
+        let refused = refused && row.state.phase == Phase::Abandoned && !row.state.doubt;
         if refused && work.job.version.is_none() && *regenerations < REGENERATIONS_MAX {
             *regenerations += 1;
             self.restage(batch.claim, work, None).await?;
@@ -263,15 +263,19 @@ fn silent() -> Reason {
     )
 }
 
+/// A test asks the target once more about a rotation that waits for a person.
+fn operators_probe(work: &Work, row: &RotationRow, asked: Option<Effect>) -> Option<Effect> {
+    let waits = row.state.phase == Phase::NeedsOperator && asked.is_none();
+    (waits && work.job.kind == JobKind::Test).then_some(Effect::Probe)
+}
+
 /// True if the attempt goes on: it has moved forward, or a probe has shown that the candidate
 /// did not land and may be sent again.
 fn moves_on(from: Rotation, to: Rotation, outcome: Outcome) -> bool {
     match outcome {
         Outcome::NotNow => false,
-        Outcome::Current => true,
+        Outcome::Candidate | Outcome::Current => true,
         Outcome::Unknown => !from.doubt && to.doubt,
-        Outcome::Done | Outcome::Refused | Outcome::Candidate | Outcome::Neither => {
-            to.phase > from.phase
-        }
+        Outcome::Done | Outcome::Refused | Outcome::Neither => to.phase > from.phase,
     }
 }

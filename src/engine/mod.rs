@@ -52,6 +52,9 @@ pub enum EngineError {
     /// Try later; what is stored is read back first.
     #[error(transparent)]
     Store(StoreError),
+    /// Try later; what is stored is read back first.
+    #[error("the database did not say whether it committed a step; it is read back")]
+    Unacknowledged,
     /// A person repairs the row or the key ring.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -6,7 +6,7 @@ use keywheel_connectors::{Checked, Evidence, Secret};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Work};
-use crate::model::rotation::Outcome;
+use crate::model::rotation::{Outcome, Phase};
 use crate::store::RotationRow;
 
 /// What one counted login said.
@@ -42,6 +42,13 @@ impl Engine {
                     .note("probe: the target still holds the current credential");
                 return Ok(Outcome::Current);
             }
+            Ok(Evidence::Neither) if current.is_none() => {
+                work.log.answered = true;
+                work.log
+                    .note("probe: the target does not hold the new credential");
+                // Nothing else was ever known to work: the same candidate is sent again.
+                return Ok(Outcome::Current);
+            }
             Ok(Evidence::Neither) => {
                 work.log.answered = true;
                 work.log.class = "unknown";
@@ -59,28 +66,42 @@ impl Engine {
                 .log
                 .note("probe without login: no answer within the time limit"),
         }
-        match self
-            .login(batch, work, &candidate, "the new credential")
-            .await?
-        {
-            Login::Accepted => return Ok(Outcome::Candidate),
-            Login::Unknown => return Ok(Outcome::Unknown),
-            Login::Rejected => {}
-        }
-        let Some(current) = current else {
-            // Nothing else was ever known to work; sending the same candidate again is harmless.
-            return Ok(Outcome::Current);
-        };
-        Ok(
-            match self
-                .login(batch, work, &current, "the current credential")
-                .await?
-            {
-                Login::Accepted => Outcome::Current,
+        let candidate = ("the new credential", &candidate, Outcome::Candidate);
+        let Some(current) = &current else {
+            let (which, secret, accepted) = candidate;
+            return Ok(match self.login(batch, work, secret, which).await? {
+                Login::Accepted => accepted,
                 Login::Unknown => Outcome::Unknown,
-                Login::Rejected => Outcome::Neither,
-            },
-        )
+                // Nothing else was ever known to work: the same candidate is sent again.
+                Login::Rejected => Outcome::Current,
+            });
+        };
+        let current = ("the current credential", current, Outcome::Current);
+        let order = if self.candidate_first(work, row) {
+            [candidate, current]
+        } else {
+            [current, candidate]
+        };
+        for (which, secret, accepted) in order {
+            match self.login(batch, work, secret, which).await? {
+                Login::Accepted => return Ok(accepted),
+                Login::Unknown => return Ok(Outcome::Unknown),
+                Login::Rejected => {}
+            }
+        }
+        Ok(Outcome::Neither)
+    }
+
+    /// The candidate's bytes were sent, so it is the likelier one. But a budget of one failing
+    /// login never reaches the second secret: attempts, and an operator's windows, take turns.
+    fn candidate_first(&self, work: &Work, row: &RotationRow) -> bool {
+        let turn = if row.state.phase == Phase::NeedsOperator {
+            let window = i64::try_from(self.limits.lockout_window.as_millis()).unwrap_or(i64::MAX);
+            self.clock.now().0 / window.max(1)
+        } else {
+            work.job.attempt - 1
+        };
+        turn % 2 == 0
     }
 
     /// Counts a login, sends it, and takes the count back if it succeeded.
@@ -92,12 +113,10 @@ impl Engine {
         which: &str,
     ) -> Result<Login, EngineError> {
         if !self.spend_login(batch, work, batch.budget).await? {
-            work.log.class = "locked";
-            work.log.note(format!(
-                "probe: {which} was not tried, the lockout budget is spent; waiting for its window"
-            ));
+            work.log.budget_spent(&format!("probe: {which}"));
             return Ok(Login::Unknown);
         }
+        work.log.phase = "verify";
         let check = batch.session.check(&work.target, secret);
         match tokio::time::timeout(batch.timeout, check).await {
             Ok(Checked::Accepted) => {
@@ -108,6 +127,7 @@ impl Engine {
             }
             Ok(Checked::Rejected(reason)) => {
                 work.log.answered = true;
+                work.log.failed_logins += 1;
                 work.log
                     .reason(&format!("probe: {which} is refused"), &reason);
                 Ok(Login::Rejected)

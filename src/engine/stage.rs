@@ -10,13 +10,16 @@ use keywheel_connectors::{Account, Login};
 use super::{Engine, EngineError, Finished, Log, Work, credential_place};
 use crate::generate;
 use crate::model::audit::Event;
-use crate::model::id::AccountId;
+use crate::model::id::{AccountId, JobId, RotationId};
 use crate::model::job::JobKind;
 use crate::model::password_rule::PasswordRule;
 use crate::model::rotation::{Phase, Rotation};
 use crate::store::{
     AccountRow, Claim, ClaimedJob, Ending, NewVersion, RotationRow, StoreError, Tx,
 };
+
+/// The audit trail's name of a staging.
+pub(super) const STAGED: &str = "rotation.staged";
 
 /// A candidate that was committed.
 struct Staged {
@@ -192,13 +195,9 @@ impl Engine {
             doubt: false,
         };
         let rotation = tx.open_rotation(id, epoch, version, state, now).await?;
-        let body =
-            serde_json::json!({"rotation": rotation.0, "version": version, "job": work.job.id.0});
-        tx.audit(
-            &Event::by(work.job.actor.clone(), "rotation.staged", id, body),
-            now,
-        )
-        .await?;
+        let body = staged(rotation, version, work.job.id);
+        tx.audit(&Event::by(work.job.actor.clone(), STAGED, id, body), now)
+            .await?;
         Ok(Staged {
             rotation: RotationRow {
                 id: rotation,
@@ -245,6 +244,11 @@ impl Work {
         }
         self.rotation = Some(staged.rotation);
     }
+}
+
+/// What the audit trail keeps of a staging: which job it was for.
+pub(super) fn staged(rotation: RotationId, version: i64, job: JobId) -> serde_json::Value {
+    serde_json::json!({"rotation": rotation.0, "version": version, "job": job.0})
 }
 
 enum StageError {

@@ -1,15 +1,21 @@
 //! A test: logs in with the current credential, and looks further if it is refused.
 //!
+//! A test is also the way out for an account that no job works on any more: it takes up an open
+//! rotation, and probes for the operator where one is needed.
+//!
 //! Invariant: a refused current credential is never overwritten here; a kept version that may be
 //! live is adopted only through the machine, after a login of its own.
 
-use keywheel_connectors::Checked;
+use keywheel_connectors::{Checked, Class, Evidence, Reason, Secret};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
 use crate::model::audit::Event;
-use crate::model::rotation::{Phase, Rotation};
+use crate::model::rotation::{HORIZON, Phase, Rotation};
 use crate::store::Ending;
+
+/// Kept versions that are looked for on the target.
+const KEPT_MAX: i64 = 10;
 
 impl Engine {
     /// Tests an account's current credential.
@@ -18,8 +24,15 @@ impl Engine {
         batch: &Batch<'_>,
         mut work: Work,
     ) -> Result<Finished, EngineError> {
+        match work.rotation.as_ref().map(|row| row.state.phase) {
+            // Its own job has ended: what the target holds is found out first.
+            Some(Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator) => {
+                return self.rotate(batch, work).await;
+            }
+            None | Some(Phase::Ready | Phase::Staged | Phase::Committed | Phase::Abandoned) => {}
+        }
         let Some(version) = work.account.current_version else {
-            work.log.class = "no_account";
+            work.log.class = Class::NoAccount.name();
             work.log
                 .note("test: no credential is stored for the account; set or rotate it first");
             return Ok(work.log.finish(work.job, Ending::Failed));
@@ -30,9 +43,7 @@ impl Engine {
             return Ok(work.log.finish(work.job, Ending::Failed));
         }
         if !self.spend_login(batch, &work, batch.budget.max(1)).await? {
-            work.log.class = "locked";
-            work.log
-                .note("test: the lockout budget is spent; waiting for its window");
+            work.log.budget_spent("test: the current credential");
             return Ok(work.log.finish(work.job, Ending::Failed));
         }
         work.log.phase = "verify";
@@ -40,8 +51,8 @@ impl Engine {
         let checked = tokio::time::timeout(batch.timeout, check)
             .await
             .unwrap_or_else(|_| {
-                Checked::NotNow(keywheel_connectors::Reason::account(
-                    keywheel_connectors::Class::Unreachable,
+                Checked::NotNow(Reason::account(
+                    Class::Unreachable,
                     "no answer within the time limit",
                 ))
             });
@@ -49,15 +60,15 @@ impl Engine {
             Checked::Accepted => {
                 work.log.answered = true;
                 work.log.note("test: the current credential logs in");
-                self.verdict(batch, &work, version, "passed").await?;
-                Ok(work.log.finish(work.job, Ending::Succeeded))
+                self.refund(batch, &work).await?;
+                self.passed(batch, work).await
             }
             Checked::Rejected(reason) => {
                 work.log.answered = true;
                 work.log.failed_logins += 1;
                 work.log.reason("test refused", &reason);
                 self.verdict(batch, &work, version, "out_of_sync").await?;
-                self.adopt(batch, work).await
+                self.look_further(batch, work, &secret).await
             }
             Checked::NotNow(reason) => {
                 work.log.reason("test not possible now", &reason);
@@ -65,6 +76,18 @@ impl Engine {
                 Ok(work.log.finish(work.job, Ending::Failed))
             }
         }
+    }
+
+    /// The current credential works; the login that said so has been taken back.
+    pub(super) async fn passed(
+        &self,
+        batch: &Batch<'_>,
+        work: Work,
+    ) -> Result<Finished, EngineError> {
+        if let Some(version) = work.account.current_version {
+            self.verdict(batch, &work, version, "passed").await?;
+        }
+        Ok(work.log.finish(work.job, Ending::Succeeded))
     }
 
     async fn verdict(
@@ -77,33 +100,30 @@ impl Engine {
         let account = work.account.id();
         let write = Write {
             verdict: Some((account, version, verdict)),
-            refund: (verdict == "passed").then_some(account),
-            events: vec![Event::by(
-                work.job.actor.clone(),
-                "account.tested",
-                account,
-                serde_json::json!({"version": version, "verdict": verdict}),
-            )],
+            events: vec![tested(work, version, verdict)],
             ..Write::default()
         };
         batch.committer.commit(write).await?;
         Ok(())
     }
 
-    /// Current is refused. If a version that was sent once and never proved may be live, its
-    /// rotation is taken up again where a crash would have left it.
-    async fn adopt(&self, batch: &Batch<'_>, mut work: Work) -> Result<Finished, EngineError> {
+    /// Current is refused. If a kept version is live, its rotation is taken up where a crash
+    /// would have left it.
+    async fn look_further(
+        &self,
+        batch: &Batch<'_>,
+        mut work: Work,
+        current: &Secret,
+    ) -> Result<Finished, EngineError> {
         let account = work.account.id();
-        let open = self.store.open_rotation_of(account).await?;
-        let doubtful = self.store.doubtful_versions(account).await?;
-        let Some((version, sealed)) = doubtful.into_iter().next() else {
+        let version = match &work.rotation {
+            // An open rotation has its own way out.
+            Some(_) => None,
+            None => self.live_version(batch, &mut work, current).await?,
+        };
+        let Some(version) = version else {
             return Ok(work.log.finish(work.job, Ending::Failed));
         };
-        if open.is_some() {
-            // It has its own way out.
-            return Ok(work.log.finish(work.job, Ending::Failed));
-        }
-        work.versions.insert(version, sealed);
         let state = Rotation {
             phase: Phase::Applying,
             doubt: true,
@@ -125,4 +145,67 @@ impl Engine {
             .note(format!("version {version} may be live: trying it"));
         self.rotate(batch, work).await
     }
+
+    /// The kept version that the target holds; where it shows none, the latest one that was sent
+    /// and never accepted.
+    async fn live_version(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        current: &Secret,
+    ) -> Result<Option<i64>, EngineError> {
+        let account = work.account.id();
+        for kept in self.store.versions(account, KEPT_MAX).await? {
+            if Some(kept.version) == work.account.current_version {
+                continue;
+            }
+            let Some(sealed) = self.store.sealed_version(account, kept.version).await? else {
+                continue;
+            };
+            work.versions.insert(kept.version, sealed);
+            let secret = self.open_version(work, kept.version)?;
+            let look = batch.session.evidence(&work.target, &secret, Some(current));
+            match tokio::time::timeout(batch.timeout, look).await {
+                Ok(Evidence::Candidate) => return Ok(Some(kept.version)),
+                Ok(Evidence::Neither) => {}
+                // The login was refused a moment ago: the target contradicts itself.
+                Ok(Evidence::Current) => return Ok(None),
+                Ok(Evidence::Undecided(_)) | Err(_) => return self.latest_doubtful(work).await,
+            }
+        }
+        work.log
+            .note("test: the target holds no credential that is kept here");
+        Ok(None)
+    }
+
+    /// The likeliest version to try a login with: one that was sent and never accepted, or one
+    /// whose order may land, or land again.
+    async fn latest_doubtful(&self, work: &mut Work) -> Result<Option<i64>, EngineError> {
+        let account = work.account.id();
+        let since = self.clock.now().minus(HORIZON);
+        let mut sent = self.store.versions(account, KEPT_MAX).await?;
+        sent.retain(|kept| {
+            let late = kept.last_sent_at.is_some_and(|at| at > since);
+            let unproved = kept.last_sent_at.is_some() && kept.accepted_at.is_none();
+            Some(kept.version) != work.account.current_version && (late || unproved)
+        });
+        let unproved = sent.iter().find(|kept| kept.accepted_at.is_none());
+        let Some(version) = unproved.or(sent.first()).map(|kept| kept.version) else {
+            return Ok(None);
+        };
+        if let Some(sealed) = self.store.sealed_version(account, version).await? {
+            work.versions.insert(version, sealed);
+        }
+        Ok(Some(version))
+    }
+}
+
+/// The audit trail's row of a test.
+pub(super) fn tested(work: &Work, version: i64, verdict: &'static str) -> Event {
+    Event::by(
+        work.job.actor.clone(),
+        "account.tested",
+        work.account.id(),
+        serde_json::json!({"version": version, "verdict": verdict}),
+    )
 }

@@ -3,7 +3,12 @@
 //! Invariant: [`Rotation::after`] is total over phases and outcomes; doubt is never cleared, and
 //! no outcome but an accepted login leads to [`Phase::Verified`].
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+/// How long a candidate that was sent may still land on its target.
+pub const HORIZON: Duration = Duration::from_hours(24);
 
 /// Where a rotation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -206,7 +211,8 @@ impl Rotation {
             (Applying, Unknown) => (Applying, true),
             (Applying | NeedsOperator, Candidate) => (Applied, true),
             (Applying, Current) => (Staged, true),
-            (Applying, Neither) => (NeedsOperator, doubt),
+            // A found intent may have been sent by an engine that died: its order may be late.
+            (Applying, Neither) => (NeedsOperator, true),
             (Applied, Done) => (Verified, doubt),
             (Applied, Refused) => (Applying, true),
             (Applied, NotNow | Unknown) => (Applied, doubt),
@@ -232,20 +238,18 @@ impl Rotation {
 
     /// Where the rotation stands once its attempts are used up.
     pub const fn give_up(self) -> Self {
-        let phase = match self.phase {
+        let (phase, doubt) = match self.phase {
             // Without doubt nothing was sent; with doubt the candidate may still land, and is
             // kept past the horizon like every other version.
-            Phase::Ready | Phase::Staged => Phase::Abandoned,
+            Phase::Ready | Phase::Staged | Phase::Abandoned => (Phase::Abandoned, self.doubt),
+            // Whatever ends this rotation later must not take the candidate for dead: an order
+            // that was called done may land late as well.
             Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator => {
-                Phase::NeedsOperator
+                (Phase::NeedsOperator, true)
             }
-            Phase::Committed => Phase::Committed,
-            Phase::Abandoned => Phase::Abandoned,
+            Phase::Committed => (Phase::Committed, self.doubt),
         };
-        Self {
-            phase,
-            doubt: self.doubt,
-        }
+        Self { phase, doubt }
     }
 
     /// True if the target may hold the candidate instead of the current version.
@@ -327,6 +331,7 @@ mod tests {
             }
             .give_up();
             assert_eq!(given_up.phase, Phase::NeedsOperator);
+            assert!(given_up.doubt);
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Orders quarantines.
+//! Orders the bulk change of a system, chunk by chunk, and goes on with what another began.
 //!
-//! Invariant: when the order is answered, every account that was active has its job.
+//! Invariant: a quarantine that was opened is ordered to its end, if need be by another node.
 
-use super::{OrderError, Orders};
+use super::order::{OrderError, Orders};
+use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind};
+use crate::store::{StoreError, Tx};
 
 impl Orders {
     /// Orders a change of every active account of a system.
@@ -32,19 +34,8 @@ impl Orders {
         let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
         tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
             .await?;
-        let mut after = AccountId(0);
-        loop {
-            match tx.quarantine_chunk(id, system, after, actor, now).await? {
-                Some(last) => after = last,
-                None => break,
-            }
-            // The queue's lock is not held for longer than a chunk.
-            tx.commit().await?;
-            tx = self.store.begin().await?;
-            tx.lock_queue(system).await?;
-        }
-        tx.finish_quarantines(system, now).await?;
-        tx.commit().await?;
+        self.order_chunks(tx, (id, system, AccountId(0), actor), now)
+            .await?;
         let accounts = self
             .store
             .quarantine(id)
@@ -57,5 +48,43 @@ impl Orders {
             accounts,
         );
         Ok(id)
+    }
+
+    /// Goes on with quarantines whose ordering was cut short; returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn resume_quarantines(&self) -> Result<usize, StoreError> {
+        let open = self.store.unordered_quarantines().await?;
+        for (id, system, after, actor) in &open {
+            let mut tx = self.store.begin().await?;
+            tx.lock_queue(*system).await?;
+            let from = (*id, *system, *after, actor.as_str());
+            self.order_chunks(tx, from, self.clock.now()).await?;
+        }
+        Ok(open.len())
+    }
+
+    async fn order_chunks(
+        &self,
+        mut tx: Tx,
+        (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        loop {
+            match tx.quarantine_chunk(id, system, after, actor, now).await {
+                Ok(Some(last)) => after = last,
+                Ok(None) => break,
+                // Another node goes on with it.
+                Err(StoreError::Stale { .. }) => return tx.rollback().await,
+                Err(error) => return Err(error),
+            }
+            // The queue's lock is not held for longer than a chunk.
+            tx.commit().await?;
+            tx = self.store.begin().await?;
+            tx.lock_queue(system).await?;
+        }
+        tx.finish_quarantines(system, now).await?;
+        tx.commit().await
     }
 }

@@ -1,10 +1,11 @@
 //! Claims work, runs the engine on it and settles what comes of it.
 //!
-//! Invariant: every claimed job is settled, given back, or left to the reaper; none is dropped.
+//! Invariant: every claimed job is settled or given back; a claim that could not be is owed, and
+//! taken back as soon as the database allows. Only a dead node leaves claims to the reaper.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -18,7 +19,9 @@ use crate::metrics::Metrics;
 use crate::model::Timestamp;
 use crate::model::id::{ClaimId, NodeId, QuarantineId, SystemId};
 use crate::model::job::Priority;
-use crate::store::{BREAKER_TRIPS, Claim, Ending, Settled, Store, StoreError, SystemHealth};
+use crate::store::{
+    BREAKER_TRIPS, Claim, ClaimedJob, Ending, Settled, Store, StoreError, SystemHealth,
+};
 
 /// Results that one settling takes at most.
 const SETTLE_MAX: usize = 20;
@@ -28,7 +31,7 @@ const SETTLE_WAIT: Duration = Duration::from_millis(250);
 const PAUSE_BASE: Duration = Duration::from_secs(30);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// How long a settling is tried again before the claim is left to the reaper.
+/// How often a settling is tried again before its claim is taken back whole.
 const SETTLE_TRIES: u32 = 30;
 
 /// What bounds a worker.
@@ -50,6 +53,24 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     node: NodeId,
     options: WorkerOptions,
+    owed: Owed,
+}
+
+/// Claims of this node that nobody works on, and that could not be ended.
+#[derive(Clone, Default)]
+struct Owed(Arc<Mutex<Vec<(ClaimId, SystemId)>>>);
+
+impl Owed {
+    fn add(&self, claim: ClaimId, system: SystemId) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((claim, system));
+    }
+
+    fn take(&self) -> Vec<(ClaimId, SystemId)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl fmt::Debug for Worker {
@@ -79,6 +100,7 @@ impl Worker {
             metrics,
             node,
             options,
+            owed: Owed::default(),
         }
     }
 
@@ -88,6 +110,7 @@ impl Worker {
         while !drain.is_cancelled() {
             // Listen before looking, or work that comes in between waits for the next poll.
             let bell = self.store.bell().notified();
+            self.take_back().await;
             match self.claim(&running.busy).await {
                 Ok(claims) => {
                     for claim in claims {
@@ -104,11 +127,12 @@ impl Worker {
                 () = drain.cancelled() => None,
                 Some(died) = running.join() => died,
             };
-            self.take_back(died).await;
+            self.bury(died);
         }
         while let Some(died) = running.join().await {
-            self.take_back(died).await;
+            self.bury(died);
         }
+        self.take_back().await;
         self.show(&running.busy);
     }
 
@@ -123,21 +147,27 @@ impl Worker {
         }
     }
 
-    /// A claim whose task died is reaped at once: its attempts stay counted, so work that kills
-    /// its task ends.
-    async fn take_back(&self, died: Option<(ClaimId, SystemId)>) {
+    fn bury(&self, died: Option<(ClaimId, SystemId)>) {
         let Some((claim, system)) = died else { return };
         tracing::error!(
             claim = claim.0,
             "a claim's task died; its jobs are queued again"
         );
-        let reap = async {
-            let mut tx = self.store.begin().await?;
-            tx.reap(claim, system).await?;
-            tx.commit().await
-        };
-        if let Err(error) = reap.await {
-            tracing::error!(claim = claim.0, %error, "the claim could not be taken back");
+        self.owed.add(claim, system);
+    }
+
+    /// Takes owed claims back. Their attempts stay counted, so work that kills its task ends.
+    async fn take_back(&self) {
+        for (claim, system) in self.owed.take() {
+            let reap = async {
+                let mut tx = self.store.begin().await?;
+                tx.reap(claim, system).await?;
+                tx.commit().await
+            };
+            if let Err(error) = reap.await {
+                tracing::error!(claim = claim.0, %error, "a claim could not be taken back yet");
+                self.owed.add(claim, system);
+            }
         }
     }
 
@@ -147,16 +177,18 @@ impl Worker {
     /// [`StoreError`] when nothing could be claimed.
     pub async fn run_until_idle(&self, drain: &CancellationToken) -> Result<usize, StoreError> {
         let mut jobs = 0;
-        loop {
+        while !drain.is_cancelled() {
+            self.take_back().await;
             let claims = self.claim(&[0; 3]).await?;
             if claims.is_empty() {
-                return Ok(jobs);
+                break;
             }
             for claim in claims {
                 jobs += claim.jobs.len();
                 self.work(claim, drain).await;
             }
         }
+        Ok(jobs)
     }
 
     /// Claims what is due, most urgent first. Every class keeps a session free for the others.
@@ -188,10 +220,15 @@ impl Worker {
             used += found.len();
             claims.extend(found);
         }
-        if claims.is_empty() {
-            tx.rollback().await?;
-        } else {
-            tx.commit().await?;
+        // Even without a claim: heads that were too urgent have been put right, and would come
+        // first again.
+        if let Err(error) = tx.commit().await {
+            if matches!(error, StoreError::CommitUnknown(_)) {
+                for claim in &claims {
+                    self.owed.add(claim.id, claim.system);
+                }
+            }
+            return Err(error);
         }
         for claim in &claims {
             for job in &claim.jobs {
@@ -215,28 +252,54 @@ impl Worker {
             ended
         };
         let (ended, settled) = tokio::join!(run, self.settle_as_they_come(&claim, results));
-        match (ended, settled) {
-            (Err(EngineError::LeaseLost), _) | (_, Err(StoreError::LeaseLost)) => {
-                tracing::warn!(
-                    claim = claim.id.0,
-                    "the lease was lost; another node goes on"
-                );
-            }
-            (Err(error), _) => {
-                tracing::error!(claim = claim.id.0, %error, "a claim could not be worked on");
-            }
-            (Ok(()), Err(error)) => {
+        let settled = match (ended, settled) {
+            (_, Err(error)) => Err(error),
+            (Err(EngineError::LeaseLost), Ok(_)) => Err(StoreError::LeaseLost),
+            (ended, Ok(open)) => self.settle_rest(&claim, open, ended.err()).await,
+        };
+        match settled {
+            Ok(()) => {}
+            Err(StoreError::LeaseLost) => tracing::warn!(
+                claim = claim.id.0,
+                "the lease was lost; another node goes on"
+            ),
+            Err(error) => {
                 tracing::error!(claim = claim.id.0, %error, "a claim could not be settled");
+                self.owed.add(claim.id, claim.system);
             }
-            (Ok(()), Ok(())) => {}
         }
     }
 
+    /// Settles what the engine gave no result for. Its state is in the store.
+    async fn settle_rest(
+        &self,
+        claim: &Claim,
+        open: Vec<ClaimedJob>,
+        error: Option<EngineError>,
+    ) -> Result<(), StoreError> {
+        if let Some(error) = &error {
+            tracing::error!(claim = claim.id.0, %error, "a claim could not be worked on");
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let rest: Vec<Finished> = open
+            .into_iter()
+            .map(|job| match &error {
+                None => Finished::given_back(job),
+                // Given back, it would be claimed again at once, and for ever.
+                Some(error) => self.engine.conclude_error(job, error),
+            })
+            .collect();
+        self.settle(claim, &rest, true).await
+    }
+
+    /// Settles results; with the last of them the claim ends. Jobs without a result come back.
     async fn settle_as_they_come(
         &self,
         claim: &Claim,
         mut results: mpsc::UnboundedReceiver<Finished>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<ClaimedJob>, StoreError> {
         let mut open: Vec<_> = claim.jobs.clone();
         let mut batch: Vec<Finished> = Vec::new();
         loop {
@@ -244,8 +307,8 @@ impl Worker {
             if more == 0 {
                 break;
             }
-            // A result waits a moment for others: they share a commit. Nobody waits for the
-            // results of background work, and an immediate claim has one.
+            // A result waits a moment for others: they share a commit. The engine's end closes
+            // the channel, so the last ones do not wait.
             while batch.len() < SETTLE_MAX && batch.len() < open.len() {
                 let room = SETTLE_MAX - batch.len();
                 tokio::select! {
@@ -254,15 +317,13 @@ impl Worker {
                 }
             }
             open.retain(|job| batch.iter().all(|finished| finished.job.id != job.id));
-            if open.is_empty() {
-                return self.settle(claim, &batch, true).await;
-            }
-            self.settle(claim, &batch, false).await?;
+            self.settle(claim, &batch, open.is_empty()).await?;
             batch.clear();
+            if open.is_empty() {
+                break;
+            }
         }
-        // What the engine gave no result for goes back: its state is in the store.
-        let rest: Vec<Finished> = open.into_iter().map(Finished::given_back).collect();
-        self.settle(claim, &rest, true).await
+        Ok(open)
     }
 
     /// Settles, trying again while the database is busy or out of space: the results are safe in

@@ -5,7 +5,7 @@
 
 use super::dialect::{for_update, skip_locked};
 use super::job::job_kind;
-use super::{Backend, StoreError, Tx, exactly};
+use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
 use crate::model::job::{JobKind, Priority};
@@ -53,32 +53,33 @@ pub struct ClaimedJob {
 
 /// Systems with due work and a free session, the longest waiting first.
 macro_rules! claimable {
-    ($backend:expr, $head:literal, $unless_paused:literal) => {
-        match $backend {
-            Backend::Sqlite => claimable!(@text $head, $unless_paused, ""),
-            Backend::Postgres => {
-                claimable!(@text $head, $unless_paused, " FOR UPDATE SKIP LOCKED")
-            }
-        }
-    };
-    (@text $head:literal, $unless_paused:literal, $lock:literal) => {
-        concat!(
+    ($backend:expr, $head:literal, $unless_broken:literal) => {
+        skip_locked!(
+            $backend,
             "SELECT id, CASE WHEN trips >= 3 THEN 1 ELSE max_batch END FROM systems WHERE ",
             $head,
             " IS NOT NULL AND running < max_sessions AND ",
             $head,
             " <= $1",
-            $unless_paused,
+            $unless_broken,
             " ORDER BY ",
             $head,
-            ", id LIMIT $2",
-            $lock
+            ", id LIMIT $2"
+        )
+    };
+    // A breaker that has opened lets one claim of one job try, once its pause is over.
+    ($backend:expr, $head:literal) => {
+        claimable!(
+            $backend,
+            $head,
+            " AND paused_until <= $1 AND (trips < 3 OR running = 0)"
         )
     };
 }
 
 impl Tx {
-    /// Claims due work of one class from up to `systems` systems.
+    /// Claims due work of one class from up to `systems` systems. Commit even if it finds none:
+    /// it may have put heads right.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -92,22 +93,27 @@ impl Tx {
         let sql = match priority {
             // A person waits: an open breaker is tried at once.
             Priority::Immediate => claimable!(self.backend, "head0", ""),
-            Priority::Quarantine => claimable!(self.backend, "head1", " AND paused_until <= $1"),
-            Priority::Routine => claimable!(self.backend, "head2", " AND paused_until <= $1"),
+            Priority::Quarantine => claimable!(self.backend, "head1"),
+            Priority::Routine => claimable!(self.backend, "head2"),
         };
-        let found: Vec<(i64, i64)> = sqlx::query_as(sql)
-            .bind(now.0)
-            .bind(systems)
-            .fetch_all(&mut *self.inner)
-            .await?;
-        let mut claims = Vec::with_capacity(found.len());
-        for (system, batch) in found {
-            claims.extend(
-                self.claim_system(node, SystemId(system), priority, batch, now)
-                    .await?,
-            );
+        loop {
+            let found: Vec<(i64, i64)> = sqlx::query_as(sql)
+                .bind(now.0)
+                .bind(systems)
+                .fetch_all(&mut *self.inner)
+                .await?;
+            let mut claims = Vec::with_capacity(found.len());
+            for (system, batch) in &found {
+                claims.extend(
+                    self.claim_system(node, SystemId(*system), priority, *batch, now)
+                        .await?,
+                );
+            }
+            // Heads that were too urgent are right now; behind them others may have waited.
+            if !claims.is_empty() || found.is_empty() {
+                return Ok(claims);
+            }
         }
-        Ok(claims)
     }
 
     async fn claim_system(
@@ -199,26 +205,20 @@ impl Tx {
         cutoff: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        let system: Option<(i64,)> = sqlx::query_as(
-            "SELECT system_id FROM jobs WHERE state = 'queued' AND queued_at < $1
-             ORDER BY queued_at, id LIMIT 1",
-        )
+        // From the broken systems' side: they are few, and old jobs elsewhere hide none of theirs.
+        let broken: Option<(i64,)> = sqlx::query_as(skip_locked!(
+            self.backend,
+            "SELECT id FROM systems WHERE trips >= 3 AND running < max_sessions
+               AND EXISTS (SELECT 1 FROM jobs WHERE system_id = systems.id AND state = 'queued'
+                   AND queued_at < $1)
+             ORDER BY id LIMIT 1"
+        ))
         .bind(cutoff.0)
         .fetch_optional(&mut *self.inner)
         .await?;
-        let Some((system,)) = system else {
+        let Some((system,)) = broken else {
             return Ok(None);
         };
-        let broken: Option<(i64,)> = sqlx::query_as(skip_locked!(
-            self.backend,
-            "SELECT id FROM systems WHERE id = $1 AND trips >= 3 AND running < max_sessions"
-        ))
-        .bind(system)
-        .fetch_optional(&mut *self.inner)
-        .await?;
-        if broken.is_none() {
-            return Ok(None);
-        }
         let rows: Vec<ClaimRow> = sqlx::query_as(
             "SELECT id, account_id, kind, actor, attempt, version, queued_at, run_at FROM jobs
              WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
@@ -306,30 +306,48 @@ impl Tx {
         exactly(1, done.rows_affected(), "the system's queue")
     }
 
-    /// Repairs heads that are later than a queued job; returns how many it found.
+    /// Repairs heads that are later than a queued job; returns how many it repaired.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn repair_heads(&mut self, limit: i64) -> Result<usize, StoreError> {
         let lazy: Vec<(i64,)> = sqlx::query_as(
-            "SELECT s.id FROM systems s WHERE EXISTS (
-                 SELECT 1 FROM jobs j WHERE j.system_id = s.id AND j.state = 'queued'
-                   AND ((j.priority = 0 AND (s.head0 IS NULL OR s.head0 > j.run_at))
-                     OR (j.priority = 1 AND s.paused_until <= j.run_at
-                         AND (s.head1 IS NULL OR s.head1 > j.run_at))
-                     OR (j.priority = 2 AND s.paused_until <= j.run_at
-                         AND (s.head2 IS NULL OR s.head2 > j.run_at))))
-             ORDER BY s.id LIMIT $1",
+            "SELECT id FROM (
+                 SELECT s.id, s.head0, s.head1, s.head2, s.paused_until AS pause,
+                     (SELECT run_at FROM jobs WHERE system_id = s.id AND priority = 0
+                         AND state = 'queued' ORDER BY run_at, id LIMIT 1) AS first0,
+                     (SELECT run_at FROM jobs WHERE system_id = s.id AND priority = 1
+                         AND state = 'queued' ORDER BY run_at, id LIMIT 1) AS first1,
+                     (SELECT run_at FROM jobs WHERE system_id = s.id AND priority = 2
+                         AND state = 'queued' ORDER BY run_at, id LIMIT 1) AS first2
+                 FROM systems s) queue
+             WHERE (first0 IS NOT NULL AND (head0 IS NULL OR head0 > first0))
+               OR (first1 IS NOT NULL AND (head1 IS NULL
+                   OR head1 > CASE WHEN first1 < pause THEN pause ELSE first1 END))
+               OR (first2 IS NOT NULL AND (head2 IS NULL
+                   OR head2 > CASE WHEN first2 < pause THEN pause ELSE first2 END))
+             ORDER BY id LIMIT $1",
         )
         .bind(limit)
         .fetch_all(&mut *self.inner)
         .await?;
-        for (system,) in &lazy {
-            if self.lock_queue(SystemId(*system)).await? {
-                self.refresh(SystemId(*system), 0).await?;
+        let mut repaired = 0;
+        for (system,) in lazy {
+            // Whoever holds it now refreshes it, or the next look does: waiting for a second
+            // system here could lock the stale scan out for good.
+            let free: Option<(i64,)> = sqlx::query_as(skip_locked!(
+                self.backend,
+                "SELECT id FROM systems WHERE id = $1"
+            ))
+            .bind(system)
+            .fetch_optional(&mut *self.inner)
+            .await?;
+            if free.is_some() {
+                self.refresh(SystemId(system), 0).await?;
+                repaired += 1;
             }
         }
-        Ok(lazy.len())
+        Ok(repaired)
     }
 }
 

@@ -31,15 +31,18 @@ macro_rules! for_update {
     };
 }
 
-/// Appends a row lock that passes over locked rows.
+/// Appends a row lock that passes over locked rows, and what follows it.
 macro_rules! skip_locked {
-    ($backend:expr, $sql:literal) => {
+    ($backend:expr, $($sql:literal),+; $rest:literal) => {
         match $backend {
-            $crate::store::dialect::Backend::Sqlite => $sql,
+            $crate::store::dialect::Backend::Sqlite => concat!($($sql,)+ $rest),
             $crate::store::dialect::Backend::Postgres => {
-                concat!($sql, " FOR UPDATE SKIP LOCKED")
+                concat!($($sql,)+ " FOR UPDATE SKIP LOCKED", $rest)
             }
         }
+    };
+    ($backend:expr, $($sql:literal),+) => {
+        $crate::store::dialect::skip_locked!($backend, $($sql),+; "")
     };
 }
 

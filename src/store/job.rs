@@ -283,6 +283,7 @@ impl Store {
                  WHERE outcome IN ('succeeded', 'failed', 'needs_operator')
                    AND (CAST($1 AS BIGINT) IS NULL OR account_id = $1)
                    AND (CAST($2 AS BIGINT) IS NULL OR job_id < $2)
+                   AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = job_id)
                  GROUP BY job_id ORDER BY job_id DESC LIMIT $3",
             )
         }
@@ -356,7 +357,9 @@ struct HistoryRow {
 
 impl HistoryRow {
     fn view(id: JobId, ended: Vec<Self>) -> Result<Option<JobView>, StoreError> {
-        let Some(last) = ended.last() else {
+        // The clocks of two nodes may differ: what ended the job counts, wherever it stands.
+        let end = ended.iter().rev().find(|row| row.outcome != "retried");
+        let Some(last) = end.or(ended.last()) else {
             return Ok(None);
         };
         let state = match last.outcome.as_str() {

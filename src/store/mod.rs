@@ -34,6 +34,7 @@ mod workgroup;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
@@ -91,6 +92,7 @@ pub struct Store {
     bell: Arc<Notify>,
     settled: Arc<Notify>,
     metrics: Option<Arc<Metrics>>,
+    commits: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Store {
@@ -136,6 +138,7 @@ impl Store {
             bell: Arc::default(),
             settled: Arc::default(),
             metrics: None,
+            commits: Arc::default(),
         })
     }
 
@@ -183,6 +186,11 @@ impl Store {
     /// Rings when jobs were settled in this process.
     pub fn settled(&self) -> &Notify {
         &self.settled
+    }
+
+    /// Transactions that this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
     }
 
     /// Connections that read and write: (idle, used).
@@ -247,6 +255,7 @@ impl Tx {
                 metrics.audited(event);
             }
         }
+        self.store.commits.fetch_add(1, Ordering::SeqCst);
         if self.rings {
             self.store.bell.notify_waiters();
         }

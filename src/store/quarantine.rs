@@ -1,7 +1,8 @@
 //! The bulk change of one system: ordered in chunks, counted as it goes.
 //!
 //! Invariant: every account that was active when the order came has a row in
-//! `quarantine_accounts`, and a job that ends after the order.
+//! `quarantine_accounts`, and a job that ends after the order; no quarantine ends before all of
+//! it was ordered, whatever fails in between.
 
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
@@ -27,9 +28,9 @@ impl Tx {
     ) -> Result<QuarantineId, StoreError> {
         let id: QuarantineId = self.id(QuarantineId::KIND).await?;
         sqlx::query(
-            "INSERT INTO quarantines (id, system_id, reason, incident, actor, accounts, ordered_at,
-                 finished_at)
-             VALUES ($1, $2, $3, $4, $5, 0, $6, NULL)",
+            "INSERT INTO quarantines (id, system_id, reason, incident, actor, accounts,
+                 ordered_to, ordered_at, finished_at)
+             VALUES ($1, $2, $3, $4, $5, 0, 0, $6, NULL)",
         )
         .bind(id.0)
         .bind(system.0)
@@ -42,10 +43,11 @@ impl Tx {
         Ok(id)
     }
 
-    /// Orders the system's next active accounts after `after`, in id order; `None`: no more.
+    /// Orders the system's next active accounts after `after`, in id order; `None`: no more, and
+    /// the quarantine may end. Under [`Tx::lock_queue`].
     ///
     /// # Errors
-    /// [`StoreError`] of the database.
+    /// [`StoreError::Stale`] if it was ordered to another account than `after`, or to its end.
     pub async fn quarantine_chunk(
         &mut self,
         quarantine: QuarantineId,
@@ -54,7 +56,6 @@ impl Tx {
         actor: &str,
         now: Timestamp,
     ) -> Result<Option<AccountId>, StoreError> {
-        self.raise_head(system, Priority::Quarantine, now).await?;
         let (count, last): (i64, Option<i64>) = sqlx::query_as(
             "SELECT COUNT(*), MAX(id) FROM (
                  SELECT id FROM accounts WHERE system_id = $1 AND active = 1 AND id > $2
@@ -65,7 +66,13 @@ impl Tx {
         .bind(QUARANTINE_CHUNK)
         .fetch_one(&mut *self.inner)
         .await?;
-        let Some(last) = last else { return Ok(None) };
+        let Some(last) = last else {
+            self.ordered_to(quarantine, after.0, None, 0).await?;
+            return Ok(None);
+        };
+        self.raise_head(system, Priority::Quarantine, now).await?;
+        self.ordered_to(quarantine, after.0, Some(last), count)
+            .await?;
         let base = self.ids(JobId::KIND, count).await? - 1;
         sqlx::query(
             "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,
@@ -80,6 +87,8 @@ impl Tx {
                  priority = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
                      THEN 1 ELSE jobs.priority END,
                  kind = CASE WHEN jobs.state = 'queued' THEN 'rotate' ELSE jobs.kind END,
+                 queued_at = CASE WHEN jobs.state = 'queued' THEN excluded.queued_at
+                     ELSE jobs.queued_at END,
                  again = CASE WHEN jobs.state = 'running' THEN 1 ELSE jobs.again END,
                  again_priority = CASE WHEN jobs.state = 'running' THEN 1
                      ELSE jobs.again_priority END",
@@ -93,8 +102,9 @@ impl Tx {
         .bind(count)
         .execute(&mut *self.inner)
         .await?;
-        self.record_chunk(quarantine, system, (after.0, last))
+        self.record_chunk(quarantine, system, (after.0, last), count)
             .await?;
+        self.ring();
         Ok(Some(AccountId(last)))
     }
 
@@ -103,6 +113,7 @@ impl Tx {
         quarantine: QuarantineId,
         system: SystemId,
         (after, last): (i64, i64),
+        count: i64,
     ) -> Result<(), StoreError> {
         let members = sqlx::query(
             "INSERT INTO quarantine_accounts (quarantine_id, account_id, job_id)
@@ -117,6 +128,8 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?
         .rows_affected();
+        let count = u64::try_from(count).unwrap_or_default();
+        exactly(count, members, "the quarantine's accounts")?;
         sqlx::query(
             "UPDATE schedule SET open_job = 1
              WHERE account_id > $2 AND account_id <= $3 AND open_job = 0 AND system_id = $1
@@ -128,18 +141,32 @@ impl Tx {
         .bind(last)
         .execute(&mut *self.inner)
         .await?;
-        let done = sqlx::query("UPDATE quarantines SET accounts = accounts + $2 WHERE id = $1")
-            .bind(quarantine.0)
-            .bind(i64::try_from(members).unwrap_or(i64::MAX))
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the quarantine")?;
-        self.ring();
         Ok(())
     }
 
-    /// Ends the system's quarantines that have no open job left; returns which, and when each
-    /// was ordered.
+    /// Moves the quarantine's mark, so that two who order it never order a chunk twice.
+    async fn ordered_to(
+        &mut self,
+        quarantine: QuarantineId,
+        from: i64,
+        to: Option<i64>,
+        members: i64,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE quarantines SET accounts = accounts + $2, ordered_to = $4
+             WHERE id = $1 AND ordered_to = $3",
+        )
+        .bind(quarantine.0)
+        .bind(members)
+        .bind(from)
+        .bind(to)
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the quarantine")
+    }
+
+    /// Ends the system's quarantines that were ordered whole and have no open job left; returns
+    /// which, and when each was ordered.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -151,7 +178,7 @@ impl Tx {
         // From the open jobs' side: the first one found ends the search.
         let rows: Vec<(i64, i64)> = sqlx::query_as(
             "UPDATE quarantines SET finished_at = $2
-             WHERE system_id = $1 AND finished_at IS NULL
+             WHERE system_id = $1 AND finished_at IS NULL AND ordered_to IS NULL
                AND NOT EXISTS (
                  SELECT 1 FROM jobs j JOIN quarantine_accounts q
                      ON q.account_id = j.account_id AND q.job_id = j.id
@@ -210,8 +237,9 @@ impl Store {
                      WHEN j.state = 'running' THEN 'running'
                      WHEN j.state = 'queued' AND j.attempt > 0 THEN 'retrying'
                      WHEN j.state = 'queued' THEN 'queued'
-                     ELSE (SELECT h.outcome FROM job_history h WHERE h.job_id = q.job_id
-                           ORDER BY h.claim_id DESC LIMIT 1)
+                     ELSE (SELECT h.outcome FROM job_history h
+                           WHERE h.job_id = q.job_id AND h.outcome <> 'retried'
+                           ORDER BY h.ended_at DESC, h.claim_id DESC LIMIT 1)
                  END AS state
                  FROM quarantine_accounts q
                  LEFT JOIN jobs j ON j.account_id = q.account_id AND j.id = q.job_id
@@ -227,7 +255,7 @@ impl Store {
             match state.as_str() {
                 "queued" => counts.queued = count,
                 "running" => counts.running = count,
-                "retrying" | "retried" => counts.retrying += count,
+                "retrying" => counts.retrying = count,
                 "succeeded" => counts.succeeded = count,
                 "failed" => counts.failed = count,
                 "needs_operator" => counts.needs_operator = count,
@@ -241,6 +269,28 @@ impl Store {
             }
         }
         Ok(counts)
+    }
+
+    /// Quarantines that were not ordered to their end, oldest first: whoever ordered them has
+    /// died, or is at it. Each with its system, the account it was ordered to, and who did.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn unordered_quarantines(
+        &self,
+    ) -> Result<Vec<(QuarantineId, SystemId, AccountId, String)>, StoreError> {
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(
+            "SELECT id, system_id, ordered_to, actor FROM quarantines
+             WHERE finished_at IS NULL AND ordered_to IS NOT NULL ORDER BY id LIMIT 100",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, system, to, actor)| {
+                (QuarantineId(id), SystemId(system), AccountId(to), actor)
+            })
+            .collect())
     }
 
     /// Quarantines, newest first; ids below `before` alone.

@@ -6,7 +6,7 @@
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{AccountId, ClaimId, RotationId};
-use crate::model::rotation::{Phase, Rotation};
+use crate::model::rotation::{HORIZON, Phase, Rotation};
 
 /// A rotation as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,9 @@ impl Tx {
         now: Timestamp,
     ) -> Result<RotationId, StoreError> {
         let done = sqlx::query(
-            "UPDATE accounts SET epoch = epoch + 1, in_doubt = $3 WHERE id = $1 AND epoch = $2 - 1",
+            "UPDATE accounts SET epoch = epoch + 1,
+                 in_doubt = CASE WHEN $3 = 1 THEN 1 ELSE in_doubt END
+             WHERE id = $1 AND epoch = $2 - 1",
         )
         .bind(account.0)
         .bind(epoch)
@@ -129,12 +131,19 @@ impl Tx {
                 .await?;
             return self.make_current(step, now).await;
         }
-        let done = sqlx::query("UPDATE accounts SET in_doubt = $3 WHERE id = $1 AND epoch = $2")
-            .bind(step.account.0)
-            .bind(step.epoch)
-            .bind(i64::from(step.to.in_doubt()))
-            .execute(&mut *self.inner)
-            .await?;
+        // The doubt about an earlier candidate outlasts the end of this one.
+        let done = sqlx::query(
+            "UPDATE accounts SET in_doubt = CASE WHEN $3 = 1 OR EXISTS (
+                 SELECT 1 FROM rotations r WHERE r.account_id = $1 AND r.phase = 'abandoned'
+                   AND r.doubt = 1 AND r.epoch > COALESCE((SELECT MAX(c.epoch) FROM rotations c
+                     WHERE c.account_id = $1 AND c.phase = 'committed'), 0)) THEN 1 ELSE 0 END
+             WHERE id = $1 AND epoch = $2",
+        )
+        .bind(step.account.0)
+        .bind(step.epoch)
+        .bind(i64::from(step.to.in_doubt()))
+        .execute(&mut *self.inner)
+        .await?;
         exactly(1, done.rows_affected(), "the account's epoch")
     }
 
@@ -224,6 +233,7 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         if verdict == "passed" {
+            self.end_doubt(account, now).await?;
             sqlx::query(
                 "UPDATE credential_versions SET accepted_at = $3
                  WHERE account_id = $1 AND version = $2",
@@ -237,7 +247,27 @@ impl Tx {
         Ok(())
     }
 
+    /// Current works, and no candidate that was ever sent can land any more.
+    async fn end_doubt(&mut self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE accounts SET in_doubt = 0
+             WHERE id = $1 AND in_doubt = 1
+               AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.account_id = $1 AND r.phase IN
+                 ('ready', 'staged', 'applying', 'applied', 'verified', 'needs_operator'))
+               AND NOT EXISTS (SELECT 1 FROM credential_versions v WHERE v.account_id = $1
+                 AND v.accepted_at IS NULL AND v.last_sent_at > $2)",
+        )
+        .bind(account.0)
+        .bind(now.minus(HORIZON).0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
     /// Counts one login that may fail, before it is sent. `false`: the budget is spent.
+    ///
+    /// What was counted is forgotten once nothing has been counted for a whole window: so no span
+    /// of that length ever holds more than the budget.
     ///
     /// # Errors
     /// [`StoreError`] of the database; then nothing may be sent.
@@ -252,9 +282,7 @@ impl Tx {
             "INSERT INTO login_budget (account_id, window_at, spent) VALUES ($1, $2, 0)
              ON CONFLICT (account_id) DO UPDATE SET
                  spent = CASE WHEN login_budget.window_at <= $2 - $3 THEN 0
-                     ELSE login_budget.spent END,
-                 window_at = CASE WHEN login_budget.window_at <= $2 - $3 THEN $2
-                     ELSE login_budget.window_at END",
+                     ELSE login_budget.spent END",
         )
         .bind(account.0)
         .bind(now.0)
@@ -262,10 +290,12 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         let done = sqlx::query(
-            "UPDATE login_budget SET spent = spent + 1 WHERE account_id = $1 AND spent < $2",
+            "UPDATE login_budget SET spent = spent + 1, window_at = $3
+             WHERE account_id = $1 AND spent < $2",
         )
         .bind(account.0)
         .bind(budget)
+        .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
         Ok(done.rows_affected() == 1)

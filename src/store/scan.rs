@@ -2,6 +2,7 @@
 //!
 //! Invariant: running it twice queues nothing twice; an account with an open job is not due.
 
+use super::dialect::skip_locked;
 use super::{Store, StoreError, Tx};
 use crate::model::Timestamp;
 use crate::model::id::JobId;
@@ -28,8 +29,8 @@ impl Tx {
     pub async fn scan_stale(&mut self, now: Timestamp, limit: i64) -> Result<Scanned, StoreError> {
         let (changes, more_changes) = self.queue_due(JobKind::Rotate, now, limit).await?;
         let (tests, more_tests) = self.queue_due(JobKind::Test, now, limit).await?;
-        let flagged = self.flag(now, limit).await?;
-        let more = more_changes || more_tests;
+        let (flagged, more_flags) = self.flag(now, limit).await?;
+        let more = more_changes || more_tests || more_flags;
         Ok(Scanned {
             flagged,
             changes,
@@ -64,6 +65,7 @@ impl Tx {
             .bind(last_at)
             .bind(last_account)
             .bind(now.0)
+            .bind(base)
             .execute(&mut *self.inner)
             .await?;
         let queued = sqlx::query(statements.insert)
@@ -94,8 +96,9 @@ impl Tx {
         Ok((queued, boundary.is_some()))
     }
 
-    /// Accounts that nobody changes by itself are only flagged.
-    async fn flag(&mut self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    /// Accounts that nobody changes by itself are only flagged: how many were, and whether more
+    /// wait. Whoever holds an account's schedule decides its flag himself.
+    async fn flag(&mut self, now: Timestamp, limit: i64) -> Result<(u64, bool), StoreError> {
         let boundary: Option<(i64, i64)> = sqlx::query_as(
             "SELECT flag_at, account_id FROM schedule
              WHERE stale_at IS NULL AND flag_at IS NOT NULL AND flag_at <= $1
@@ -106,16 +109,18 @@ impl Tx {
         .fetch_optional(&mut *self.inner)
         .await?;
         let (last_at, last_account) = boundary.unwrap_or((now.0, i64::MAX));
-        let done = sqlx::query(
-            "UPDATE schedule SET stale_at = $3
-             WHERE stale_at IS NULL AND flag_at IS NOT NULL AND (flag_at, account_id) <= ($1, $2)",
-        )
+        let done = sqlx::query(skip_locked!(
+            self.backend,
+            "UPDATE schedule SET stale_at = $3 WHERE account_id IN (SELECT account_id FROM schedule
+             WHERE stale_at IS NULL AND flag_at IS NOT NULL AND (flag_at, account_id) <= ($1, $2)";
+            ")"
+        ))
         .bind(last_at)
         .bind(last_account)
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected())
+        Ok((done.rows_affected(), boundary.is_some()))
     }
 }
 
@@ -138,6 +143,9 @@ impl Store {
 
 /// The same four statements over either due time. The predicates repeat those of the partial
 /// indexes word for word, or the databases would not use them.
+///
+/// Between two of them an account may become due on a system that is not held: the mark, which
+/// nobody else sees before the commit, keeps it out until the next scan.
 struct DueStatements {
     boundary: &'static str,
     count: &'static str,
@@ -158,7 +166,8 @@ macro_rules! due_statements {
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)"
             ),
             raise: concat!(
-                "UPDATE systems SET head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
+                "UPDATE systems SET scan_mark = $4,",
+                " head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
                 " WHERE id IN (SELECT system_id FROM schedule WHERE open_job = 0 AND ", $column,
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2))"
             ),
@@ -169,6 +178,8 @@ macro_rules! due_statements {
                 " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, NULL, $7",
                 " FROM schedule WHERE open_job = 0 AND ", $column,
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)",
+                " AND EXISTS (SELECT 1 FROM systems WHERE id = schedule.system_id",
+                " AND scan_mark = $3)",
                 " ORDER BY system_id, account_id LIMIT $8",
                 " ON CONFLICT (account_id) WHERE state IN ('queued', 'running') DO NOTHING"
             ),

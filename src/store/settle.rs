@@ -69,6 +69,9 @@ impl Tx {
     /// Settles attempts of a claim; with `last` the claim ends. Returns the quarantines that this
     /// has finished, and when each was ordered.
     ///
+    /// Attempts that this claim has settled before are left as they are: after a commit without
+    /// an answer the same call is right again.
+    ///
     /// # Errors
     /// [`StoreError::LeaseLost`]: another node owns the jobs; nothing was written.
     pub async fn settle(
@@ -81,12 +84,17 @@ impl Tx {
     ) -> Result<Vec<(QuarantineId, Timestamp)>, StoreError> {
         self.lock_queue(claim.system).await?;
         self.hold(claim.id, claim.node).await?;
-        let again = self.ordered_again(claim.id).await?;
+        let running = self.running_jobs(claim.id).await?;
+        let mut news = settled.is_empty();
         for one in settled {
-            self.settle_one(claim, one, again.get(&one.job.id.0).copied(), now)
-                .await?;
+            if let Some(again) = running.get(&one.job.id.0) {
+                self.settle_one(claim, one, *again, now).await?;
+                news = true;
+            }
         }
-        self.judge(claim.system, health).await?;
+        if news {
+            self.judge(claim.system, health).await?;
+        }
         if last {
             let done = sqlx::query("DELETE FROM claims WHERE id = $1 AND node_id = $2")
                 .bind(claim.id.0)
@@ -100,11 +108,14 @@ impl Tx {
         self.finish_quarantines(claim.system, now).await
     }
 
-    /// Jobs of the claim that were ordered once more while they ran, with the new priority.
-    async fn ordered_again(&mut self, claim: ClaimId) -> Result<HashMap<i64, i64>, StoreError> {
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT id, again_priority FROM jobs
-             WHERE claim_id = $1 AND state = 'running' AND again = 1",
+    /// Jobs of the claim, and the priority of those that were ordered once more while they ran.
+    async fn running_jobs(
+        &mut self,
+        claim: ClaimId,
+    ) -> Result<HashMap<i64, Option<i64>>, StoreError> {
+        let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(
+            "SELECT id, CASE WHEN again = 1 THEN again_priority ELSE NULL END FROM jobs
+             WHERE claim_id = $1 AND state = 'running'",
         )
         .bind(claim.0)
         .fetch_all(&mut *self.inner)
@@ -124,9 +135,9 @@ impl Tx {
             Ending::Failed => "failed",
             Ending::NeedsOperator => "needs_operator",
             Ending::Retry { .. } => "retried",
-            Ending::GivenBack => return self.requeue(claim.id, one.job.id, None, false).await,
+            Ending::GivenBack => return self.requeue(claim.id, one, None, false, now).await,
         };
-        sqlx::query(
+        let done = sqlx::query(
             "INSERT INTO job_history (job_id, claim_id, account_id, system_id, kind, cause, actor,
                  priority, outcome, class, why, attempt, queued_at, started_at, ended_at)
              SELECT id, claim_id, account_id, system_id, kind, cause, actor, priority, $3, $4, $5,
@@ -142,34 +153,47 @@ impl Tx {
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
+        exactly(1, done.rows_affected(), "the job")?;
         match (&one.ending, again) {
             (Ending::Retry { at, counts }, _) => {
-                self.requeue(claim.id, one.job.id, Some(*at), *counts).await
+                self.requeue(claim.id, one, Some(*at), *counts, now).await
             }
             (_, Some(priority)) => self.run_again(claim.id, one.job.id, priority, now).await,
             (_, None) => self.end(claim.id, one, now).await,
         }
     }
 
-    /// Puts a running job back. Whoever waited for it has been answered: it is routine now.
+    /// Puts a running job back. Whoever waited for it has been answered: it is routine now. A
+    /// more urgent order that came while it ran takes it along, as it would a queued job; it
+    /// stays marked, since the attempt may have begun before the order.
     async fn requeue(
         &mut self,
         claim: ClaimId,
-        job: JobId,
+        one: &Settled,
         at: Option<Timestamp>,
         counts: bool,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "UPDATE jobs SET state = 'queued', claim_id = NULL,
-                 run_at = CASE WHEN CAST($3 AS BIGINT) IS NULL THEN run_at ELSE $3 END,
-                 priority = CASE WHEN priority = 0 AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END,
+                 run_at = CASE
+                     WHEN again = 1 AND again_priority < CASE WHEN priority = 0
+                         AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END THEN $5
+                     WHEN CAST($3 AS BIGINT) IS NULL THEN run_at ELSE $3 END,
+                 priority = CASE
+                     WHEN again = 1 AND again_priority < CASE WHEN priority = 0
+                         AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END
+                         THEN again_priority
+                     WHEN priority = 0 AND CAST($3 AS BIGINT) IS NOT NULL THEN 2
+                     ELSE priority END,
                  attempt = CASE WHEN $4 = 1 THEN attempt ELSE attempt - 1 END
              WHERE id = $1 AND claim_id = $2 AND state = 'running'",
         )
-        .bind(job.0)
+        .bind(one.job.id.0)
         .bind(claim.0)
         .bind(at.map(|at| at.0))
         .bind(i64::from(counts))
+        .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the job")
@@ -185,7 +209,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "UPDATE jobs SET state = 'queued', claim_id = NULL, kind = 'rotate', priority = $3,
-                 run_at = $4, attempt = 0, again = 0, again_priority = 2, version = NULL,
+                 run_at = $4, queued_at = $4, attempt = 0, again = 0, again_priority = 2,
+                 version = NULL,
                  cause = CASE WHEN $3 = 1 THEN 'quarantine' ELSE cause END
              WHERE id = $1 AND claim_id = $2 AND state = 'running'",
         )
@@ -275,10 +300,15 @@ impl Tx {
         let done = match health {
             SystemHealth::Unknown => return Ok(()),
             SystemHealth::Answers => {
-                sqlx::query("UPDATE systems SET trips = 0, paused_until = 0 WHERE id = $1")
-                    .bind(system.0)
-                    .execute(&mut *self.inner)
-                    .await?
+                // Mostly there is nothing to reset, and no row to write.
+                sqlx::query(
+                    "UPDATE systems SET trips = 0, paused_until = 0
+                     WHERE id = $1 AND (trips > 0 OR paused_until > 0)",
+                )
+                .bind(system.0)
+                .execute(&mut *self.inner)
+                .await?;
+                return Ok(());
             }
             SystemHealth::Faulty { pause_until } => {
                 sqlx::query(
@@ -311,7 +341,9 @@ impl Tx {
         }
         // The attempt stays counted: a job that kills nodes must end.
         sqlx::query(
-            "UPDATE jobs SET state = 'queued', claim_id = NULL
+            "UPDATE jobs SET state = 'queued', claim_id = NULL,
+                 priority = CASE WHEN again = 1 AND again_priority < priority
+                     THEN again_priority ELSE priority END
              WHERE claim_id = $1 AND state = 'running'",
         )
         .bind(claim.0)

@@ -5,6 +5,7 @@ mod api;
 mod daemon;
 mod house;
 mod leaks;
+mod machine;
 mod metrics;
 mod passwordsafe;
 mod store;

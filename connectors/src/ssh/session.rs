@@ -154,7 +154,7 @@ impl SshSession {
             .push(link);
     }
 
-    /// Runs a command as the functional account.
+    /// Runs a command as the functional account; the caller holds a [`Self::command_place`].
     ///
     /// A kept connection that the host has closed meanwhile is replaced once, as long as no
     /// secret was sent.
@@ -165,7 +165,6 @@ impl SshSession {
         input: impl Fn() -> Input,
         turn: &Arc<Turn>,
     ) -> Result<Output, Reason> {
-        let _place = self.commands.acquire().await;
         if let Some(link) = self.take() {
             match run(link, command.clone(), input(), turn).await {
                 Ok((link, output)) => {
@@ -192,12 +191,23 @@ impl SshSession {
         timeout(half, self.exchanges.acquire()).await.ok()?.ok()
     }
 
+    /// The same for an exchange on a functional connection. Its turn on one of those comes first:
+    /// whoever waits for a connection must not keep a login from going on meanwhile.
+    async fn command_place(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let half = self.target.timeout / 2;
+        let both = async {
+            let command = self.commands.acquire().await.ok()?;
+            Some((command, self.exchanges.acquire().await.ok()?))
+        };
+        timeout(half, both).await.ok()?
+    }
+
     async fn set(&self, account: &Account, new: &Secret, turn: &Arc<Turn>) -> Changed {
         let Some((functional, mode)) = &self.functional else {
             let text = "this session has no functional account: it can only check";
             return Changed::NotNow(Reason::system(Class::Privilege, text));
         };
-        let Some(_place) = self.place().await else {
+        let Some(_place) = self.command_place().await else {
             return Changed::NotNow(turn_did_not_come());
         };
         let nonce = self.nonces.next();
@@ -239,7 +249,7 @@ impl SshSession {
             let text = "the target offers no look without login: install keywheel-passwd there";
             return Err(Reason::system(Class::Privilege, text));
         };
-        let _place = self.place().await.ok_or_else(turn_did_not_come)?;
+        let _place = self.command_place().await.ok_or_else(turn_did_not_come)?;
         let nonce = self.nonces.next();
         let command = script::read(&nonce, self.elevation);
         let input = || Input {

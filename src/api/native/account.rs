@@ -20,6 +20,7 @@ use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
+use crate::model::Timestamp;
 use crate::model::account::Account;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, PolicyId, SystemId};
@@ -63,7 +64,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AccountAnswer {
     id: i64,
-    /// Counts edits; the ETag.
+    /// Counts edits; the `ETag`.
     revision: i64,
     system_id: i64,
     name: String,
@@ -272,7 +273,7 @@ pub(super) async fn edit(
     tx.replan(account.id, now).await?;
     let details = json!({
         "policy_id": settings.policy_id,
-        "next_change": settings.next_override_at.map(|at| at.rfc3339()),
+        "next_change": settings.next_override_at.map(Timestamp::rfc3339),
     });
     tx.audit(
         &Event::by(caller.actor(), "account.updated", account.id, details),

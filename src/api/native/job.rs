@@ -57,7 +57,8 @@ pub(super) struct Job {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Attempt {
     /// Counts from 1.
-    attempt: i64,
+    #[serde(rename = "attempt")]
+    number: i64,
     started_at: At,
     ended_at: At,
     /// `succeeded`, `failed`, `needs_operator` or `retried`.
@@ -71,7 +72,7 @@ pub(super) struct Attempt {
 impl From<JobView> for Job {
     fn from(view: JobView) -> Self {
         let attempts = view.attempts.into_iter().map(|attempt| Attempt {
-            attempt: attempt.attempt,
+            number: attempt.attempt,
             started_at: At(attempt.started_at),
             ended_at: At(attempt.ended_at),
             outcome: attempt.outcome,

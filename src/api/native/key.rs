@@ -21,6 +21,7 @@ use crate::api::passwordsafe::Segments;
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::generate::{native_key, password_safe_key};
+use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::{KeyId, UserId};
 use crate::model::principal::{ApiKey, KeyHash, KeyKind, NewKey, Permission, User};
@@ -145,13 +146,12 @@ pub(super) async fn create(
         may_act_for(&caller, &user)?;
     }
     let now = api.clock.now();
-    let new = order.checked(owner, now, &api)?;
-    let (key, new) = new;
+    let (key, new) = order.checked(owner, now, &api)?;
     let mut tx = api.store.begin().await?;
     let id = tx.insert_key(&new, now).await?;
     let details = json!({
         "kind": new.kind, "user": owner, "name": new.name,
-        "expires_at": new.expires_at.map(|at| at.rfc3339()),
+        "expires_at": new.expires_at.map(Timestamp::rfc3339),
     });
     tx.audit(&Event::by(caller.actor(), "key.created", id, details), now)
         .await?;
@@ -193,7 +193,7 @@ impl KeyOrder {
     fn checked(
         self,
         user_id: UserId,
-        now: crate::model::Timestamp,
+        now: Timestamp,
         api: &Api,
     ) -> Result<(secrecy::SecretString, NewKey), ApiError> {
         let kind = KeyKind::parse(&self.kind)

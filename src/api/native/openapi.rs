@@ -13,6 +13,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::{account, audit, health, job, key, policy, quarantine, reveal, system, user};
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
+use crate::api::route::Need;
 
 /// The page's own policy: its styles are written by its script.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -61,9 +62,43 @@ impl Modify for Schemes {
     }
 }
 
-/// The description of the native API, OpenAPI 3.1.
+/// The description of the native API, OpenAPI 3.1, with the permission of each operation.
 pub fn description() -> Description {
-    Native::openapi()
+    let mut description = Native::openapi();
+    for route in super::routes().declared() {
+        let Some(path) = description.paths.paths.get_mut(route.path) else {
+            continue; // the tests compare routes and description
+        };
+        let operation = match route.method {
+            "GET" => &mut path.get,
+            "POST" => &mut path.post,
+            "PUT" => &mut path.put,
+            "PATCH" => &mut path.patch,
+            _ => &mut path.delete,
+        };
+        if let (Some(operation), Some(needs)) = (operation, needs(route.need)) {
+            let said = operation.description.get_or_insert_default();
+            let pause = if said.is_empty() { "" } else { "\n\n" };
+            said.push_str(pause);
+            said.push_str(&needs);
+        }
+    }
+    description
+}
+
+fn needs(need: Need) -> Option<String> {
+    match need {
+        Need::Open => None,
+        Need::SignedIn => Some("Needs to be signed in.".to_owned()),
+        Need::One(permission) => Some(format!("Needs `{permission}`.")),
+        Need::Any(permissions) => {
+            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
+            Some(format!("Needs {}.", any.join(" or ")))
+        }
+        Need::OrOwn(permission) => Some(format!(
+            "Needs `{permission}`, or that the caller ordered it."
+        )),
+    }
 }
 
 /// `/openapi.json` and `/docs/api`; both are open, since they describe the program, not its data.

@@ -47,7 +47,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyAnswer {
     id: i64,
-    /// Counts edits; the ETag.
+    /// Counts edits; the `ETag`.
     revision: i64,
     created_at: At,
     updated_at: At,

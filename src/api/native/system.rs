@@ -42,7 +42,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SystemAnswer {
     id: i64,
-    /// Counts edits; the ETag.
+    /// Counts edits; the `ETag`.
     revision: i64,
     name: String,
     host_name: String,

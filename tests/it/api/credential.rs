@@ -307,6 +307,23 @@ async fn what_a_change_asks_for_decides_which_permission_it_needs() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_outlasts_the_wait_asks_the_client_to_come_back_and_join() {
+    let (world, mut admin, target) = ready().await;
+    admin.api.settings.wait_max = Duration::ZERO;
+    let path = format!("/ManagedAccounts/{}/Credentials/Change", target.root);
+    let early = admin.post(&path, &json!({})).await.expect(429);
+    assert_eq!(early.header(header::RETRY_AFTER), "5");
+    world.work();
+    admin.api.settings.wait_max = Duration::from_secs(60);
+    let joined = admin.post(&path, &json!({})).await.expect(204);
+    assert_eq!(
+        joined.header(header::LOCATION),
+        early.header(header::LOCATION)
+    );
+    assert_eq!(world.targets.system(HOST).changes("root"), 1);
+}
+
 /// Waits for a condition, at most ten seconds.
 pub(super) async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {

@@ -28,7 +28,7 @@ async fn queue_a_change(store: &Store, id: AccountId) {
         run_at: THEN,
         version: None,
     };
-    tx.locked_system(SystemId(1)).await.unwrap();
+    tx.lock_queue(SystemId(1)).await.unwrap();
     tx.enqueue(&job, THEN).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -194,9 +194,9 @@ on_both!(a_suspended_account_can_be_resumed, |db| {
     assert!(found(&store, ROOT).await.active);
 });
 
-on_both!(accounts_are_listed_by_what_callers_know, |db| {
-    let store = db.store().await;
-    one_account(&store).await;
+/// Besides `root`, account 2 on system 2: `Ann` of `Dom`, requestable.
+async fn ann_and_root(store: &Store) {
+    one_account(store).await;
     let mut system = linux_system(2, "Dir1");
     system.settings.ip_address = Some("10.0.0.2".to_owned());
     let mut ann = account(2, 2, "Ann");
@@ -207,43 +207,50 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
     tx.insert_system(&system, THEN).await.unwrap();
     tx.insert_account(&ann, THEN).await.unwrap();
     tx.commit().await.unwrap();
-    let all = AccountFilter::default();
-    let text = |text: &str| Some(text.to_owned());
+}
+
+fn all() -> AccountFilter {
+    AccountFilter::default()
+}
+
+on_both!(accounts_are_listed_by_what_callers_know, |db| {
+    let store = db.store().await;
+    ann_and_root(&store).await;
     for filter in [
         AccountFilter {
             system_id: Some(SystemId(2)),
-            ..all.clone()
+            ..all()
         },
         AccountFilter {
-            system_name: text("DIR1"),
-            ..all.clone()
+            system_name: Some("DIR1".to_owned()),
+            ..all()
         },
         AccountFilter {
-            account_name: text("ANN"),
-            ..all.clone()
+            account_name: Some("ANN".to_owned()),
+            ..all()
         },
         AccountFilter {
-            account_name: text("dom\\ann"),
-            ..all.clone()
+            account_name: Some("dom\\ann".to_owned()),
+            ..all()
         },
         AccountFilter {
-            account_name: text("ann@DOM"),
-            ..all.clone()
+            account_name: Some("ann@DOM".to_owned()),
+            ..all()
         },
         AccountFilter {
-            ip_address: text("10.0.0.2"),
-            ..all.clone()
+            ip_address: Some("10.0.0.2".to_owned()),
+            ..all()
         },
         AccountFilter {
             api_enabled: true,
-            ..all.clone()
+            ..all()
         },
         AccountFilter {
             system_id: Some(SystemId(2)),
-            account_name: text("ann"),
-            workgroup_name: text("DEFAULT"),
+            account_name: Some("ann".to_owned()),
+            workgroup_name: Some("DEFAULT".to_owned()),
             entity_type: Some(1),
-            ..all.clone()
+            ..all()
         },
     ] {
         let found = store.accounts(&filter, Page::first(9)).await.unwrap();
@@ -254,35 +261,43 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
         );
         assert_eq!((found[0].platform_id.0, found[0].workgroup_id.0), (2, 1));
     }
+    let page = Page {
+        limit: 1,
+        offset: 1,
+    };
+    assert_eq!(
+        store.accounts(&all(), page).await.unwrap()[0].account.id.0,
+        2
+    );
+});
+
+on_both!(what_matches_no_account_lists_none, |db| {
+    let store = db.store().await;
+    ann_and_root(&store).await;
     for filter in [
         AccountFilter {
-            account_name: text("other\\ann"),
-            ..all.clone()
+            account_name: Some("other\\ann".to_owned()),
+            ..all()
         },
         AccountFilter {
-            account_name: text("ann@other"),
-            ..all.clone()
+            account_name: Some("ann@other".to_owned()),
+            ..all()
         },
         AccountFilter {
-            account_name: text("ann"),
-            system_name: text("web1"),
-            ..all.clone()
+            account_name: Some("ann".to_owned()),
+            system_name: Some("web1".to_owned()),
+            ..all()
         },
         AccountFilter {
-            workgroup_name: text("none"),
-            ..all.clone()
+            workgroup_name: Some("none".to_owned()),
+            ..all()
         },
         AccountFilter {
             entity_type: Some(3),
-            ..all.clone()
+            ..all()
         },
     ] {
         let found = store.accounts(&filter, Page::first(9)).await.unwrap();
         assert_eq!(found, [], "{filter:?}");
     }
-    let page = Page {
-        limit: 1,
-        offset: 1,
-    };
-    assert_eq!(store.accounts(&all, page).await.unwrap()[0].account.id.0, 2);
 });

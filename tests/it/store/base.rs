@@ -13,6 +13,7 @@ on_both!(a_fresh_database_is_migrated_once, |db| {
     store.require_schema().await.unwrap();
     assert_eq!(store.migrate(None).await.unwrap(), state);
     store.ping().await.unwrap();
+    store.analyze().await.unwrap();
     assert!(store.identity().await.unwrap().is_none());
     store.close().await;
 });

@@ -12,6 +12,7 @@ use keywheel::store::{Backend, Store, StoreOptions};
 use tempfile::TempDir;
 
 use super::program::{command, find, is_root, run};
+use super::queue::Queue;
 
 /// A database of one test's own.
 pub(crate) struct Database {
@@ -48,6 +49,11 @@ impl Database {
             readers: 4,
             writers: 4,
         }
+    }
+
+    /// A queue with one node and no system yet.
+    pub(crate) async fn queue(&self) -> Queue {
+        Queue::new(self.store().await, &self.url).await
     }
 
     /// A store with the current schema.

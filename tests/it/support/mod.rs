@@ -8,4 +8,5 @@ pub(crate) mod database;
 pub(crate) mod fleet;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod queue;
 pub(crate) mod wait;

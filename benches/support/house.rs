@@ -1,0 +1,199 @@
+//! The real rooms on a database of their own: store, vault, queue, engine, connectors.
+//!
+//! Invariant: the store is a file with full durability, and a quarantine that did not give every
+//! account a new credential is no measurement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel::clock::{SharedClock, SystemClock};
+use keywheel::engine::{Connectors, Engine, Limits, credential_place, functional_place};
+use keywheel::generate::SystemDice;
+use keywheel::metrics::Metrics;
+use keywheel::model::account::{AccountSettings, NewAccount};
+use keywheel::model::functional_account::{Elevation, FunctionalSettings};
+use keywheel::model::id::{AccountId, FunctionalAccountId, PlatformId, SystemId, WorkgroupId};
+use keywheel::model::platform::Platform;
+use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
+use keywheel::model::workgroup::Workgroup;
+use keywheel::queue::{Orders, Worker, WorkerOptions};
+use keywheel::store::{Store, StoreOptions};
+use keywheel::vault::{Kek, Vault};
+use keywheel_connectors::Secret;
+use keywheel_connectors::ldap::Ldap;
+use keywheel_connectors::ssh::Ssh;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::folder;
+
+/// The longest that one quarantine may take.
+const ROUND_MAX: Duration = Duration::from_mins(5);
+const SYSTEM: SystemId = SystemId(1);
+const FUNCTIONAL: FunctionalAccountId = FunctionalAccountId(1);
+
+/// One managed system with its accounts.
+pub(crate) struct Site {
+    /// 2 Linux, 32 LDAP.
+    pub(crate) platform: PlatformId,
+    pub(crate) settings: SystemSettings,
+    /// Login or DN, and password.
+    pub(crate) functional: (String, Secret),
+    /// Each with the password that it has.
+    pub(crate) accounts: Vec<(AccountSettings, Secret)>,
+}
+
+/// The rooms.
+pub(crate) struct House {
+    store: Store,
+    orders: Orders,
+    worker: Worker,
+    accounts: usize,
+    _folder: TempDir,
+}
+
+impl House {
+    /// Stores the site in a new database and starts nothing yet.
+    pub(crate) async fn with(site: Site) -> Self {
+        let folder = folder();
+        let file = folder.path().join("keywheel.db");
+        let options = StoreOptions {
+            url: format!("sqlite://{}?mode=rwc", file.display()),
+            readers: 4,
+            writers: 1,
+        };
+        let store = Store::connect(&options).await.unwrap();
+        store.migrate(None).await.unwrap();
+        let clock = SystemClock::shared();
+        let dice = Arc::new(SystemDice);
+        let kek = Kek::from_bytes([7; Kek::LEN]);
+        let key = Vault::new_data_key(&kek, &*dice).unwrap();
+        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let accounts = site.accounts.len();
+        furnish(&store, &vault, &clock, site).await;
+        let connectors = Connectors {
+            ssh: Some(Arc::new(Ssh::new(1))),
+            ldap: Some(Arc::new(Ldap::new())),
+            ..Connectors::default()
+        };
+        let engine = Engine::new(
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            dice.clone(),
+            connectors,
+            Limits::default(),
+        );
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let orders = Orders::new(
+            store.clone(),
+            vault,
+            clock.clone(),
+            dice.clone(),
+            engine.clone(),
+            metrics.clone(),
+        );
+        let mut tx = store.begin().await.unwrap();
+        let node = tx.register_node("bench", clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let options = WorkerOptions {
+            sessions: 16,
+            poll: Duration::from_secs(1),
+        };
+        let worker = Worker::new(store.clone(), engine, clock, dice, metrics, node, options);
+        Self {
+            store,
+            orders,
+            worker,
+            accounts,
+            _folder: folder,
+        }
+    }
+
+    /// Gives every account a new credential: ordered, changed, proved, promoted and settled.
+    pub(crate) async fn quarantine(&self) {
+        let drain = CancellationToken::new();
+        let order = async {
+            let ordered = self.orders.quarantine(SYSTEM, "measured", None, "bench");
+            let id = ordered.await.unwrap();
+            let view = self.orders.wait_quarantine(id, ROUND_MAX).await.unwrap();
+            drain.cancel();
+            view.unwrap()
+        };
+        let (view, ()) = tokio::join!(order, self.worker.run(drain.clone()));
+        let all = i64::try_from(self.accounts).unwrap();
+        assert!(view.finished_at.is_some(), "not finished: {view:?}");
+        assert_eq!(
+            (view.accounts, view.counts.succeeded),
+            (all, all),
+            "{view:?}"
+        );
+    }
+
+    /// Each account has `version` as its current credential, and no job is open.
+    pub(crate) async fn assert_promoted(&self, version: i64) {
+        for id in 1..=self.accounts {
+            let id = AccountId(i64::try_from(id).unwrap());
+            let row = self.store.account_row(id).await.unwrap().unwrap();
+            assert_eq!((row.current_version, row.in_doubt), (Some(version), 0));
+        }
+        assert_eq!(self.store.jobs(true, None, None, 1).await.unwrap(), []);
+    }
+
+    pub(crate) async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+async fn furnish(store: &Store, vault: &Vault, clock: &SharedClock, site: Site) {
+    let now = clock.now();
+    let platform = Platform::find(site.platform).unwrap();
+    let (name, password) = site.functional;
+    let functional = FunctionalSettings {
+        platform_id: site.platform,
+        domain_name: None,
+        display_name: name.chars().take(100).collect(),
+        account_name: name,
+        description: None,
+        elevation: Elevation::None,
+    };
+    let sealed = vault.seal(&functional_place(FUNCTIONAL.0), &password, &SystemDice);
+    let mut settings = site.settings;
+    settings.functional_account_id = Some(FUNCTIONAL);
+    let system = NewSystem {
+        id: SYSTEM,
+        place: SystemPlace {
+            entity_type: EntityType::from_number(platform.entity_type).unwrap(),
+            asset_id: None,
+            workgroup_id: WorkgroupId(1),
+            platform_id: site.platform,
+        },
+        settings,
+    };
+    let workgroup = Workgroup {
+        id: WorkgroupId(1),
+        name: "bench".to_owned(),
+        organization_id: Workgroup::ORGANIZATION_DEFAULT.to_owned(),
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_workgroup(&workgroup).await.unwrap();
+    tx.insert_functional_account(FUNCTIONAL, &functional, Some(sealed.unwrap().0), now)
+        .await
+        .unwrap();
+    tx.insert_system(&system, now).await.unwrap();
+    for (at, (settings, password)) in site.accounts.into_iter().enumerate() {
+        let id = AccountId(i64::try_from(at).unwrap() + 1);
+        let account = NewAccount {
+            id,
+            system_id: SYSTEM,
+            target_id: settings.target_id(platform),
+            settings,
+        };
+        tx.insert_account(&account, now).await.unwrap();
+        let sealed = vault.seal(&credential_place(id, 1), &password, &SystemDice);
+        tx.add_stored_version(id, 1, sealed.unwrap().0, now)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+}

@@ -1,0 +1,13 @@
+//! Layer 2: the real engine and queue over real databases, against a target in memory.
+//!
+//! Invariant: after every step of every test the target accepts a secret that is on record, and
+//! no harness is dropped with a claim or a job left open.
+
+mod change;
+mod crash;
+mod doubt;
+mod fault;
+mod look;
+mod order;
+mod trouble;
+mod world;

@@ -1,0 +1,601 @@
+//! A store, an engine and a target in memory: one node at a time, with a clock that only the
+//! test moves.
+//!
+//! Invariant: dropping a world fails unless every job has ended and every claim is closed.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use keywheel::clock::{Clock, ManualClock};
+use keywheel::engine::{Connectors, Engine, Limits, credential_place, functional_place};
+use keywheel::generate::SeededDice;
+use keywheel::metrics::Metrics;
+use keywheel::model::Timestamp;
+use keywheel::model::account::{Account, AccountSettings, NewAccount};
+use keywheel::model::functional_account::{Elevation, FunctionalSettings};
+use keywheel::model::id::{
+    AccountId, FunctionalAccountId, JobId, PlatformId, SystemId, WorkgroupId,
+};
+use keywheel::model::job::{JobState, JobView};
+use keywheel::model::platform::Platform;
+use keywheel::model::rotation::Rotation;
+use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
+use keywheel::model::workgroup::Workgroup;
+use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
+use keywheel::store::{Backend, NewVersion, Store};
+use keywheel::vault::{Kek, Vault};
+use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
+use keywheel_connectors::{Secret, TargetKind};
+use secrecy::ExposeSecret;
+use sqlx::AnyPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::database::Database;
+
+/// When every world begins.
+const NOON: Timestamp = Timestamp(1_780_000_000_000);
+/// The functional account's name and password on every system.
+pub(super) const FUNC: &str = "func";
+const FUNC_PASSWORD: &str = "Func-vLm9Q";
+/// Real time that a run may take.
+const RUN_MAX: Duration = Duration::from_secs(120);
+/// Clock moves that bring every job to its end.
+const MOVES_MAX: usize = 400;
+
+/// What a system is like.
+pub(super) struct Like {
+    pub(super) accounts: usize,
+    pub(super) lockout_threshold: Option<i64>,
+    /// False: the target can only be asked by logging in.
+    pub(super) evidence: bool,
+    pub(super) max_batch: i64,
+    /// False: no credential is stored for its accounts.
+    pub(super) stored: bool,
+}
+
+impl Default for Like {
+    fn default() -> Self {
+        Self {
+            accounts: 1,
+            lockout_threshold: Some(0),
+            evidence: true,
+            max_batch: 100,
+            stored: true,
+        }
+    }
+}
+
+/// A system with its accounts, and the target behind it.
+pub(super) struct Site {
+    pub(super) id: SystemId,
+    pub(super) target: FakeSystem,
+    pub(super) accounts: Vec<AccountId>,
+}
+
+impl Site {
+    /// Its only account, or its first.
+    pub(super) fn account(&self) -> AccountId {
+        self.accounts[0]
+    }
+
+    /// That account's login.
+    pub(super) fn login(&self) -> String {
+        login(self.account())
+    }
+}
+
+pub(super) fn login(account: AccountId) -> String {
+    format!("u{}", account.0)
+}
+
+#[derive(Default)]
+struct Made {
+    systems: i64,
+    accounts: HashMap<AccountId, FakeSystem>,
+}
+
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) limits: Limits,
+    pub(super) drain: CancellationToken,
+    dice: Arc<SeededDice>,
+    vault: Arc<Vault>,
+    fake: FakeWorld,
+    worker: Mutex<Worker>,
+    made: Mutex<Made>,
+    /// A way to the tables past the store's methods.
+    pub(super) raw: AnyPool,
+    _database: Database,
+}
+
+impl World {
+    pub(super) async fn new(database: Database) -> Self {
+        Self::with_limits(database, Limits::default()).await
+    }
+
+    pub(super) async fn with_limits(database: Database, limits: Limits) -> Self {
+        let store = database.store().await;
+        let dice = Arc::new(SeededDice::new(11));
+        let kek = Kek::from_bytes([9; Kek::LEN]);
+        let key = Vault::new_data_key(&kek, &*dice).unwrap();
+        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let clock = ManualClock::at(NOON);
+        let fake = FakeWorld::new();
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_workgroup(&Workgroup {
+            id: WorkgroupId(1),
+            name: "Default".to_owned(),
+            organization_id: Workgroup::ORGANIZATION_DEFAULT.to_owned(),
+        })
+        .await
+        .unwrap();
+        let sealed = vault
+            .seal(&functional_place(1), &Secret::from(FUNC_PASSWORD), &*dice)
+            .unwrap();
+        let functional = FunctionalSettings {
+            platform_id: PlatformId(1001),
+            domain_name: None,
+            account_name: FUNC.to_owned(),
+            display_name: FUNC.to_owned(),
+            description: None,
+            elevation: Elevation::None,
+        };
+        tx.insert_functional_account(FunctionalAccountId(1), &functional, Some(sealed.0), NOON)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let raw = AnyPool::connect(&database.url).await.unwrap();
+        let parts = (store.clone(), vault.clone(), clock.clone(), dice.clone());
+        let worker = Mutex::new(build_worker(&parts, &fake, &limits, register(&store).await));
+        Self {
+            store,
+            clock,
+            limits,
+            drain: CancellationToken::new(),
+            dice,
+            vault,
+            fake,
+            worker,
+            made: Mutex::default(),
+            raw,
+            _database: database,
+        }
+    }
+
+    /// A system whose accounts were verified at onboarding.
+    pub(super) async fn site(&self, like: &Like) -> Site {
+        let (id, first) = {
+            let mut made = self.made.lock().unwrap();
+            made.systems += 1;
+            (
+                made.systems,
+                i64::try_from(made.accounts.len()).unwrap() + 1,
+            )
+        };
+        let host = format!("host{id}");
+        let target = self.fake.system(&host);
+        target.add(FUNC, FUNC_PASSWORD);
+        target.offer_evidence(like.evidence);
+        let mut settings = SystemSettings::of_host(&host);
+        settings.functional_account_id = Some(FunctionalAccountId(1));
+        settings.lockout_threshold = like.lockout_threshold;
+        settings.max_batch = like.max_batch;
+        settings.timeout_s = 1;
+        let system = NewSystem {
+            id: SystemId(id),
+            place: SystemPlace {
+                entity_type: EntityType::Asset,
+                asset_id: None,
+                workgroup_id: WorkgroupId(1),
+                platform_id: PlatformId(1001),
+            },
+            settings,
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        tx.insert_system(&system, NOON).await.unwrap();
+        let count = i64::try_from(like.accounts).unwrap();
+        let accounts: Vec<AccountId> = (first..first + count).map(AccountId).collect();
+        for &account in &accounts {
+            let settings = AccountSettings::named(login(account));
+            let new = NewAccount {
+                id: account,
+                system_id: SystemId(id),
+                target_id: settings.target_id(Platform::find(PlatformId(1001)).unwrap()),
+                settings,
+            };
+            tx.insert_account(&new, NOON).await.unwrap();
+            let secret = format!("Start-{}-vLm9Q", account.0);
+            target.add(&login(account), &secret);
+            if like.stored {
+                let sealed = self.seal(account, 1, &secret);
+                tx.add_stored_version(account, 1, sealed, NOON)
+                    .await
+                    .unwrap();
+                tx.record_test(account, 1, "passed", NOON).await.unwrap();
+            }
+            let mut made = self.made.lock().unwrap();
+            made.accounts.insert(account, target.clone());
+        }
+        tx.commit().await.unwrap();
+        Site {
+            id: SystemId(id),
+            target,
+            accounts,
+        }
+    }
+
+    pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> Vec<u8> {
+        let place = credential_place(account, version);
+        let secret = Secret::from(secret);
+        self.vault.seal(&place, &secret, &*self.dice).unwrap().0
+    }
+
+    /// Writes an open rotation as an engine would have left it, with a candidate of its own.
+    pub(super) async fn leave_open(
+        &self,
+        account: AccountId,
+        state: Rotation,
+        candidate: &str,
+    ) -> i64 {
+        let row = self.store.account_row(account).await.unwrap().unwrap();
+        let version = row.last_version + 1;
+        let new = NewVersion {
+            account,
+            version,
+            sealed: self.seal(account, version, candidate),
+            origin: "generated",
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        tx.add_version(&new, now).await.unwrap();
+        tx.open_rotation(account, row.epoch + 1, version, state, now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        version
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        let engine = build_engine(&self.parts(), &self.fake, &self.limits);
+        Orders::new(
+            self.store.clone(),
+            self.vault.clone(),
+            self.clock.clone(),
+            self.dice.clone(),
+            engine,
+        )
+    }
+
+    fn parts(&self) -> Parts {
+        let (store, vault) = (self.store.clone(), self.vault.clone());
+        (store, vault, self.clock.clone(), self.dice.clone())
+    }
+
+    /// Orders a change in the background.
+    pub(super) async fn change(&self, account: AccountId) -> JobId {
+        self.order(account, None, false).await.unwrap()
+    }
+
+    /// Orders a change that somebody waits for.
+    pub(super) async fn change_now(&self, account: AccountId) -> JobId {
+        self.order(account, None, true).await.unwrap()
+    }
+
+    pub(super) async fn order(
+        &self,
+        account: AccountId,
+        password: Option<&str>,
+        immediate: bool,
+    ) -> Result<JobId, OrderError> {
+        let order = ChangeOrder {
+            account,
+            password: password.map(Secret::from),
+            immediate,
+        };
+        self.orders().change(order, "ada").await
+    }
+
+    /// Tests an account; the worker runs meanwhile.
+    pub(super) async fn test(&self, account: AccountId) -> TestVerdict {
+        let orders = self.orders();
+        let test = orders.test(account, "ada");
+        let work = async {
+            while self
+                .store
+                .jobs(true, Some(account), None, 1)
+                .await
+                .unwrap()
+                .is_empty()
+            {
+                tokio::task::yield_now().await;
+            }
+            self.run().await;
+        };
+        let both = futures::future::join(test, work);
+        let (verdict, ()) = tokio::time::timeout(RUN_MAX, both)
+            .await
+            .expect("the test ends");
+        verdict.unwrap()
+    }
+
+    pub(super) fn worker(&self) -> Worker {
+        self.worker.lock().unwrap().clone()
+    }
+
+    /// Works until nothing is runnable now; what was promised of every state holds afterwards.
+    pub(super) async fn run(&self) {
+        let worker = self.worker();
+        let run = worker.run_until_idle(&self.drain);
+        tokio::time::timeout(RUN_MAX, run)
+            .await
+            .expect("the worker becomes idle")
+            .unwrap();
+        self.assert_recoverable().await;
+    }
+
+    /// Works, and moves the clock to whatever is due next, until no job is open.
+    pub(super) async fn run_to_the_end(&self) {
+        for _ in 0..MOVES_MAX {
+            self.run().await;
+            let Some(next) = self.store.next_runnable().await.unwrap() else {
+                return;
+            };
+            self.clock.advance(next.since(self.clock.now()));
+        }
+        panic!("the jobs do not end");
+    }
+
+    /// Works with as many sessions as a node has, all at once, until no job is open.
+    pub(super) async fn run_all_at_once(&self) {
+        let worker = self.worker();
+        let drain = CancellationToken::new();
+        let follow = async {
+            for _ in 0..MOVES_MAX * 10 {
+                let settled = self.store.settled().notified();
+                let (open, running): (i64, i64) = sqlx::query_as(
+                    "SELECT COUNT(*), COUNT(claim_id) FROM jobs WHERE state IN ('queued', 'running')",
+                )
+                .fetch_one(&self.raw)
+                .await
+                .unwrap();
+                if open == 0 {
+                    break;
+                }
+                let now = self.clock.now();
+                let next = self.store.next_runnable().await.unwrap();
+                if running > 0 || next.is_some_and(|next| next <= now) {
+                    // What was announced is taken at the next look, at the latest.
+                    let look = Duration::from_millis(100);
+                    if tokio::time::timeout(look, settled).await.is_err() {
+                        self.clock.advance(Duration::from_millis(1_500));
+                    }
+                } else if let Some(next) = next {
+                    self.clock
+                        .advance(next.since(now) + Duration::from_millis(1_500));
+                }
+            }
+            drain.cancel();
+        };
+        let both = futures::future::join(worker.run(drain.clone()), follow);
+        tokio::time::timeout(RUN_MAX, both)
+            .await
+            .expect("the worker ends");
+        self.assert_recoverable().await;
+    }
+
+    /// Runs the worker until `stop` says so, then drops it and everything it was doing, as a
+    /// crash would. True if it crashed; false if it had become idle before.
+    pub(super) async fn crash_when(&self, mut stop: impl FnMut() -> bool) -> bool {
+        let worker = self.worker();
+        let mut run = pin!(worker.run_until_idle(&self.drain));
+        let crashed = poll_fn(|context| {
+            if let Poll::Ready(ended) = run.as_mut().poll(context) {
+                ended.unwrap();
+                return Poll::Ready(false);
+            }
+            if stop() {
+                return Poll::Ready(true);
+            }
+            Poll::Pending
+        });
+        tokio::time::timeout(RUN_MAX, crashed)
+            .await
+            .expect("the worker ends")
+    }
+
+    /// The node is gone; another one comes and takes over what it left.
+    pub(super) async fn restart(&self) {
+        for (node, beat) in self.store.living_nodes().await.unwrap() {
+            let mut tx = self.store.begin().await.unwrap();
+            assert!(tx.declare_dead(node, beat).await.unwrap());
+            tx.commit().await.unwrap();
+        }
+        let node = register(&self.store).await;
+        for (claim, system) in self.store.orphaned_claims(node).await.unwrap() {
+            let mut tx = self.store.begin().await.unwrap();
+            assert!(tx.reap(claim, system).await.unwrap());
+            tx.commit().await.unwrap();
+        }
+        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node);
+        *self.worker.lock().unwrap() = worker;
+    }
+
+    pub(super) async fn account(&self, id: AccountId) -> Account {
+        self.store.account(id).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn job(&self, id: JobId) -> JobView {
+        self.store.job(id).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn state(&self, id: JobId) -> JobState {
+        self.job(id).await.state
+    }
+
+    /// The log of a job's last attempt.
+    pub(super) async fn log(&self, id: JobId) -> String {
+        let job = self.job(id).await;
+        job.attempts
+            .last()
+            .map_or(String::new(), |attempt| attempt.log.clone())
+    }
+
+    /// One recorded secret.
+    pub(super) async fn secret(&self, account: AccountId, version: i64) -> String {
+        let sealed = self
+            .store
+            .sealed_version(account, version)
+            .await
+            .unwrap()
+            .unwrap();
+        let place = credential_place(account, version);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test compares it with what the target holds"
+        )]
+        let secret = self
+            .vault
+            .open(&place, &sealed)
+            .unwrap()
+            .expose_secret()
+            .to_owned();
+        secret
+    }
+
+    /// The current secret.
+    pub(super) async fn current(&self, account: AccountId) -> String {
+        let version = self.account(account).await.credential.current_version;
+        self.secret(account, version.expect("a current version"))
+            .await
+    }
+
+    /// I1: the target accepts some recorded secret of every account.
+    pub(super) async fn assert_recoverable(&self) {
+        let accounts: Vec<_> = {
+            let made = self.made.lock().unwrap();
+            made.accounts
+                .iter()
+                .map(|(id, target)| (*id, target.clone()))
+                .collect()
+        };
+        for (account, target) in accounts {
+            let versions = self.store.versions(account, 1_000).await.unwrap();
+            if versions.is_empty() {
+                continue;
+            }
+            let mut known = false;
+            for version in &versions {
+                let secret = self.secret(account, version.version).await;
+                known |= target.accepts(&login(account), &secret);
+                if known {
+                    break;
+                }
+            }
+            let untouched = target.changes(&login(account)) == 0;
+            assert!(
+                known || untouched,
+                "lost: {account:?} of {} versions",
+                versions.len()
+            );
+        }
+    }
+
+    pub(super) async fn assert_current_works(&self, account: AccountId) {
+        let secret = self.current(account).await;
+        let target = self.made.lock().unwrap().accounts[&account].clone();
+        assert!(
+            target.accepts(&login(account), &secret),
+            "{account:?}: the target refuses its current secret"
+        );
+    }
+
+    /// A job that has ended keeps what its end says.
+    pub(super) async fn assert_ended_well(&self, job: JobId) {
+        let job = self.job(job).await;
+        assert!(job.state.is_final(), "{job:#?}");
+        if job.state == JobState::Succeeded {
+            self.assert_current_works(job.account_id).await;
+        }
+    }
+}
+
+type Parts = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
+
+fn build_engine((store, vault, clock, dice): &Parts, fake: &FakeWorld, limits: &Limits) -> Engine {
+    let connectors = Connectors {
+        ssh: None,
+        ldap: None,
+        fake: Some(Arc::new(Fake::new(fake))),
+        fixed: Some(TargetKind::Fake),
+    };
+    Engine::new(
+        store.clone(),
+        vault.clone(),
+        clock.clone(),
+        dice.clone(),
+        connectors,
+        limits.clone(),
+    )
+}
+
+fn build_worker(
+    parts: &Parts,
+    fake: &FakeWorld,
+    limits: &Limits,
+    node: keywheel::model::id::NodeId,
+) -> Worker {
+    let (store, _, clock, dice) = parts;
+    Worker::new(
+        store.clone(),
+        build_engine(parts, fake, limits),
+        clock.clone(),
+        dice.clone(),
+        Arc::new(Metrics::new().unwrap()),
+        node,
+        WorkerOptions {
+            sessions: 100,
+            poll: Duration::from_secs(1),
+        },
+    )
+}
+
+async fn register(store: &Store) -> keywheel::model::id::NodeId {
+    let mut tx = store.begin().await.unwrap();
+    let node = tx.register_node("node", NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    node
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let left = async {
+            let jobs = self.store.jobs(true, None, None, 10).await.unwrap();
+            let (claims, sessions): (i64, i64) = sqlx::query_as(
+                "SELECT (SELECT COUNT(*) FROM claims), (SELECT CAST(COALESCE(SUM(running), 0) AS BIGINT) FROM systems)",
+            )
+            .fetch_one(&self.raw)
+            .await
+            .unwrap();
+            self.raw.close().await;
+            self.store.close().await;
+            (jobs, claims, sessions)
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let (jobs, claims, sessions) = tokio::task::block_in_place(|| runtime.block_on(left));
+        assert!(jobs.is_empty(), "jobs are left: {jobs:#?}");
+        assert_eq!((claims, sessions), (0, 0), "claims are left");
+    }
+}
+
+/// True where crashes are to be tried at every single point: one database is enough for that.
+pub(super) fn is_sqlite(world: &World) -> bool {
+    world.store.backend() == Backend::Sqlite
+}
