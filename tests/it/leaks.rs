@@ -7,7 +7,7 @@
 //!
 //! Invariant: a place that is empty, or a seeker that finds nothing, fails the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::client::Client;
-use crate::support::daemon::Home;
+use crate::support::daemon::{Daemon, Home};
 use crate::support::fleet::{LDAP_FUNCTIONAL, LDAP_INITIAL, Slapd, Sshd};
 
 /// Given to the host's functional account.
@@ -48,7 +48,9 @@ type Places = BTreeMap<String, Vec<u8>>;
 
 /// The forms in which a secret may turn up.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap();
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    let hex: String = secret.iter().flat_map(digits).collect();
     let mut forms = vec![
         secret.to_vec(),
         hex.to_uppercase().into_bytes(),
@@ -73,19 +75,27 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
 
 /// Where which secret was found.
 fn leaks(places: &Places, secrets: &Secrets) -> Vec<String> {
-    let mut found = Vec::new();
+    const HEAD: usize = 4;
+    let mut by_head: HashMap<[u8; HEAD], Vec<(&str, Vec<u8>)>> = HashMap::new();
     for (what, secret) in secrets {
         for form in forms(secret) {
-            for (place, bytes) in places {
-                if bytes.windows(form.len()).any(|window| window == form) {
-                    found.push(format!("{what} is in {place}"));
+            let head = *form.first_chunk().expect("a secret of some length");
+            by_head.entry(head).or_default().push((what, form));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (place, bytes) in places {
+        for at in 0..bytes.len().saturating_sub(HEAD - 1) {
+            let rest = &bytes[at..];
+            let head: &[u8; HEAD] = rest.first_chunk().unwrap();
+            for (what, form) in by_head.get(head).into_iter().flatten() {
+                if rest.starts_with(form) {
+                    found.insert(format!("{what} is in {place}"));
                 }
             }
         }
     }
-    found.sort();
-    found.dedup();
-    found
+    found.into_iter().collect()
 }
 
 #[test]
@@ -113,7 +123,7 @@ impl Arguments {
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();
         let reader = std::thread::spawn(move || {
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             while !until.load(Ordering::Relaxed) {
                 for entry in std::fs::read_dir("/proc").unwrap().flatten() {
                     // A process may end while it is looked at.
@@ -137,128 +147,184 @@ impl Arguments {
     }
 }
 
+/// A service at work on real targets.
+struct World {
+    slapd: Slapd,
+    sshd: Sshd,
+    home: Home,
+    client: Client,
+    keys: (String, String),
+    /// The systems: directory, host.
+    systems: [i64; 2],
+    /// Two accounts of each.
+    accounts: [[i64; 2]; 2],
+    secrets: Secrets,
+}
+
+impl World {
+    async fn begin(daemon: &Daemon, home: Home) -> Self {
+        let (slapd, sshd) = (Slapd::start(), Sshd::start(SSH_FUNCTIONAL));
+        let keys = home.keys();
+        let client = Client::signed_in(&daemon.url, &keys).await;
+        let directory = slapd.onboard(&client, None).await;
+        let host = sshd.onboard(&client).await;
+        let accounts = [
+            [
+                slapd.onboard_account(&client, directory, "u0").await,
+                slapd.onboard_account(&client, directory, "u1").await,
+            ],
+            [
+                sshd.onboard_account(&client, host, "kw_u0").await,
+                sshd.onboard_account(&client, host, "kw_u1").await,
+            ],
+        ];
+        let mut world = Self {
+            slapd,
+            sshd,
+            home,
+            client,
+            keys,
+            systems: [directory, host],
+            accounts,
+            secrets: Secrets::new(),
+        };
+        world.keep_known();
+        world
+    }
+
+    fn keep(&mut self, what: &str, secret: &[u8]) {
+        self.secrets.insert(what.to_owned(), secret.to_vec());
+    }
+
+    fn keep_known(&mut self) {
+        let keys = self.keys.clone();
+        for (what, secret) in [
+            ("the directory's functional password", LDAP_FUNCTIONAL),
+            ("the directory's first password", LDAP_INITIAL),
+            ("the host's functional password", SSH_FUNCTIONAL),
+            ("the host's first password", &Sshd::initial("kw_u0")),
+            ("the password given for the directory", LDAP_GIVEN),
+            ("the password given for the host", SSH_GIVEN),
+            ("the stored password", STORED),
+            ("the refused password", SHORT),
+            ("the native key", &keys.0),
+            ("the Password Safe key", &keys.1),
+        ] {
+            self.keep(what, secret.as_bytes());
+        }
+        for (at, secret) in WRONG.iter().enumerate() {
+            self.keep(&format!("wrong password {at}"), secret.as_bytes());
+        }
+        let kek = std::fs::read(self.home.data("kek.key")).unwrap();
+        self.keep("the KEK", &kek);
+    }
+
+    async fn keep_generated(&mut self, which: &str, account: i64) {
+        let password = self.client.reveal(account).await;
+        let what = format!("the {which} generated password of {account}");
+        self.keep(&what, password.as_bytes());
+    }
+
+    /// Changes, given passwords, tests that pass and fail, a bulk change.
+    async fn work(&mut self) {
+        for (accounts, given) in self.accounts.into_iter().zip([LDAP_GIVEN, SSH_GIVEN]) {
+            for account in accounts {
+                change(&self.client, account).await;
+                self.keep_generated("first", account).await;
+            }
+            let path = format!("ManagedAccounts/{}/Credentials", accounts[0]);
+            let body = json!({"Password": given});
+            self.client.put(&path, &body).await.expect(204);
+            assert_eq!(self.client.reveal(accounts[0]).await, given);
+            test(&self.client, accounts[0], true).await;
+        }
+        assert!(self.slapd.accepts("u0", LDAP_GIVEN));
+        assert!(self.sshd.accepts("kw_u0", SSH_GIVEN));
+        // A password that the directory does not have.
+        let [[refused, unknown], on_host] = self.accounts;
+        let path = format!("ManagedAccounts/{unknown}/Credentials");
+        let stored = json!({"Password": STORED, "UpdateSystem": false});
+        self.client.put(&path, &stored).await.expect(204);
+        test(&self.client, unknown, false).await;
+        change_all(&self.client, self.systems[1]).await;
+        for account in on_host {
+            self.keep_generated("second", account).await;
+        }
+        ask_wrongly(&self.client, &self.keys, on_host[0]).await;
+        let path = format!("ManagedAccounts/{refused}/Credentials");
+        let short = self.client.put(&path, &json!({"Password": SHORT})).await;
+        assert!(short.status >= 400, "{short:?}");
+    }
+
+    /// What the service answers, and what it has stored.
+    async fn places(&self) -> Places {
+        let client = &self.client;
+        let mut places = Places::new();
+        for path in ["audit", "systems", "accounts", "keys"] {
+            let body = every_page(client, &format!("/api/v1/{path}")).await;
+            places.insert(path.to_owned(), body.into_bytes());
+        }
+        let [directory, host] = self.systems;
+        for path in [
+            &format!("ManagedSystems/{directory}/ManagedAccounts"),
+            &format!("ManagedSystems/{host}/ManagedAccounts"),
+            "ManagedSystems",
+            "FunctionalAccounts",
+        ] {
+            let body = client.get(path).await.expect(200).body;
+            places.insert(path.to_owned(), body.into_bytes());
+        }
+        let mut jobs = String::new();
+        let locations = client.locations.lock().unwrap().clone();
+        for location in locations.iter().filter(|one| one.starts_with("/api/v1/")) {
+            jobs.push_str(&client.native(location).await.expect(200).body);
+        }
+        let succeeded = jobs.matches("succeeded").count();
+        assert!(succeeded >= 6, "too few jobs: {jobs}");
+        places.insert("the jobs".to_owned(), jobs.into_bytes());
+        let metrics = client.nobody("/metrics").await.expect(200).body;
+        places.insert("the metrics".to_owned(), metrics.into_bytes());
+        let errors = client.errors.lock().unwrap().join("\n");
+        places.insert("the errors".to_owned(), errors.into_bytes());
+        for name in ["keywheel.db", "keywheel.db-wal"] {
+            let bytes = std::fs::read(self.home.data(name)).unwrap();
+            places.insert(name.to_owned(), bytes);
+        }
+        places
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_anywhere_but_where_it_belongs() {
     let arguments = Arguments::watch();
-    let slapd = Slapd::start();
-    let sshd = Sshd::start(SSH_FUNCTIONAL);
     let home = Home::new();
     let daemon = home.serve_with(&[("KEYWHEEL_LOG__LEVEL", "trace")]);
-    let keys = home.keys();
-    let client = Client::signed_in(&daemon.url, &keys).await;
-
-    let directory = slapd.onboard(&client, None).await;
-    let host = sshd.onboard(&client).await;
-    let in_directory = [
-        slapd.onboard_account(&client, directory, "u0").await,
-        slapd.onboard_account(&client, directory, "u1").await,
-    ];
-    let on_host = [
-        sshd.onboard_account(&client, host, "kw_u0").await,
-        sshd.onboard_account(&client, host, "kw_u1").await,
-    ];
-    let mut secrets = Secrets::new();
-    let mut keep = |what: &str, secret: &[u8]| {
-        secrets.insert(what.to_owned(), secret.to_vec());
-    };
-    for (what, secret) in [
-        ("the directory's functional password", LDAP_FUNCTIONAL),
-        ("the directory's first password", LDAP_INITIAL),
-        ("the host's functional password", SSH_FUNCTIONAL),
-        ("the host's first password", &Sshd::initial("kw_u0")),
-        ("the password given for the directory", LDAP_GIVEN),
-        ("the password given for the host", SSH_GIVEN),
-        ("the stored password", STORED),
-        ("the native key", &keys.0),
-        ("the Password Safe key", &keys.1),
-    ] {
-        keep(what, secret.as_bytes());
-    }
-    for (at, secret) in WRONG.iter().enumerate() {
-        keep(&format!("wrong password {at}"), secret.as_bytes());
-    }
-    keep("the KEK", &std::fs::read(home.data("kek.key")).unwrap());
-
-    for (accounts, given) in [(in_directory, LDAP_GIVEN), (on_host, SSH_GIVEN)] {
-        for account in accounts {
-            change(&client, account).await;
-            keep(
-                &format!("the first generated password of {account}"),
-                client.reveal(account).await.as_bytes(),
-            );
-        }
-        let path = format!("ManagedAccounts/{}/Credentials", accounts[0]);
-        client
-            .put(&path, &json!({"Password": given}))
-            .await
-            .expect(204);
-        assert_eq!(client.reveal(accounts[0]).await, given);
-        test(&client, accounts[0], true).await;
-    }
-    assert!(slapd.accepts("u0", LDAP_GIVEN) && sshd.accepts("kw_u0", SSH_GIVEN));
-    // A password that the target does not have: the test, and the probe, are refused.
-    let path = format!("ManagedAccounts/{}/Credentials", in_directory[1]);
-    let stored = json!({"Password": STORED, "UpdateSystem": false});
-    client.put(&path, &stored).await.expect(204);
-    test(&client, in_directory[1], false).await;
-    change_all(&client, host).await;
-    for account in on_host {
-        keep(
-            &format!("the second generated password of {account}"),
-            client.reveal(account).await.as_bytes(),
-        );
-    }
-    ask_wrongly(&client, &keys, on_host[0]).await;
-    keep("the refused password", SHORT.as_bytes());
-    let path = format!("ManagedAccounts/{}/Credentials", in_directory[0]);
-    let short = client.put(&path, &json!({"Password": SHORT})).await;
-    assert!(short.status >= 400, "{short:?}");
-
-    let mut places = Places::new();
-    for path in [
-        "/api/v1/audit",
-        "/api/v1/jobs",
-        "/api/v1/systems",
-        "/api/v1/accounts",
-        "/api/v1/keys",
-    ] {
-        let body = every_page(&client, path).await;
-        assert!(body.len() > 100, "{path} is empty");
-        places.insert(path.to_owned(), body.into_bytes());
-    }
-    for path in ["ManagedAccounts", "ManagedSystems", "FunctionalAccounts"] {
-        let body = client.get(path).await.expect(200).body;
-        assert!(body.len() > 100, "{path} is empty");
-        places.insert(path.to_owned(), body.into_bytes());
-    }
-    let metrics = client.nobody("/metrics").await.expect(200).body;
-    places.insert("the metrics".to_owned(), metrics.into_bytes());
-    let errors = client.errors.lock().unwrap().join("\n");
-    assert!(errors.len() > 500, "too few errors: {errors}");
-    places.insert("the errors".to_owned(), errors.into_bytes());
-    for name in ["keywheel.db", "keywheel.db-wal"] {
-        let bytes = std::fs::read(home.data(name)).unwrap();
-        places.insert(name.to_owned(), bytes);
-    }
+    let mut world = World::begin(&daemon, home).await;
+    world.work().await;
+    let mut places = world.places().await;
     assert_eq!(daemon.stop(), 0);
+    let World { home, secrets, .. } = world;
     let database = std::fs::read(home.data("keywheel.db")).unwrap();
     places.insert("the database after the end".to_owned(), database);
     for log in home.logs() {
         let bytes = std::fs::read(&log).unwrap();
-        assert!(bytes.len() > 1_000, "the log is empty");
         places.insert(log.display().to_string(), bytes);
     }
-    let arguments = arguments.seen();
-    assert!(arguments.windows(5).any(|window| window == b"serve"));
-    places.insert("the arguments of a process".to_owned(), arguments);
-    assert!(places.len() >= 14, "{:?}", places.keys());
+    places.insert("the arguments of a process".to_owned(), arguments.seen());
+    for (place, bytes) in &places {
+        assert!(bytes.len() > 200, "{place} is empty");
+    }
+    assert!(places.len() >= 15, "{:?}", places.keys());
     assert!(secrets.len() >= 20, "{:?}", secrets.keys());
 
     let found = leaks(&places, &secrets);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+    let credentials = std::fs::read(home.data("admin-credentials.toml")).unwrap();
+    let control = Places::from([("their own file".to_owned(), credentials)]);
+    assert_eq!(leaks(&control, &secrets).len(), 2, "the seeker is blind");
     // The places were the right ones: what is no secret is there.
     let all = places.values().flatten().copied().collect::<Vec<_>>();
-    for name in ["kw_u0", "kw_func", "rotation.intended"] {
+    for name in ["kw_u0", "kw_func", "rotation.intended", "serve"] {
         assert!(
             all.windows(name.len())
                 .any(|window| window == name.as_bytes()),

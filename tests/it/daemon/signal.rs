@@ -1,11 +1,10 @@
 //! Signals, and what systemd is told.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::daemon::Home;
-use crate::support::wait::until;
+use crate::support::wait::{LIMIT, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_takes_over_the_log_level_and_refuses_faults() {
@@ -65,9 +64,7 @@ async fn systemd_is_told_when_the_service_is_ready_alive_and_stopping() {
     let home = Home::new();
     let path = home.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
     let daemon = home.serve_with(&[
         ("NOTIFY_SOCKET", path.to_str().unwrap()),
         ("KEYWHEEL_QUEUE__BEAT_EVERY_S", "1"),

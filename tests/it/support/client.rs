@@ -20,6 +20,8 @@ pub(crate) struct Client {
     native: String,
     /// Every body that came with an error.
     pub(crate) errors: Mutex<Vec<String>>,
+    /// Every `Location` that was given.
+    pub(crate) locations: Mutex<Vec<String>>,
 }
 
 /// What came back.
@@ -63,6 +65,7 @@ impl Client {
             url: url.to_owned(),
             native: native.to_owned(),
             errors: Mutex::default(),
+            locations: Mutex::default(),
         }
     }
 
@@ -189,6 +192,7 @@ impl Client {
         };
         let (status, location, tag) = (response.status().as_u16(), header(LOCATION), header(ETAG));
         let body = response.text().await.expect("the answer is whole");
+        self.locations.lock().unwrap().extend(location.clone());
         if status >= 400 {
             self.errors.lock().unwrap().push(body.clone());
         }

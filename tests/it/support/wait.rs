@@ -7,7 +7,7 @@ use std::time::Duration;
 use keywheel::clock::SystemClock;
 
 /// The longest that a test waits for anything.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
