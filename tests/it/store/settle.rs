@@ -311,3 +311,39 @@ on_both!(what_was_never_claimed_cannot_be_reaped, |db| {
     assert_eq!(queue.number("SELECT running FROM systems").await, 1);
     queue.is_sound().await;
 });
+
+on_both!(a_refused_scheduled_test_changes_whoever_wants_it, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 2, 10, 3).await;
+    // The first has asked for it, the second has not, the third was tested by order.
+    queue
+        .write("UPDATE accounts SET auto_management = 1, reset_on_mismatch = 1 WHERE id <> 1000002")
+        .await;
+    queue
+        .write("UPDATE schedule SET next_test_at = 5 WHERE account_id < 1000003")
+        .await;
+    let mut tx = queue.store.begin().await.unwrap();
+    assert_eq!(tx.scan_stale(NOW, 9).await.unwrap().tests, 2);
+    tx.commit().await.unwrap();
+    queue
+        .order_at(1, 3, Priority::Routine, JobKind::Test, NOW)
+        .await;
+    let claim = queue.claim(Priority::Routine, NOW).await.remove(0);
+    let mut all = settled(&claim, &Ending::Failed);
+    for one in &mut all {
+        one.class = "denied";
+    }
+    let mut tx = queue.store.begin().await.unwrap();
+    tx.settle(&claim, &all, SystemHealth::Answers, true, later(1))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let open = queue.store.jobs(true, None, None, 9).await.unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_eq!(open[0].account_id, account_id(1, 1));
+    assert_eq!(
+        (open[0].kind, open[0].cause),
+        (JobKind::Rotate, Cause::Mismatch)
+    );
+    queue.is_sound().await;
+});

@@ -24,7 +24,16 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn new(backend: Backend) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::at(backend, Disk::Hurried).await
+    }
+
+    /// One that keeps every acknowledged write, on the disk that also holds the build.
+    pub(crate) async fn durable(backend: Backend) -> Self {
+        Self::at(backend, Disk::Durable).await
+    }
+
+    async fn at(backend: Backend, disk: Disk) -> Self {
+        let folder = disk.folder();
         let url = match backend {
             Backend::Sqlite => {
                 format!(
@@ -32,7 +41,7 @@ impl Database {
                     folder.path().join("keywheel.db").display()
                 )
             }
-            Backend::Postgres => tokio::task::spawn_blocking(|| server().create())
+            Backend::Postgres => tokio::task::spawn_blocking(move || server(disk).create())
                 .await
                 .expect("a database"),
         };
@@ -90,6 +99,25 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// What a database may lose should the machine stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// All: PostgreSQL does not wait for the disk.
+    Hurried,
+    /// Nothing.
+    Durable,
+}
+
+impl Disk {
+    fn folder(self) -> TempDir {
+        let folder = match self {
+            Self::Hurried => tempfile::tempdir(),
+            Self::Durable => tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")),
+        };
+        folder.expect("a temporary folder")
+    }
+}
+
 /// A PostgreSQL server on a unix socket.
 struct Server {
     socket: PathBuf,
@@ -98,13 +126,18 @@ struct Server {
     _keeper: Child,
 }
 
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start)
+fn server(disk: Disk) -> &'static Server {
+    static HURRIED: OnceLock<Server> = OnceLock::new();
+    static DURABLE: OnceLock<Server> = OnceLock::new();
+    let server = match disk {
+        Disk::Hurried => &HURRIED,
+        Disk::Durable => &DURABLE,
+    };
+    server.get_or_init(|| Server::start(disk))
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(disk: Disk) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("kwpg")
             .tempdir()
@@ -114,10 +147,12 @@ impl Server {
         // /usr/local/bin may hold a wrapper: ask it where its siblings are.
         let bin = std::fs::canonicalize(&initdb).expect("initdb is there");
         let postgres = bin.with_file_name("postgres");
-        let data = folder.join("data");
+        // A socket's path must be short, the data's need not.
+        let home = disk.folder().keep();
+        let data = home.join("data");
         if is_root() {
             // PostgreSQL refuses to run as root.
-            run(command("chown").arg("postgres:").arg(&folder));
+            run(command("chown").arg("postgres:").args([&folder, &home]));
         }
         run(as_postgres(&initdb).args(["-D"]).arg(&data).args([
             "--no-sync",
@@ -133,7 +168,7 @@ impl Server {
         keeper
             .args([
                 "-c",
-                "\"$@\" & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$KEEP\"",
+                "\"$@\" & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$KEEP\" \"$HOME\"",
                 "keeper",
             ])
             .arg(&postgres)
@@ -145,11 +180,15 @@ impl Server {
                 "-c",
                 "listen_addresses=",
                 "-c",
-                "fsync=off",
+                match disk {
+                    Disk::Hurried => "fsync=off",
+                    Disk::Durable => "fsync=on",
+                },
                 "-c",
                 "max_connections=400",
             ])
             .env("KEEP", &folder)
+            .env("HOME", &home)
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -88,6 +88,11 @@ impl Queue {
     /// Many accounts by two statements; [`Tx::insert_account`](keywheel::store::Tx) writes the
     /// same rows one at a time.
     pub(crate) async fn accounts(&self, system: i64, accounts: i64) {
+        self.accounts_due(system, accounts, None).await;
+    }
+
+    /// The same, due at `at` and in the milliseconds that follow it.
+    pub(crate) async fn accounts_due(&self, system: i64, accounts: i64, at: Option<Timestamp>) {
         sqlx::query(
             "WITH RECURSIVE n (i) AS (SELECT $2 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2 + $3)
              INSERT INTO accounts (id, system_id, target_id, name, name_key, active, epoch,
@@ -113,9 +118,14 @@ impl Queue {
         sqlx::query(
             "INSERT INTO schedule (account_id, system_id, next_change_at, next_test_at, flag_at,
                  stale_at, open_job)
-             SELECT id, system_id, NULL, NULL, NULL, NULL, 0 FROM accounts WHERE system_id = $1",
+             SELECT id, system_id,
+                 CASE WHEN CAST($2 AS BIGINT) IS NULL THEN NULL ELSE $2 + id - system_id * $3 END,
+                 NULL, NULL, NULL, 0
+             FROM accounts WHERE system_id = $1",
         )
         .bind(system)
+        .bind(at.map(|at| at.0))
+        .bind(ACCOUNTS_MAX)
         .execute(&self.pool)
         .await
         .unwrap();
