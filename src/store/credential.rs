@@ -19,9 +19,6 @@ pub struct NewVersion {
     pub origin: &'static str,
 }
 
-/// [`VersionRow`] in the order of its columns.
-type Columns = (i64, String, i64, Option<i64>, Option<i64>);
-
 /// A version, as people may see it: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRow {

@@ -55,7 +55,6 @@ pub(super) struct Job {
 
 /// One attempt that has ended.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the wire's names")]
 pub(super) struct Attempt {
     /// Counts from 1.
     #[serde(rename = "attempt")]
