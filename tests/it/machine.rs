@@ -16,6 +16,13 @@
 //!
 //! The search takes the rules as a value, so that broken rules can be searched as well: each of
 //! them must be found out, or the search would prove nothing.
+#![expect(
+    clippy::struct_excessive_bools,
+    clippy::type_complexity,
+    clippy::unnecessary_wraps,
+    clippy::too_many_lines,
+    reason = "the search's state is made of flags, and its rules stand in one table"
+)]
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -315,7 +315,7 @@ async fn a_change_that_outlasts_the_wait_asks_the_client_to_come_back_and_join()
     let early = admin.post(&path, &json!({})).await.expect(429);
     assert_eq!(early.header(header::RETRY_AFTER), "5");
     world.work();
-    admin.api.settings.wait_max = Duration::from_secs(60);
+    admin.api.settings.wait_max = Duration::from_mins(1);
     let joined = admin.post(&path, &json!({})).await.expect(204);
     assert_eq!(
         joined.header(header::LOCATION),

@@ -147,8 +147,8 @@ async fn order_test(world: &World, site: &Site) -> JobId {
 on_both!(every_phase_survives_every_fault_and_heals, |db| {
     // Short waits: the cases share one clock.
     let limits = Limits {
-        give_up_after: Duration::from_secs(1_800),
-        lockout_window: Duration::from_secs(600),
+        give_up_after: Duration::from_mins(30),
+        lockout_window: Duration::from_mins(10),
         ..Limits::default()
     };
     let world = World::with_limits(db, limits).await;

@@ -220,7 +220,7 @@ on_both!(a_node_that_lost_its_lease_writes_nothing, |db| {
     for &account in &site.accounts {
         jobs.push(world.change(account).await);
     }
-    let pause = world.clock.now().plus(Duration::from_secs(3_600));
+    let pause = world.clock.now().plus(Duration::from_hours(1));
     let meanwhile = async {
         while site.target.counts().changes < 3 {
             tokio::task::yield_now().await;

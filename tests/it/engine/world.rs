@@ -42,7 +42,7 @@ const NOON: Timestamp = Timestamp(1_780_000_000_000);
 pub(super) const FUNC: &str = "func";
 const FUNC_PASSWORD: &str = "Func-vLm9Q";
 /// Real time that a run may take.
-const RUN_MAX: Duration = Duration::from_secs(120);
+const RUN_MAX: Duration = Duration::from_mins(2);
 /// Clock moves that bring every job to its end.
 const MOVES_MAX: usize = 400;
 
@@ -268,6 +268,7 @@ impl World {
             self.clock.clone(),
             self.dice.clone(),
             engine,
+            Arc::new(Metrics::new().unwrap()),
         )
     }
 

@@ -2,9 +2,10 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::audit::Event;
+use keywheel::store::Backend;
 use serde_json::json;
 
-use crate::support::database::on_both;
+use crate::support::database::{Database, on_both};
 
 on_both!(a_fresh_database_is_migrated_once, |db| {
     let store = db.store().await;
@@ -58,3 +59,11 @@ on_both!(the_audit_trail_is_read_backwards_page_by_page, |db| {
     assert_eq!(times(Some("policy 1"), None, 9).await.0, [3, 1]);
     assert_eq!(times(Some("policy 1"), last, 9).await.0, [1]);
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_waits_for_its_disk_takes_the_same_schema() {
+    let database = Database::durable(Backend::Postgres).await;
+    let store = database.store().await;
+    store.require_schema().await.unwrap();
+    store.close().await;
+}
