@@ -140,8 +140,8 @@ on_both!(a_crash_between_any_two_steps_loses_nothing, |db| {
             ..Like::default()
         })
         .await;
-    // One database is tried at every point, the other at every eleventh.
-    let stride = if is_sqlite(&world) { 1 } else { 11 };
+    // One database is tried at every point, the other at every seventh.
+    let stride = if is_sqlite(&world) { 1 } else { 7 };
     let mut points = 0;
     for (at, change) in (1..).step_by(stride).zip(CHANGES.into_iter().cycle()) {
         let mut polls = 0;
