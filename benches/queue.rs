@@ -288,10 +288,7 @@ fn main() -> ExitCode {
     let asks = |name: &str| asked.iter().any(|word| word == name);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut met = true;
-    for (backend, other) in [
-        (Backend::Sqlite, "postgres"),
-        (Backend::Postgres, "sqlite"),
-    ] {
+    for (backend, other) in [(Backend::Sqlite, "postgres"), (Backend::Postgres, "sqlite")] {
         if !asks(other) {
             met &= runtime.block_on(measure(backend, asks("quick")));
         }
