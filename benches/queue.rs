@@ -105,7 +105,7 @@ impl Bench {
     async fn timed(&self, work: impl Future<Output = ()>) -> f64 {
         let start = self.clock.monotonic();
         work.await;
-        (self.clock.monotonic() - start).as_secs_f64() * 1e3
+        self.clock.monotonic().saturating_sub(start).as_secs_f64() * 1e3
     }
 
     /// The smallest transaction that must reach the disk: the median of eleven.
