@@ -268,6 +268,7 @@ impl World {
             self.clock.clone(),
             self.dice.clone(),
             engine,
+            Arc::new(Metrics::new().unwrap()),
         )
     }
 
