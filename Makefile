@@ -55,7 +55,7 @@ generated: ## fails if a test left a new snapshot behind
 
 bench: ## measurements; needs the fleet's packages
 	@scripts/packages.sh build fleet tests
-	cargo bench --workspace --features $(test_features) --locked
+	cargo bench --workspace --features $(test_features) --locked --no-fail-fast
 
 deny: ## licences, bans and sources of the dependencies, by cargo-deny
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

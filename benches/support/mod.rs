@@ -19,7 +19,7 @@ use secrecy::ExposeSecret as _;
 pub(crate) use house::{House, Site};
 
 /// Measured rounds; each measures both sides, in turns the one or the other first.
-pub(crate) const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 5;
 
 /// A program to be started.
 #[expect(

@@ -22,9 +22,10 @@ use crate::{
     Session, SshTarget, Target,
 };
 
-/// The most functional connections to one host. More only wait for its processors: `chpasswd`
-/// spends tens of milliseconds of one on each hash.
-const FUNCTIONAL_MAX: usize = 4;
+/// The most functional connections to one host. More only wait: `chpasswd` computes each hash
+/// under the host's one password lock, and meanwhile keep places from logins, which run side by
+/// side and take twice as long.
+const FUNCTIONAL_MAX: usize = 3;
 
 /// The most connections that log in at once; sshd's `MaxStartups` begins to drop at ten.
 const LOGINS_MAX: usize = 8;

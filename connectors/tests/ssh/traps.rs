@@ -567,6 +567,28 @@ async fn of_sixty_changes_at_once_none_is_lost() {
 }
 
 #[tokio::test]
+async fn changes_that_wait_for_the_password_lock_hold_up_no_login() {
+    let fleet = Fleet::start(&[("USERS", "9")]);
+    let session = open(&fleet.target()).await;
+    let accounts = held(9);
+    let holder = holder(&fleet);
+    let changes = accounts.iter().take(8).map(|held| {
+        let new = Secret::from(format!("New-{}-vLm9Q", held.account.login));
+        let session = Arc::clone(&session);
+        async move { session.change(&held.account, &new, None).await }
+    });
+    let login = async {
+        let seen = session.check(&accounts[8].account, &accounts[8].secret);
+        let seen = seen.await;
+        release(holder);
+        seen
+    };
+    let (changed, seen) = tokio::join!(join_all(changes), login);
+    assert_eq!(seen, Checked::Accepted);
+    assert_eq!(changed, vec![Changed::Done; 8]);
+}
+
+#[tokio::test]
 async fn no_secret_stands_in_a_process_list_or_an_environment() {
     let fleet = Fleet::start(&[("USERS", "4")]);
     let session = open(&fleet.target()).await;
