@@ -16,7 +16,9 @@ use crate::config::Settings;
 use crate::generate::{self, Dice};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
+use crate::model::id::WorkgroupId;
 use crate::model::principal::{KeyHash, KeyKind, NewKey, NewUser};
+use crate::model::workgroup::Workgroup;
 use crate::store::{Store, StoreError};
 use crate::vault::{Vault, WrappedKey};
 
@@ -104,6 +106,18 @@ async fn record(
     let body = serde_json::json!({"uuid": uuid, "kek": data_key.kek_id});
     tx.audit(&Event::by_service("store.made", &uuid, body), now)
         .await?;
+    let workgroup = Workgroup {
+        id: tx.id(WorkgroupId::KIND).await?,
+        name: Workgroup::DEFAULT_NAME.to_owned(),
+        organization_id: Workgroup::ORGANIZATION_DEFAULT.to_owned(),
+    };
+    tx.insert_workgroup(&workgroup).await?;
+    let body = serde_json::json!({"name": workgroup.name});
+    tx.audit(
+        &Event::by_service("workgroup.added", workgroup.id, body),
+        now,
+    )
+    .await?;
     let administrator = NewUser {
         name: ADMINISTRATOR.to_owned(),
         display_name: "Administrator".to_owned(),

@@ -101,6 +101,10 @@ async fn start(
         engine.clone(),
         metrics.clone(),
     );
+    let resumed = orders.resume_quarantines().await;
+    if resumed.map_err(AppError::store(&place(settings)))? > 0 {
+        tracing::warn!("a quarantine whose ordering was cut short was ordered to its end");
+    }
     let worker = Worker::new(
         store.clone(),
         engine,

@@ -4,6 +4,7 @@
 
 mod order;
 mod quarantine;
+mod running;
 mod wait;
 mod worker;
 

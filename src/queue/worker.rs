@@ -3,15 +3,14 @@
 //! Invariant: every claimed job is settled or given back; a claim that could not be is owed, and
 //! taken back as soon as the database allows. Only a dead node leaves claims to the reaper.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::running::{Owed, Running};
 use crate::clock::SharedClock;
 use crate::engine::{Engine, EngineError, Finished};
 use crate::generate::{self, Dice};
@@ -54,23 +53,6 @@ pub struct Worker {
     node: NodeId,
     options: WorkerOptions,
     owed: Owed,
-}
-
-/// Claims of this node that nobody works on, and that could not be ended.
-#[derive(Clone, Default)]
-struct Owed(Arc<Mutex<Vec<(ClaimId, SystemId)>>>);
-
-impl Owed {
-    fn add(&self, claim: ClaimId, system: SystemId) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((claim, system));
-    }
-
-    fn take(&self) -> Vec<(ClaimId, SystemId)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl fmt::Debug for Worker {
@@ -244,7 +226,7 @@ impl Worker {
     }
 
     /// Runs one claim to its end.
-    async fn work(&self, claim: Claim, drain: &CancellationToken) {
+    pub(super) async fn work(&self, claim: Claim, drain: &CancellationToken) {
         let (sender, results) = mpsc::unbounded_channel();
         let run = async {
             let ended = self.engine.run(&claim, &sender, drain).await;
@@ -445,44 +427,5 @@ impl Worker {
             class = one.class,
             "{kind} {outcome}",
         );
-    }
-}
-
-/// Claims that are being worked on.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<Priority>,
-    claims: HashMap<tokio::task::Id, (Priority, ClaimId, SystemId)>,
-    busy: [usize; 3],
-}
-
-impl Running {
-    fn spawn(&mut self, worker: Worker, claim: Claim, drain: CancellationToken) {
-        let (priority, id, system) = (claim.priority, claim.id, claim.system);
-        let task = self.tasks.spawn(async move {
-            worker.work(claim, &drain).await;
-            priority
-        });
-        self.claims.insert(task.id(), (priority, id, system));
-        self.count(priority, 1);
-    }
-
-    /// Waits for one to end: outer `None` if there is none; inner `Some` if its task died.
-    async fn join(&mut self) -> Option<Option<(ClaimId, SystemId)>> {
-        let ended = self.tasks.join_next_with_id().await?;
-        let (id, died) = match ended {
-            Ok((id, _)) => (id, false),
-            Err(error) => (error.id(), true),
-        };
-        let (priority, claim, system) = self.claims.remove(&id)?;
-        self.count(priority, -1);
-        Some(died.then_some((claim, system)))
-    }
-
-    fn count(&mut self, priority: Priority, by: isize) {
-        let at = usize::try_from(priority.rank()).ok();
-        if let Some(class) = at.and_then(|at| self.busy.get_mut(at)) {
-            *class = class.saturating_add_signed(by);
-        }
     }
 }

@@ -285,18 +285,19 @@ impl Tx {
         system: SystemId,
         claims: i64,
     ) -> Result<(), StoreError> {
+        // Qualified: PostgreSQL would sort the whole queue by the column that is made here.
         let done = sqlx::query(
             "UPDATE systems SET running = running + $2,
                  head0 = (SELECT run_at FROM jobs WHERE system_id = $1 AND priority = 0
-                     AND state = 'queued' ORDER BY run_at, id LIMIT 1),
+                     AND state = 'queued' ORDER BY jobs.run_at, jobs.id LIMIT 1),
                  head1 = (SELECT CASE WHEN run_at < systems.paused_until
                      THEN systems.paused_until ELSE run_at END FROM jobs
                      WHERE system_id = $1 AND priority = 1 AND state = 'queued'
-                     ORDER BY run_at, id LIMIT 1),
+                     ORDER BY jobs.run_at, jobs.id LIMIT 1),
                  head2 = (SELECT CASE WHEN run_at < systems.paused_until
                      THEN systems.paused_until ELSE run_at END FROM jobs
                      WHERE system_id = $1 AND priority = 2 AND state = 'queued'
-                     ORDER BY run_at, id LIMIT 1)
+                     ORDER BY jobs.run_at, jobs.id LIMIT 1)
              WHERE id = $1",
         )
         .bind(system.0)

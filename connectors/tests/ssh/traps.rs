@@ -583,9 +583,9 @@ async fn changes_that_wait_for_the_password_lock_hold_up_no_login() {
         release(holder);
         seen
     };
-    let (changed, seen) = tokio::join!(join_all(changes), login);
+    let (outcomes, seen) = tokio::join!(join_all(changes), login);
     assert_eq!(seen, Checked::Accepted);
-    assert_eq!(changed, vec![Changed::Done; 8]);
+    assert_eq!(outcomes, vec![Changed::Done; 8]);
 }
 
 #[tokio::test]

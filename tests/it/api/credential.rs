@@ -314,9 +314,20 @@ async fn a_change_that_outlasts_the_wait_asks_the_client_to_come_back_and_join()
     let path = format!("/ManagedAccounts/{}/Credentials/Change", target.root);
     let early = admin.post(&path, &json!({})).await.expect(429);
     assert_eq!(early.header(header::RETRY_AFTER), "5");
-    world.work();
     admin.api.settings.wait_max = Duration::from_mins(1);
-    let joined = admin.post(&path, &json!({})).await.expect(204);
+    let metrics = admin.api.metrics.clone();
+    let has_joined = async || {
+        metrics
+            .render()
+            .contains("keywheel_jobs_joined_total{kind=\"rotate\"} 1")
+    };
+    let nothing = json!({});
+    let (joined, ()) = tokio::join!(admin.post(&path, &nothing), async {
+        // Work begins only when the repeat waits for it too.
+        until(has_joined).await;
+        world.work();
+    });
+    let joined = joined.expect(204);
     assert_eq!(
         joined.header(header::LOCATION),
         early.header(header::LOCATION)

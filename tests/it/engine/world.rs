@@ -42,7 +42,7 @@ const NOON: Timestamp = Timestamp(1_780_000_000_000);
 pub(super) const FUNC: &str = "func";
 const FUNC_PASSWORD: &str = "Func-vLm9Q";
 /// Real time that a run may take.
-const RUN_MAX: Duration = Duration::from_secs(120);
+const RUN_MAX: Duration = Duration::from_mins(2);
 /// How far the clock moves where work is due on a system that is paused.
 const PAUSE_STEP: Duration = Duration::from_secs(30);
 /// Clock moves that bring every job to its end.
