@@ -124,7 +124,6 @@ impl Slapd {
             "tls_ca": authority,
             "tls_server_name": self.ip,
             "base_dn": BASE,
-            "lockout_threshold": 5, // its pwdMaxFailure: a probe may ask twice in a window
         });
         client
             .edit(&format!("/api/v1/systems/{system}"), &trust)
