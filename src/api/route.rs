@@ -4,7 +4,7 @@
 //! A route cannot be added without saying what it needs: [`Routes`] has no other way in.
 //!
 //! Invariant: a handler runs only after its caller was known and permitted, except on routes
-//! that are declared with [`Routes::open`].
+//! that are declared with `Routes::open_get`.
 
 use std::panic::AssertUnwindSafe;
 

@@ -1,8 +1,8 @@
 //! When a credential is due: the vendor's change frequency and Keywheel's own policies.
 //!
-//! [`due`] is the one question the service asks. It weighs, in this order, a date somebody set on
+//! [`due()`] is the one question the service asks. It weighs, in this order, a date somebody set on
 //! the account, the vendor's schedule, the policy, and the built-in policy (flag after 90 days).
-//! [`Policy`] is read from JSON, with every fault reported at once; [`preview`] shows what a policy
+//! [`Policy`] is read from JSON, with every fault reported at once; [`preview()`] shows what a policy
 //! will do before anybody relies on it.
 //!
 //! Invariant: the same policy, account and instant always give the same answer.

@@ -1,7 +1,7 @@
 //! The Password Safe dialect: BeyondTrust's public API v3, as its clients use it.
 //!
 //! Paths and parameter names match in any case, a trailing slash is ignored, and both of the
-//! vendor's bases answer alike. [`normalise`] makes one spelling of them all before routing:
+//! vendor's bases answer alike. `normalise` makes one spelling of them all before routing:
 //! every path below a base is lower-cased, names in it included, since names match in any case.
 //!
 //! Invariant: no rule of Keywheel's lives here; this room parses, asks and renders.
