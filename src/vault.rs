@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::generate::Dice;
-use crate::model::id::DataKeyId;
+use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId};
 
 pub use key::{Kek, WrappedKey};
 
@@ -42,6 +42,28 @@ pub struct Place {
     pub column: &'static str,
     /// The credential's version; 0 where a value has none.
     pub version: i64,
+}
+
+impl Place {
+    /// Where a version's secret is sealed.
+    pub const fn credential(account: AccountId, version: i64) -> Self {
+        Self {
+            table: "credential_versions",
+            row: account.0,
+            column: "sealed",
+            version,
+        }
+    }
+
+    /// Where a functional account's password is sealed.
+    pub const fn functional_account(id: FunctionalAccountId) -> Self {
+        Self {
+            table: "functional_accounts",
+            row: id.0,
+            column: "password",
+            version: 0,
+        }
+    }
 }
 
 impl fmt::Display for Place {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel::clock::{SharedClock, SystemClock};
-use keywheel::engine::{Connectors, Engine, Limits, credential_place, functional_place};
+use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SystemDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::account::{AccountSettings, NewAccount};
@@ -18,7 +18,7 @@ use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{Orders, Worker, WorkerOptions};
 use keywheel::store::{Store, StoreOptions};
-use keywheel::vault::{Kek, Vault};
+use keywheel::vault::{Kek, Place, Vault};
 use keywheel_connectors::Secret;
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::ssh::Ssh;
@@ -157,7 +157,11 @@ async fn furnish(store: &Store, vault: &Vault, clock: &SharedClock, site: Site) 
         description: None,
         elevation: Elevation::None,
     };
-    let sealed = vault.seal(&functional_place(FUNCTIONAL.0), &password, &SystemDice);
+    let sealed = vault.seal(
+        &Place::functional_account(FUNCTIONAL),
+        &password,
+        &SystemDice,
+    );
     let mut settings = site.settings;
     settings.functional_account_id = Some(FUNCTIONAL);
     let system = NewSystem {
@@ -190,7 +194,7 @@ async fn furnish(store: &Store, vault: &Vault, clock: &SharedClock, site: Site) 
             settings,
         };
         tx.insert_account(&account, now).await.unwrap();
-        let sealed = vault.seal(&credential_place(id, 1), &password, &SystemDice);
+        let sealed = vault.seal(&Place::credential(id, 1), &password, &SystemDice);
         tx.add_stored_version(id, 1, sealed.unwrap().0, now)
             .await
             .unwrap();

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::generate::Dice;
-use crate::model::id::{AccountId, PlatformId, SystemId};
+use crate::model::id::{PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{
@@ -326,7 +326,7 @@ impl Engine {
 
     /// Opens one version of an account's credential.
     fn open_version(&self, work: &Work, version: i64) -> Result<Credential, EngineError> {
-        let place = credential_place(work.account.id(), version);
+        let place = Place::credential(work.account.id(), version);
         let sealed = work.versions.get(&version).ok_or_else(|| {
             EngineError::Store(StoreError::Corrupt {
                 table: "credential_versions",
@@ -342,26 +342,6 @@ impl Engine {
             .current_version
             .map(|version| self.open_version(work, version))
             .transpose()
-    }
-}
-
-/// Where a version's secret is sealed.
-pub fn credential_place(account: AccountId, version: i64) -> Place {
-    Place {
-        table: "credential_versions",
-        row: account.0,
-        column: "sealed",
-        version,
-    }
-}
-
-/// Where a functional account's password is sealed.
-pub fn functional_place(id: i64) -> Place {
-    Place {
-        table: "functional_accounts",
-        row: id,
-        column: "password",
-        version: 0,
     }
 }
 

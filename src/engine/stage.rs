@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use keywheel_connectors::{Account, Login};
 
-use super::{Engine, EngineError, Finished, Log, Work, credential_place};
+use super::{Engine, EngineError, Finished, Log, Work};
 use crate::generate;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, JobId, RotationId};
@@ -17,6 +17,7 @@ use crate::model::rotation::{Phase, Rotation};
 use crate::store::{
     AccountRow, Claim, ClaimedJob, Ending, NewVersion, RotationRow, StoreError, Tx,
 };
+use crate::vault::Place;
 
 /// The audit trail's name of a staging.
 pub(super) const STAGED: &str = "rotation.staged";
@@ -225,7 +226,7 @@ impl Engine {
         })?;
         let secret = generate::password(&rule, self.dice.as_ref())
             .map_err(|error| StageError::Rule(error.to_string()))?;
-        let place = credential_place(id, version);
+        let place = Place::credential(id, version);
         let sealed = self
             .vault
             .seal(&place, &secret, self.dice.as_ref())

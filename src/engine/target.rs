@@ -10,7 +10,7 @@ use keywheel_connectors::{
     Reason, Session, SshTarget, Target, TargetKind,
 };
 
-use super::{Engine, EngineError, Work, functional_place};
+use super::{Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::functional_account::elevation_of;
 use crate::model::host_key;
@@ -18,6 +18,7 @@ use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{FunctionalRow, SystemRow};
+use crate::vault::Place;
 
 /// What the session's opening and its own time-outs may need beyond the target's.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
@@ -114,7 +115,9 @@ impl Engine {
             return missing("the functional account's name holds a control character or a colon");
         };
         let dn = account_name.contains('=').then(|| account_name.clone());
-        let password = self.vault.open(&functional_place(id), &sealed)?;
+        let password = self
+            .vault
+            .open(&Place::functional_account(FunctionalAccountId(id)), &sealed)?;
         Ok(Ok(Some(Functional {
             account: Account::named(login, dn),
             credential: Credential::from(password),

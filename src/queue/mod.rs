@@ -8,7 +8,6 @@ mod running;
 mod wait;
 mod worker;
 
-pub use crate::engine::credential_place;
 pub use order::{ChangeOrder, OrderError, Orders};
 pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

@@ -10,7 +10,7 @@ use keywheel_connectors::{Credential, Secret};
 
 use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
-use crate::engine::{Engine, credential_place};
+use crate::engine::Engine;
 use crate::generate::{self, Dice};
 use crate::metrics::Metrics;
 use crate::model::audit::Event;
@@ -18,7 +18,7 @@ use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::password_rule::PasswordRule;
 use crate::store::{AccountRow, NewJob, NewVersion, OpenJob, Store, StoreError, Tx};
-use crate::vault::{Vault, VaultError, same_secret};
+use crate::vault::{Place, Vault, VaultError, same_secret};
 
 /// Takes orders for changes, tests and quarantines.
 #[derive(Clone)]
@@ -185,7 +185,7 @@ impl Orders {
                 };
                 let kept = self
                     .vault
-                    .open(&credential_place(order.account, version), &sealed)?;
+                    .open(&Place::credential(order.account, version), &sealed)?;
                 Ok(same_secret(given, &kept))
             }
             (None, Some(_)) | (Some(_), None) => Ok(false),
@@ -202,7 +202,7 @@ impl Orders {
     ) -> Result<(i64, i64), OrderError> {
         let row = tx.account_row(account).await?.ok_or(OrderError::NotFound)?;
         let version = row.last_version + 1;
-        let place = credential_place(account, version);
+        let place = Place::credential(account, version);
         let sealed = self.vault.seal(&place, secret, self.dice.as_ref())?.0;
         tx.add_version(
             &NewVersion {
@@ -217,6 +217,12 @@ impl Orders {
         Ok((row.epoch, version))
     }
 
+    async fn found(&self, account: AccountId) -> Result<(AccountRow, SystemId), OrderError> {
+        let row = self.store.account_row(account).await?;
+        let system = self.store.system_of(account).await?;
+        row.zip(system).ok_or(OrderError::NotFound)
+    }
+
     /// Refuses what can never be carried out, before anything is stored or connected.
     pub(super) async fn fit(
         &self,
@@ -224,16 +230,7 @@ impl Orders {
         secret: Option<&Secret>,
         changes: bool,
     ) -> Result<SystemId, OrderError> {
-        let row = self
-            .store
-            .account_row(account)
-            .await?
-            .ok_or(OrderError::NotFound)?;
-        let system = self
-            .store
-            .system_of(account)
-            .await?
-            .ok_or(OrderError::NotFound)?;
+        let (row, system) = self.found(account).await?;
         let details = self
             .store
             .system_row(system)
@@ -267,16 +264,7 @@ impl Orders {
         password: Option<Secret>,
         actor: &str,
     ) -> Result<JobId, OrderError> {
-        let row = self
-            .store
-            .account_row(account)
-            .await?
-            .ok_or(OrderError::NotFound)?;
-        let system = self
-            .store
-            .system_of(account)
-            .await?
-            .ok_or(OrderError::NotFound)?;
+        let (row, system) = self.found(account).await?;
         let given = password.is_some();
         let password = password.map_or_else(|| self.draw(&row), Ok)?;
         let mut tx = self.store.begin().await?;

@@ -5,7 +5,7 @@
 
 use super::dialect::{for_update, skip_locked};
 use super::job::job_kind;
-use super::{Store, StoreError, Tx, exactly};
+use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
 use crate::model::job::{JobKind, Priority};
@@ -349,24 +349,6 @@ impl Tx {
             }
         }
         Ok(repaired)
-    }
-}
-
-impl Store {
-    /// When the next job of any class may become runnable; full systems left out. Never too
-    /// late, perhaps too early.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn next_runnable(&self) -> Result<Option<Timestamp>, StoreError> {
-        let (a, b, c): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
-            "SELECT (SELECT MIN(head0) FROM systems WHERE head0 IS NOT NULL AND running < max_sessions),
-                 (SELECT MIN(head1) FROM systems WHERE head1 IS NOT NULL AND running < max_sessions),
-                 (SELECT MIN(head2) FROM systems WHERE head2 IS NOT NULL AND running < max_sessions)",
-        )
-        .fetch_one(&self.read)
-        .await?;
-        Ok([a, b, c].into_iter().flatten().min().map(Timestamp))
     }
 }
 

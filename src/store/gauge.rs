@@ -166,20 +166,6 @@ impl Store {
             .collect())
     }
 
-    /// Quarantines that have not finished.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn open_quarantines(
-        &self,
-    ) -> Result<Vec<crate::model::quarantine::QuarantineView>, StoreError> {
-        let all = self.quarantines(None, 100).await?;
-        Ok(all
-            .into_iter()
-            .filter(|one| one.finished_at.is_none())
-            .collect())
-    }
-
     /// Accounts that were flagged at one instant, by policy. Accounts without one are `vendor`.
     ///
     /// # Errors

@@ -310,6 +310,22 @@ impl Store {
         .bind(limit)
         .fetch_all(&self.read)
         .await?;
+        self.views(ids).await
+    }
+
+    /// Quarantines that have not finished, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn open_quarantines(&self) -> Result<Vec<QuarantineView>, StoreError> {
+        let ids: Vec<(i64,)> =
+            sqlx::query_as("SELECT id FROM quarantines WHERE finished_at IS NULL ORDER BY id DESC")
+                .fetch_all(&self.read)
+                .await?;
+        self.views(ids).await
+    }
+
+    async fn views(&self, ids: Vec<(i64,)>) -> Result<Vec<QuarantineView>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for (id,) in ids {
             found.extend(self.quarantine(QuarantineId(id)).await?);

@@ -8,7 +8,7 @@ use keywheel_connectors::{Changed, Checked, Class, Connector, Target};
 use tokio::time::timeout;
 
 use super::middle;
-use super::slapd::{INITIAL_SECRET, Slapd, by_dn, functional, secret};
+use super::slapd::{INITIAL_SECRET, Slapd, by_dn, open, secret};
 
 /// How long a hostile answer may occupy us; the time-out of a call is twenty times that.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,14 +18,10 @@ async fn a_lost_reply_is_unknown_and_the_password_may_be_set() {
     let slapd = Slapd::start(40, &[]);
     let (middle, port) = middle::proxy((slapd.ip, slapd.tls_port).into(), slapd.ip).await;
     let target = Target {
-        port,
         timeout: Duration::from_secs(2),
-        ..slapd.ldaps()
+        ..slapd.at(port)
     };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&target).await;
     middle.swallow.store(true, Ordering::SeqCst);
     let new = secret("Set-but-not-heard-1");
     let changed = session.change(&by_dn("u1"), &new, None).await;
@@ -49,15 +45,11 @@ async fn a_write_that_waits_for_a_mute_server_is_not_sent_twice() {
     let slapd = Slapd::start(41, &[]);
     let (middle, port) = middle::proxy((slapd.ip, slapd.tls_port).into(), slapd.ip).await;
     let target = Target {
-        port,
         timeout: Duration::from_secs(1),
         in_flight: 1,
-        ..slapd.ldaps()
+        ..slapd.at(port)
     };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&target).await;
     middle.swallow.store(true, Ordering::SeqCst);
     let (first, second) = (secret("In-flight-now-1"), secret("Waits-its-turn-1"));
     let (u1, u2) = (by_dn("u1"), by_dn("u2"));
@@ -123,10 +115,7 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
 async fn hostile_answers_end_the_look_at_a_directory_at_once() {
     let slapd = Slapd::start(42, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
+    let target = slapd.at(port);
     // The impostor itself is trusted: without poison all is well.
     assert!(Ldap::new().identify(&target).await.is_ok());
     for (what, payload) in payloads() {
@@ -150,14 +139,8 @@ async fn hostile_answers_end_the_look_at_a_directory_at_once() {
 async fn hostile_answers_to_a_write_leave_it_unknown_at_once() {
     let slapd = Slapd::start(43, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let target = slapd.at(port);
+    let session = open(&target).await;
     for (number, (what, payload)) in payloads().into_iter().enumerate() {
         let account = by_dn(&format!("u{number}"));
         let new = secret(&format!("Poisoned-answer-{number}"));
@@ -199,14 +182,10 @@ async fn an_answer_of_the_wrong_kind_is_unknown_and_no_crash() {
     let slapd = Slapd::start(44, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
     let target = Target {
-        port,
         timeout: Duration::from_secs(2),
-        ..slapd.ldaps()
+        ..slapd.at(port)
     };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&target).await;
     // Message 4 is the write: root DSE, bind and "Who am I?" came before. An entry is sound in
     // itself, and the library panics on one that it did not search for.
     let entry = vec![0x30, 9, 2, 1, 4, 0x64, 4, 4, 0, 0x30, 0];

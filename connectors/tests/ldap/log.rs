@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::{Changed, Checked, Connector};
+use keywheel_connectors::{Changed, Checked};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::slapd::{FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, functional, secret};
+use super::slapd::{FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, open, secret};
 
 #[derive(Clone, Default)]
 struct Pages(Arc<Mutex<Vec<u8>>>);
@@ -41,10 +40,7 @@ async fn a_log_of_everything_holds_no_secret() {
         .try_init()
         .unwrap();
     let slapd = Slapd::start(50, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let (refused, set) = ("tiny-8q", "Never-to-be-logged-7");
     assert!(matches!(
         session.change(&by_dn("u1"), &secret(refused), None).await,

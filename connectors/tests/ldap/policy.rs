@@ -1,17 +1,13 @@
 //! What a password policy objects to, told apart.
 
-use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::{Changed, Checked, Class, Connector};
+use keywheel_connectors::{Changed, Checked, Class};
 
-use super::slapd::{INITIAL_SECRET, Slapd, by_dn, functional, secret};
+use super::slapd::{INITIAL_SECRET, Slapd, by_dn, open, secret};
 
 #[tokio::test]
 async fn passwords_that_the_policy_refuses_are_refused_with_proof() {
     let slapd = Slapd::start(20, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let first = secret("First-of-them-1");
     assert_eq!(
         session.change(&by_dn("u1"), &first, None).await,
@@ -36,10 +32,7 @@ async fn passwords_that_the_policy_refuses_are_refused_with_proof() {
 #[tokio::test]
 async fn a_minimum_age_is_waited_for_and_costs_no_candidate() {
     let slapd = Slapd::start(21, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let changed = session
         .change(&by_dn("young"), &secret("Too-early-for-1"), None)
         .await;
@@ -55,10 +48,7 @@ async fn a_minimum_age_is_waited_for_and_costs_no_candidate() {
 #[tokio::test]
 async fn locked_expired_and_must_change_are_no_verdict_on_the_secret() {
     let slapd = Slapd::start(22, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     for (uid, class) in [
         ("locked", Class::Locked),
         ("expired", Class::Expired),
@@ -80,10 +70,7 @@ async fn locked_expired_and_must_change_are_no_verdict_on_the_secret() {
 #[tokio::test]
 async fn a_reset_brings_back_the_locked_the_expired_and_those_who_must_change() {
     let slapd = Slapd::start(23, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     for uid in ["expired", "reset", "tight"] {
         let new = secret("Brought-back-1");
         assert_eq!(session.change(&by_dn(uid), &new, None).await, Changed::Done);
@@ -98,10 +85,7 @@ async fn a_reset_brings_back_the_locked_the_expired_and_those_who_must_change() 
 #[tokio::test]
 async fn one_check_is_one_login_and_a_wrong_candidate_does_not_lock() {
     let slapd = Slapd::start(24, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     // The account locks at three failures; the budget for that is one.
     let checked = session
         .check(&by_dn("tight"), &secret("Not-the-secret-1"))
@@ -129,10 +113,7 @@ async fn one_check_is_one_login_and_a_wrong_candidate_does_not_lock() {
 #[tokio::test]
 async fn an_account_that_locks_under_the_probes_is_said_to_be_locked() {
     let slapd = Slapd::start(25, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     for _ in 0..2 {
         let checked = session
             .check(&by_dn("tight"), &secret("Not-the-secret-1"))
@@ -165,10 +146,7 @@ async fn an_account_that_locks_under_the_probes_is_said_to_be_locked() {
 #[tokio::test]
 async fn an_entry_that_is_not_there_is_no_wrong_password() {
     let slapd = Slapd::start(26, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let changed = session
         .change(&by_dn("nobody"), &secret("For-nobody-at-all-1"), None)
         .await;
@@ -182,10 +160,7 @@ async fn an_entry_that_is_not_there_is_no_wrong_password() {
 #[tokio::test]
 async fn a_slow_password_hash_fails_nobody() {
     let slapd = Slapd::start(27, &[("HASH", "{ARGON2}")]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let rotations = (0..8).map(|number| {
         let (session, account) = (&session, by_dn(&format!("u{number}")));
         async move {

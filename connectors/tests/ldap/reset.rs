@@ -11,7 +11,7 @@ use keywheel_connectors::{
 
 use super::middle;
 use super::slapd::{
-    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, ldap_mut, secret,
+    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, ldap_mut, open, secret,
 };
 
 async fn conforms(slapd: &Slapd, target: Target) {
@@ -70,10 +70,7 @@ async fn a_directory_says_what_it_is() {
 #[tokio::test]
 async fn accounts_without_a_dn_are_found_by_their_login_name() {
     let slapd = Slapd::start(3, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let new = secret("Found-by-login-1");
     assert_eq!(
         session.change(&by_login("u1"), &new, None).await,
@@ -92,10 +89,7 @@ async fn accounts_without_a_dn_are_found_by_their_login_name() {
 #[tokio::test]
 async fn a_login_name_that_is_a_filter_finds_nobody() {
     let slapd = Slapd::start(4, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     for login in ["x)(uid=*", "*", "u*", "u1)(objectClass=*", "u1\\", "nobody"] {
         let changed = session
             .change(&by_login(login), &secret("Injected-1x"), None)
@@ -117,10 +111,7 @@ async fn a_login_name_that_is_a_filter_finds_nobody() {
 #[tokio::test]
 async fn two_entries_of_one_name_are_no_account() {
     let slapd = Slapd::start(5, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let changed = session
         .change(&by_login("twin"), &secret("Which-of-them-1"), None)
         .await;
@@ -136,14 +127,8 @@ async fn two_entries_of_one_name_are_no_account() {
 async fn an_empty_secret_is_refused_before_any_byte() {
     let slapd = Slapd::start(6, &[]);
     let (middle, port) = middle::proxy((slapd.ip, slapd.tls_port).into(), slapd.ip).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let target = slapd.at(port);
+    let session = open(&target).await;
     let before = middle.heard().len();
     let changed = session.change(&by_login("u1"), &secret(""), None).await;
     assert!(matches!(changed, Changed::Refused(reason) if reason.class == Class::Refused));
@@ -157,14 +142,8 @@ async fn an_empty_secret_is_refused_before_any_byte() {
 async fn a_write_after_a_failed_login_still_has_its_rights() {
     let slapd = Slapd::start(7, &[]);
     let (middle, port) = middle::proxy((slapd.ip, slapd.tls_port).into(), slapd.ip).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let target = slapd.at(port);
+    let session = open(&target).await;
     for round in 0..3 {
         let refused = session
             .check(&by_dn("u1"), &secret("Not-the-secret-1"))
@@ -235,10 +214,7 @@ async fn a_functional_account_may_be_named_by_its_dn_as_login() {
 #[tokio::test]
 async fn the_functional_account_does_not_reset_itself() {
     let slapd = Slapd::start(10, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     let spelled = Account {
         login: Login::parse("keywheel").unwrap(),
         dn: Some("CN=Keywheel, OU=svc, DC=keywheel, DC=test".to_owned()),
@@ -260,14 +236,8 @@ async fn the_functional_account_does_not_reset_itself() {
 async fn many_accounts_change_at_once_over_one_connection() {
     let slapd = Slapd::start(11, &[("N", "60")]);
     let (middle, port) = middle::proxy((slapd.ip, slapd.tls_port).into(), slapd.ip).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let target = slapd.at(port);
+    let session = open(&target).await;
     let rotations = (0..60).map(|number| {
         let (session, account) = (&session, by_dn(&format!("u{number}")));
         async move {
@@ -283,10 +253,7 @@ async fn many_accounts_change_at_once_over_one_connection() {
 #[tokio::test]
 async fn a_restarted_directory_is_reached_again_by_the_same_session() {
     let slapd = Slapd::start(12, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     assert_eq!(
         session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await,
         Checked::Accepted
@@ -310,10 +277,7 @@ async fn a_restarted_directory_is_reached_again_by_the_same_session() {
 #[tokio::test]
 async fn a_closed_session_sends_nothing() {
     let slapd = Slapd::start(13, &[]);
-    let session = Ldap::new()
-        .open(&slapd.ldaps(), Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&slapd.ldaps()).await;
     session.close().await;
     let changed = session
         .change(&by_dn("u1"), &secret("After-the-end-1"), None)

@@ -6,7 +6,7 @@ use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{Checked, Class, Connector, Identity, Target};
 
 use super::middle;
-use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, secret};
+use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, open, secret};
 
 /// One BER element, at most 64 KiB.
 fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -51,10 +51,7 @@ const WHO_AM_I: &str = "1.3.6.1.4.1.4203.1.11.3";
 async fn directories_that_are_not_served_are_refused_by_name() {
     let slapd = Slapd::start(60, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
+    let target = slapd.at(port);
     let both = [PASSWORD_MODIFY, WHO_AM_I];
     for (attributes, why) in [
         (
@@ -104,14 +101,10 @@ async fn a_login_that_names_somebody_else_is_not_accepted() {
     let slapd = Slapd::start(61, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
     let target = Target {
-        port,
         timeout: Duration::from_secs(1),
-        ..slapd.ldaps()
+        ..slapd.at(port)
     };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let session = open(&target).await;
     let right = format!("dn: {}", dn("u1"));
     for (identity, same) in [
         ("dn:uid=u2,ou=people,dc=keywheel,dc=test", false),
@@ -149,14 +142,8 @@ const NOBODY: &[u8] = &[0x60, 7, 2, 1, 3, 4, 0, 0x80, 0];
 async fn a_kept_connection_waits_as_nobody() {
     let slapd = Slapd::start(62, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
-    let target = Target {
-        port,
-        ..slapd.ldaps()
-    };
-    let session = Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    let target = slapd.at(port);
+    let session = open(&target).await;
     let checked = session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await;
     assert_eq!(checked, Checked::Accepted);
     assert!(middle.heard().ends_with(NOBODY));

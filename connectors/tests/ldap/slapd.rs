@@ -5,10 +5,14 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_connectors::conformance::Held;
-use keywheel_connectors::{Account, Credential, Functional, LdapTarget, Login, Target, TargetKind};
+use keywheel_connectors::ldap::Ldap;
+use keywheel_connectors::{
+    Account, Connector, Credential, Functional, LdapTarget, Login, Session, Target, TargetKind,
+};
 use tempfile::TempDir;
 
 pub(crate) const BASE: &str = "dc=keywheel,dc=test";
@@ -99,6 +103,11 @@ impl Slapd {
     /// The server by StartTLS.
     pub(crate) fn starttls(&self) -> Target {
         self.target(self.plain_port, true)
+    }
+
+    /// What stands before it at another port, by TLS.
+    pub(crate) fn at(&self, port: u16) -> Target {
+        self.target(port, false)
     }
 
     fn target(&self, port: u16, starttls: bool) -> Target {
@@ -198,6 +207,12 @@ pub(crate) fn functional() -> Functional {
         },
         credential: secret(FUNCTIONAL_SECRET),
     }
+}
+
+/// A session of the functional account.
+pub(crate) async fn open(target: &Target) -> Arc<dyn Session> {
+    let opened = Ldap::new().open(target, Some(&functional())).await;
+    opened.unwrap()
 }
 
 /// An account that is known by its login name alone.

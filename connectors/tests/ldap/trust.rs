@@ -4,7 +4,7 @@ use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{Class, Connector, Scope, Target};
 
 use super::middle;
-use super::slapd::{FUNCTIONAL_SECRET, Slapd, functional, ldap_mut};
+use super::slapd::{FUNCTIONAL_SECRET, Slapd, functional, ldap_mut, open};
 
 async fn refusal(target: &Target) -> (Class, String) {
     let reason = Ldap::new()
@@ -105,11 +105,7 @@ async fn nothing_is_ever_sent_in_the_clear() {
     let slapd = Slapd::start(36, &[]);
     // TLS to a plain port: the handshake's first record, and no more.
     let (middle, port) = middle::proxy((slapd.ip, slapd.plain_port).into(), slapd.ip).await;
-    let (class, _) = refusal(&Target {
-        port,
-        ..slapd.ldaps()
-    })
-    .await;
+    let (class, _) = refusal(&slapd.at(port)).await;
     assert!(
         matches!(class, Class::Incompatible | Class::Unreachable),
         "{class:?}"
@@ -132,10 +128,7 @@ async fn nothing_is_ever_sent_in_the_clear() {
         port,
         ..slapd.starttls()
     };
-    Ldap::new()
-        .open(&target, Some(&functional()))
-        .await
-        .unwrap();
+    open(&target).await;
     let heard = whole.heard();
     assert_eq!(heard.get(..STARTTLS.len()), Some(STARTTLS));
     assert_eq!(heard.get(STARTTLS.len()), Some(&0x16));

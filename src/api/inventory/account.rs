@@ -5,14 +5,12 @@
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Act, sound};
+use super::{Act, platform_of, sound};
 use crate::api::error::ApiError;
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, SystemId};
-use crate::model::platform::Platform;
-use crate::model::system::System;
 use crate::store::Tx;
 use crate::vault::Place;
 
@@ -22,21 +20,6 @@ const GONE: ApiError = ApiError::NotFound {
 const NO_SYSTEM: ApiError = ApiError::NotFound {
     what: "Managed System",
 };
-
-/// Where a version of an account's secret is sealed for.
-pub const fn place(id: AccountId, version: i64) -> Place {
-    Place {
-        table: "credential_versions",
-        row: id.0,
-        column: "sealed",
-        version,
-    }
-}
-
-fn platform_of(system: &System) -> Result<&'static Platform, ApiError> {
-    Platform::find(system.place.platform_id)
-        .ok_or(ApiError::Internal("a stored system's platform is unknown"))
-}
 
 async fn store_password(
     act: Act<'_>,
@@ -49,7 +32,7 @@ async fn store_password(
     let sealed = act
         .api
         .vault
-        .seal(&place(id, version), password, &*act.api.dice)?;
+        .seal(&Place::credential(id, version), password, &*act.api.dice)?;
     Ok(tx.add_stored_version(id, version, sealed.0, now).await?)
 }
 

@@ -16,16 +16,6 @@ const GONE: ApiError = ApiError::NotFound {
     what: "Functional Account",
 };
 
-/// Where a functional account's password is sealed for.
-pub const fn place(id: FunctionalAccountId) -> Place {
-    Place {
-        table: "functional_accounts",
-        row: id.0,
-        column: "password",
-        version: 0,
-    }
-}
-
 /// Adds a functional account.
 ///
 /// # Errors
@@ -40,7 +30,12 @@ pub async fn add(
     let mut tx = act.api.store.begin().await?;
     let id: FunctionalAccountId = tx.id(FunctionalAccountId::KIND).await?;
     let sealed = match password {
-        Some(password) => Some(act.api.vault.seal(&place(id), &password, &*act.api.dice)?.0),
+        Some(password) => Some(
+            act.api
+                .vault
+                .seal(&Place::functional_account(id), &password, &*act.api.dice)?
+                .0,
+        ),
         None => None,
     };
     let has_password = sealed.is_some();

@@ -11,8 +11,11 @@ pub mod system;
 pub mod workgroup;
 
 use super::Api;
+use super::caller::Caller;
 use super::error::{ApiError, Fault};
 use crate::model;
+use crate::model::platform::Platform;
+use crate::model::system::System;
 
 /// Somebody who acts on the inventory.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +26,24 @@ pub struct Act<'a> {
     pub actor: &'a str,
 }
 
+impl<'a> Act<'a> {
+    /// The caller's act.
+    pub fn of(api: &'a Api, caller: &'a Caller) -> Self {
+        Self {
+            api,
+            actor: caller.actor(),
+        }
+    }
+}
+
+/// A stored system's platform.
+pub(super) fn platform_of(system: &System) -> Result<&'static Platform, ApiError> {
+    Platform::find(system.place.platform_id)
+        .ok_or(ApiError::Internal("a stored system's platform is unknown"))
+}
+
 /// Refuses what its noun has found faults in. Fields have the model's names.
-fn sound(faults: Vec<model::fault::Fault>) -> Result<(), ApiError> {
+pub(super) fn sound(faults: Vec<model::fault::Fault>) -> Result<(), ApiError> {
     if faults.is_empty() {
         return Ok(());
     }

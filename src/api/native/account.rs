@@ -11,12 +11,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::input::{At, Body, IfMatch, ListQuery, Patch, Wait};
-use super::job::{Job, more};
-use super::output::{Listed, made, page, revised};
+use super::job::Job;
+use super::output::{Listed, counted, made, revised};
 use super::problem::Problem;
 use super::quarantine::reason;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::inventory::platform_of;
 use crate::api::passwordsafe::Segments;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
@@ -24,10 +25,9 @@ use crate::model::Timestamp;
 use crate::model::account::Account;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, PolicyId, SystemId};
-use crate::model::platform::Platform;
 use crate::model::principal::Permission;
 use crate::queue::{ChangeOrder, TestVerdict};
-use crate::store::{AccountFilter, Page};
+use crate::store::AccountFilter;
 
 const MISSING: ApiError = ApiError::NotFound {
     what: "Managed Account",
@@ -181,23 +181,9 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
         account_name: query.filters.text("name").map(str::to_owned),
         ..AccountFilter::default()
     };
-    let offset = query.cursor.unwrap_or(0);
-    let found = api
-        .store
-        .accounts(
-            &filter,
-            Page {
-                limit: query.limit,
-                offset,
-            },
-        )
-        .await?;
-    let next = more(&query, found.len()).then_some(offset + query.limit);
-    let items = found
-        .into_iter()
-        .map(|one| AccountAnswer::from(one.account))
-        .collect();
-    Ok(page(&query, items, next))
+    let found = api.store.accounts(&filter, query.rows()).await?;
+    let found = found.into_iter().map(|one| one.account).collect();
+    Ok(counted::<AccountAnswer, Account>(&query, found))
 }
 
 /// One managed account.
@@ -252,9 +238,7 @@ pub(super) async fn edit(
     let Body(patch) = body?;
     let now = api.clock.now();
     let mut settings = account.settings;
-    let mut policy = settings.policy_id.map(|id| id.0);
-    patch.policy_id.edit(&mut policy);
-    settings.policy_id = known_policy(&api, policy).await?;
+    edit_policy(&api, patch.policy_id, &mut settings.policy_id).await?;
     if let Patch::Set(At(at)) = patch.next_change
         && at <= now
     {
@@ -264,8 +248,7 @@ pub(super) async fn edit(
     patch.next_change.edit(&mut next);
     settings.next_override_at = next.map(|At(at)| at);
     let system = api.store.system(account.system_id).await?.ok_or(MISSING)?;
-    let platform = Platform::find(system.place.platform_id)
-        .ok_or(ApiError::Internal("a system of an unknown platform"))?;
+    let platform = platform_of(&system)?;
     let mut tx = api.store.begin().await?;
     let target_id = settings.target_id(platform);
     tx.update_account(account.id, revision, &target_id, &settings)
@@ -284,14 +267,20 @@ pub(super) async fn edit(
     answer(&api, account.id).await
 }
 
-/// A policy that exists, or none.
-pub(super) async fn known_policy(api: &Api, id: Option<i64>) -> Result<Option<PolicyId>, ApiError> {
-    let Some(id) = id.map(PolicyId) else {
-        return Ok(None);
-    };
-    match api.store.policy(id).await? {
-        Some(_) => Ok(Some(id)),
-        None => Err(ApiError::field("policy_id", "is no policy that exists")),
+/// Edits which policy rules: one that exists, or none.
+pub(super) async fn edit_policy(
+    api: &Api,
+    patch: Patch<i64>,
+    policy: &mut Option<PolicyId>,
+) -> Result<(), ApiError> {
+    let mut id = policy.map(|id| id.0);
+    patch.edit(&mut id);
+    *policy = id.map(PolicyId);
+    match *policy {
+        Some(id) if api.store.policy(id).await?.is_none() => {
+            Err(ApiError::field("policy_id", "is no policy that exists"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::input::{At, ListQuery};
-use super::job::more;
 use super::output::{Listed, page};
 use super::problem::Problem;
 use crate::api::error::ApiError;
@@ -68,12 +67,5 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
     let subject = query.filters.text("subject");
     let before = query.cursor.map(AuditId);
     let found = api.store.audit_rows(subject, before, query.limit).await?;
-    let next = more(&query, found.len())
-        .then(|| found.last().map(|row| row.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        found.into_iter().map(AuditAnswer::from).collect(),
-        next,
-    ))
+    Ok(page::<AuditAnswer, _>(&query, found, |row| row.id.0))
 }

@@ -20,6 +20,7 @@ use crate::api::error::{ApiError, Fault};
 use crate::api::passwordsafe::{Params, Segments};
 use crate::api::route::BODY_MAX_BYTES;
 use crate::model::Timestamp;
+use crate::store::Page;
 
 /// Rows of a list, at most and where nobody said.
 const LIMIT_MAX: i64 = 200;
@@ -195,6 +196,16 @@ pub(super) struct ListQuery {
     /// The list's own filters.
     pub(super) filters: Params,
     pub(super) path: String,
+}
+
+impl ListQuery {
+    /// The page of a list whose rows are counted from its beginning.
+    pub(super) fn rows(&self) -> Page {
+        Page {
+            limit: self.limit,
+            offset: self.cursor.unwrap_or(0),
+        }
+    }
 }
 
 impl FromRequestParts<Api> for ListQuery {

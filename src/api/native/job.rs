@@ -121,19 +121,21 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
         .store
         .jobs(open, account, query.cursor.map(JobId), query.limit)
         .await?;
-    let next = more(&query, jobs.len())
-        .then(|| jobs.last().map(|job| job.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        jobs.into_iter().map(Job::from).collect(),
-        next,
-    ))
+    Ok(page::<Job, _>(&query, jobs, |job| job.id.0))
 }
 
-/// True if a page is full, so that another may follow.
-pub(super) fn more(query: &ListQuery, rows: usize) -> bool {
-    i64::try_from(rows).is_ok_and(|rows| rows == query.limit)
+/// What was found, if the caller may know of it: with `jobs.read`, or as who ordered it.
+pub(super) fn known_to<T>(
+    caller: &Caller,
+    found: Option<T>,
+    actor: impl Fn(&T) -> &str,
+    missing: ApiError,
+) -> Result<T, ApiError> {
+    if caller.user.may(Permission::JobsRead) {
+        return found.ok_or(missing);
+    }
+    let own = found.filter(|found| actor(found) == caller.actor());
+    own.ok_or(ApiError::Forbidden)
 }
 
 /// One job; with `wait` the answer is held back until it has ended or an attempt has failed.
@@ -153,21 +155,11 @@ pub(super) async fn one(
     Wait(limit): Wait,
 ) -> Result<Response, ApiError> {
     const MISSING: ApiError = ApiError::NotFound { what: "Job" };
-    let may_all = caller.user.may(Permission::JobsRead);
     let found = match long_id::<JobId>(&segments, "Job") {
         Ok(id) => api.store.job(id).await?,
         Err(_) => None,
     };
-    let Some(view) = found else {
-        return Err(if may_all {
-            MISSING
-        } else {
-            ApiError::Forbidden
-        });
-    };
-    if !may_all && view.actor != caller.actor() {
-        return Err(ApiError::Forbidden);
-    }
+    let view = known_to(&caller, found, |view| &view.actor, MISSING)?;
     if limit.is_zero() || view.state.is_final() {
         return Ok(Json(Job::from(view)).into_response());
     }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::input::{At, Body, ListQuery};
-use super::job::more;
 use super::output::{Listed, made, page};
 use super::problem::Problem;
 use crate::api::caller::Caller;
@@ -117,14 +116,7 @@ pub(super) async fn list(
     };
     let after = KeyId(query.cursor.unwrap_or(0));
     let found = api.store.keys(of, after, query.limit).await?;
-    let next = more(&query, found.len())
-        .then(|| found.last().map(|key| key.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        found.into_iter().map(KeyAnswer::from).collect(),
-        next,
-    ))
+    Ok(page::<KeyAnswer, _>(&query, found, |key| key.id.0))
 }
 
 /// Makes a key and shows it this once.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::input::{ListQuery, etag};
+use crate::store::Page;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,8 +20,32 @@ pub(super) struct Listed<T> {
     next_cursor: Option<String>,
 }
 
-/// A page, with `Link: rel="next"` unless it is the last. `next` is the next page's cursor.
-pub(super) fn page<T: Serialize>(query: &ListQuery, items: Vec<T>, next: Option<i64>) -> Response {
+/// A page of rows in the order of their ids; the next one begins behind the last row's id.
+pub(super) fn page<T: Serialize + From<R>, R>(
+    query: &ListQuery,
+    rows: Vec<R>,
+    id: impl Fn(&R) -> i64,
+) -> Response {
+    let last = rows.last().map(id);
+    linked::<T, R>(query, rows, last)
+}
+
+/// A page of rows that are counted from the list's beginning.
+pub(super) fn counted<T: Serialize + From<R>, R>(query: &ListQuery, rows: Vec<R>) -> Response {
+    let Page { limit, offset } = query.rows();
+    linked::<T, R>(query, rows, Some(offset + limit))
+}
+
+/// A page, with `Link: rel="next"` if it is full, so that another may follow. `next` is that
+/// one's cursor.
+fn linked<T: Serialize + From<R>, R>(
+    query: &ListQuery,
+    rows: Vec<R>,
+    next: Option<i64>,
+) -> Response {
+    let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == query.limit);
+    let next = next.filter(|_| is_full);
+    let items: Vec<T> = rows.into_iter().map(T::from).collect();
     let next_cursor = next.map(|next| next.to_string());
     let link = next_cursor.as_ref().map(|cursor| {
         let path = &query.path;

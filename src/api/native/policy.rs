@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::input::{At, Body, IfMatch, ListQuery};
-use super::job::more;
 use super::output::{Listed, made, page, revised, set};
 use super::problem::Problem;
 use crate::api::caller::Caller;
@@ -151,14 +150,7 @@ fn read(document: &Value, below: &str) -> Result<policy::Policy, ApiError> {
 pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Response, ApiError> {
     let after = PolicyId(query.cursor.unwrap_or(0));
     let found = api.store.policies(after, query.limit).await?;
-    let next = more(&query, found.len())
-        .then(|| found.last().map(|one| one.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        found.into_iter().map(PolicyAnswer::from).collect(),
-        next,
-    ))
+    Ok(page::<PolicyAnswer, _>(&query, found, |one| one.id.0))
 }
 
 /// One policy.

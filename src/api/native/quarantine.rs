@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::input::{At, Body, ListQuery, Wait, long_id};
-use super::job::more;
+use super::job::known_to;
 use super::output::{Listed, made, page};
 use super::problem::Problem;
 use crate::api::caller::Caller;
@@ -131,14 +131,7 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
         .store
         .quarantines(query.cursor.map(QuarantineId), query.limit)
         .await?;
-    let next = more(&query, found.len())
-        .then(|| found.last().map(|view| view.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        found.into_iter().map(Quarantine::from).collect(),
-        next,
-    ))
+    Ok(page::<Quarantine, _>(&query, found, |view| view.id.0))
 }
 
 /// Orders a new credential for every active account of a system.
@@ -222,21 +215,11 @@ pub(super) async fn one(
     segments: Segments,
     Wait(limit): Wait,
 ) -> Result<Response, ApiError> {
-    let may_all = caller.user.may(Permission::JobsRead);
     let found = match long_id::<QuarantineId>(&segments, "Quarantine") {
         Ok(id) => api.store.quarantine(id).await?,
         Err(_) => None,
     };
-    let Some(view) = found else {
-        return Err(if may_all {
-            MISSING
-        } else {
-            ApiError::Forbidden
-        });
-    };
-    if !may_all && view.actor != caller.actor() {
-        return Err(ApiError::Forbidden);
-    }
+    let view = known_to(&caller, found, |view| &view.actor, MISSING)?;
     if limit.is_zero() || view.finished_at.is_some() {
         return Ok(Json(Quarantine::from(view)).into_response());
     }

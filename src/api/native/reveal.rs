@@ -22,7 +22,7 @@ use crate::api::{Api, Dialect};
 use crate::model::audit::Event;
 use crate::model::id::AccountId;
 use crate::model::principal::Permission;
-use crate::queue::credential_place;
+use crate::vault::Place;
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native).post(
@@ -76,7 +76,7 @@ pub(super) async fn reveal(
     let why = reason(&order.reason)?;
     let version = account.current_version.ok_or(EMPTY)?;
     let sealed = api.store.sealed_version(id, version).await?.ok_or(EMPTY)?;
-    let secret = api.vault.open(&credential_place(id, version), &sealed)?;
+    let secret = api.vault.open(&Place::credential(id, version), &sealed)?;
     let now = api.clock.now();
     let details = json!({"version": version, "reason": why});
     let mut tx = api.store.begin().await?;

@@ -9,23 +9,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::account::known_policy;
+use super::account::edit_policy;
 use super::input::{At, Body, IfMatch, ListQuery, Patch};
-use super::job::more;
-use super::output::{Listed, page, revised};
+use super::output::{Listed, counted, revised};
 use super::problem::Problem;
 use crate::api::caller::Caller;
-use crate::api::error::{ApiError, Fault};
+use crate::api::error::ApiError;
+use crate::api::inventory::{platform_of, sound};
 use crate::api::passwordsafe::Segments;
 use crate::api::replan::{self, Ruled};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::audit::Event;
 use crate::model::id::SystemId;
-use crate::model::platform::Platform;
 use crate::model::principal::Permission;
 use crate::model::system::{HostKeyMode, System, SystemSettings};
-use crate::store::{Page, SystemFilter};
+use crate::store::SystemFilter;
 
 const MISSING: ApiError = ApiError::NotFound {
     what: "Managed System",
@@ -182,23 +181,8 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
         name,
         ..SystemFilter::default()
     };
-    let offset = query.cursor.unwrap_or(0);
-    let found = api
-        .store
-        .systems(
-            &filter,
-            Page {
-                limit: query.limit,
-                offset,
-            },
-        )
-        .await?;
-    let next = more(&query, found.len()).then_some(offset + query.limit);
-    Ok(page(
-        &query,
-        found.into_iter().map(SystemAnswer::from).collect(),
-        next,
-    ))
+    let found = api.store.systems(&filter, query.rows()).await?;
+    Ok(counted::<SystemAnswer, _>(&query, found))
 }
 
 /// One managed system.
@@ -211,7 +195,10 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
     ),
 )]
 pub(super) async fn one(State(api): State<Api>, segments: Segments) -> Result<Response, ApiError> {
-    let id: SystemId = segments.id("id", "Managed System")?;
+    answer(&api, segments.id("id", "Managed System")?).await
+}
+
+async fn answer(api: &Api, id: SystemId) -> Result<Response, ApiError> {
     let system = api.store.system(id).await?.ok_or(MISSING)?;
     Ok(revised(
         StatusCode::OK,
@@ -245,12 +232,10 @@ pub(super) async fn edit(
     let revision = if_match?.revision(system.revision, "the managed system")?;
     let Body(patch) = body?;
     let mut settings = system.settings.clone();
-    let mut policy = settings.policy_id.map(|id| id.0);
     let replans = patch.policy_id != Patch::Keep;
-    patch.policy_id.clone().edit(&mut policy);
-    settings.policy_id = known_policy(&api, policy).await?;
+    edit_policy(&api, patch.policy_id.clone(), &mut settings.policy_id).await?;
     patch.apply(&mut settings)?;
-    check(&system, &settings)?;
+    sound(settings.faults(platform_of(&system)?))?;
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
     tx.update_system(id, revision, &settings).await?;
@@ -280,12 +265,7 @@ pub(super) async fn edit(
                 )
             })?;
     }
-    let system = api.store.system(id).await?.ok_or(MISSING)?;
-    Ok(revised(
-        StatusCode::OK,
-        system.revision,
-        &SystemAnswer::from(system),
-    ))
+    answer(&api, id).await
 }
 
 impl SystemPatch {
@@ -305,18 +285,4 @@ impl SystemPatch {
         self.lockout_threshold.edit(&mut settings.lockout_threshold);
         Ok(())
     }
-}
-
-fn check(system: &System, settings: &SystemSettings) -> Result<(), ApiError> {
-    let platform = Platform::find(system.place.platform_id)
-        .ok_or(ApiError::Internal("a system of an unknown platform"))?;
-    let faults = settings.faults(platform);
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let faults = faults.into_iter().map(|fault| Fault {
-        field: fault.field.to_owned(),
-        text: fault.problem,
-    });
-    Err(ApiError::Invalid(faults.collect()))
 }

@@ -13,7 +13,6 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::input::{At, Body, ListQuery};
-use super::job::more;
 use super::output::{Listed, made, page};
 use super::problem::Problem;
 use crate::api::caller::Caller;
@@ -102,14 +101,7 @@ pub(super) struct UserOrder {
 pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Response, ApiError> {
     let after = UserId(query.cursor.unwrap_or(0));
     let found = api.store.users(after, query.limit).await?;
-    let next = more(&query, found.len())
-        .then(|| found.last().map(|user| user.id.0))
-        .flatten();
-    Ok(page(
-        &query,
-        found.into_iter().map(UserAnswer::from).collect(),
-        next,
-    ))
+    Ok(page::<UserAnswer, _>(&query, found, |user| user.id.0))
 }
 
 /// One user.
@@ -119,12 +111,13 @@ pub(super) async fn list(State(api): State<Api>, query: ListQuery) -> Result<Res
     responses((status = 200, body = UserAnswer), (status = "4XX", body = Problem)),
 )]
 pub(super) async fn one(State(api): State<Api>, segments: Segments) -> Result<Response, ApiError> {
-    let user = api
-        .store
-        .user(segments.id("id", "User")?)
-        .await?
-        .ok_or(MISSING)?;
+    let user = existing(&api, &segments).await?;
     Ok(Json(UserAnswer::from(user)).into_response())
+}
+
+async fn existing(api: &Api, segments: &Segments) -> Result<User, ApiError> {
+    let id: UserId = segments.id("id", "User")?;
+    api.store.user(id).await?.ok_or(MISSING)
 }
 
 /// Makes a user.
@@ -252,11 +245,7 @@ async fn switch(
     segments: &Segments,
     disabled: bool,
 ) -> Result<Response, ApiError> {
-    let user = api
-        .store
-        .user(segments.id("id", "User")?)
-        .await?
-        .ok_or(MISSING)?;
+    let user = existing(api, segments).await?;
     if user.administrator && !caller.user.administrator {
         return Err(ApiError::Forbidden);
     }

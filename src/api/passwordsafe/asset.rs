@@ -158,14 +158,9 @@ async fn add(
     let workgroup = named_in(&api, &segments).await?.id;
     let mut settings = AssetSettings::default();
     overlay(&fields?, &mut settings)?;
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let made = asset::add(act, workgroup, settings).await;
-    Ok(created(Shape::from(
-        made.map_err(|error| named(error, &RENAMED))?,
-    )))
+    Ok(created(Shape::from(named(made, &RENAMED)?)))
 }
 
 async fn change(
@@ -176,15 +171,9 @@ async fn change(
 ) -> Result<Response, ApiError> {
     let id = existing(&api, &segments).await?.id;
     let fields = fields?;
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let changed = asset::change(act, id, |settings| overlay(&fields, settings)).await;
-    Ok(Json(Shape::from(
-        changed.map_err(|error| named(error, &RENAMED))?,
-    ))
-    .into_response())
+    Ok(Json(Shape::from(named(changed, &RENAMED)?)).into_response())
 }
 
 async fn remove(
@@ -193,14 +182,7 @@ async fn remove(
     segments: Segments,
 ) -> Result<StatusCode, ApiError> {
     let id = existing(&api, &segments).await?.id;
-    asset::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    asset::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
 }
 
@@ -218,13 +200,6 @@ async fn remove_named(
         .await?
         .ok_or(GONE)?
         .id;
-    asset::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    asset::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
 }

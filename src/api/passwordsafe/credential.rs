@@ -14,6 +14,8 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::key_pair::GivenKeys;
+use super::managed_account::only;
+use super::wire::password;
 use super::{Fields, Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -23,10 +25,7 @@ use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{JobState, JobView};
 use crate::model::principal::Permission;
 use crate::queue::{ChangeOrder, OrderError, TestVerdict};
-use crate::store::{AccountFilter, Page};
-
-/// Characters of a given password at most.
-const PASSWORD_MAX_CHARS: usize = 1_000;
+use crate::store::AccountFilter;
 
 const ACCOUNT: ApiError = ApiError::NotFound {
     what: "Managed Account",
@@ -172,18 +171,7 @@ impl Names<'_> {
             account_name: Some(self.account.to_owned()),
             ..AccountFilter::default()
         };
-        match api
-            .store
-            .accounts(&filter, Page::first(2))
-            .await?
-            .as_slice()
-        {
-            [] => Err(ACCOUNT),
-            [one] => Ok(one.account.id),
-            _ => Err(ApiError::bad(
-                "More than one managed account matches; use its ID",
-            )),
-        }
+        only(api, &filter).await
     }
 }
 
@@ -196,16 +184,8 @@ struct Wanted {
 
 impl Wanted {
     fn read(fields: &Fields) -> Result<Self, ApiError> {
-        let password = fields.text("Password", PASSWORD_MAX_CHARS)?;
-        // No target takes them, and `chpasswd` would read a second line.
-        if password
-            .as_ref()
-            .is_some_and(|password| password.contains(['\0', '\r', '\n']))
-        {
-            return Err(ApiError::field("Password", "must not hold NUL, CR or LF"));
-        }
         Ok(Self {
-            password: password.map(SecretString::from),
+            password: password(fields)?,
             keys: GivenKeys::read(fields)?,
             update_system: fields.flag("UpdateSystem")?.unwrap_or(true),
         })

@@ -130,14 +130,9 @@ async fn add(State(api): State<Api>, caller: Caller, fields: Fields) -> Result<R
     fields.text("ServiceAccountEmail", 255)?;
     refuse_keys(&fields).await?;
     let password = password(&fields)?;
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let made = functional_account::add(act, settings, password).await;
-    Ok(created(Shape::from(
-        made.map_err(|error| named(error, &RENAMED))?,
-    )))
+    Ok(created(Shape::from(named(made, &RENAMED)?)))
 }
 
 async fn remove(
@@ -146,13 +141,6 @@ async fn remove(
     segments: Segments,
 ) -> Result<StatusCode, ApiError> {
     let id = existing(&api, &segments).await?.id;
-    functional_account::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    functional_account::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
 }

@@ -113,15 +113,9 @@ async fn add(
             "is required when AutoManagementFlag is false",
         ));
     }
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let made = account::add(act, system, settings, password).await;
-    Ok(created(Full::of(
-        made.map_err(|error| named(error, &RENAMED))?,
-        now,
-    )))
+    Ok(created(Full::of(named(made, &RENAMED)?, now)))
 }
 
 async fn change(
@@ -139,15 +133,12 @@ async fn change(
         caller.require(Permission::CredentialsSet)?;
     }
     let now = api.clock.now();
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let edit = |settings: &mut AccountSettings, account: &Account| {
         overlay(&fields, settings, account.due.next_change_at, now)
     };
     let changed = account::change(act, id, password, edit).await;
-    let changed = changed.map_err(|error| named(error, &RENAMED))?;
+    let changed = named(changed, &RENAMED)?;
     Ok(Json(Full::of(changed, now)).into_response())
 }
 
@@ -157,14 +148,7 @@ async fn remove(
     segments: Segments,
 ) -> Result<StatusCode, ApiError> {
     let id = existing(&api, &segments).await?.id;
-    account::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    account::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
 }
 
@@ -174,14 +158,7 @@ async fn remove_of_system(
     segments: Segments,
 ) -> Result<StatusCode, ApiError> {
     let system: SystemId = managed_system::existing(&api, &segments).await?.id;
-    account::remove_all(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        system,
-    )
-    .await?;
+    account::remove_all(Act::of(&api, &caller), system).await?;
     Ok(StatusCode::OK)
 }
 
@@ -195,21 +172,19 @@ async fn remove_named(
         account_name: Some(segments.text("name")?.to_owned()),
         ..AccountFilter::default()
     };
-    let found = api.store.accounts(&filter, Page::first(2)).await?;
-    let id = match found.as_slice() {
-        [] => return Err(GONE),
-        [one] => one.account.id,
-        _ => return Err(several()),
-    };
-    account::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    let id = only(&api, &filter).await?;
+    account::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
+}
+
+/// The one account that a filter finds.
+pub(super) async fn only(api: &Api, filter: &AccountFilter) -> Result<AccountId, ApiError> {
+    let found = api.store.accounts(filter, Page::first(2)).await?;
+    match found.as_slice() {
+        [] => Err(GONE),
+        [one] => Ok(one.account.id),
+        _ => Err(several()),
+    }
 }
 
 fn several() -> ApiError {

@@ -181,14 +181,9 @@ async fn add(
     fields: &Fields,
 ) -> Result<Response, ApiError> {
     overlay(fields, place, &mut settings)?;
-    let act = Act {
-        api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(api, caller);
     let made = system::add(act, place, settings).await;
-    Ok(created(Shape::from(
-        made.map_err(|error| named(error, &RENAMED))?,
-    )))
+    Ok(created(Shape::from(named(made, &RENAMED)?)))
 }
 
 async fn change(
@@ -199,18 +194,12 @@ async fn change(
 ) -> Result<Response, ApiError> {
     let id = existing(&api, &segments).await?.id;
     let fields = fields?;
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
+    let act = Act::of(&api, &caller);
     let changed = system::change(act, id, |settings, system| {
         overlay(&fields, system.place, settings)
     })
     .await;
-    Ok(Json(Shape::from(
-        changed.map_err(|error| named(error, &RENAMED))?,
-    ))
-    .into_response())
+    Ok(Json(Shape::from(named(changed, &RENAMED)?)).into_response())
 }
 
 async fn remove(
@@ -219,13 +208,6 @@ async fn remove(
     segments: Segments,
 ) -> Result<StatusCode, ApiError> {
     let id = existing(&api, &segments).await?.id;
-    system::remove(
-        Act {
-            api: &api,
-            actor: caller.actor(),
-        },
-        id,
-    )
-    .await?;
+    system::remove(Act::of(&api, &caller), id).await?;
     Ok(StatusCode::OK)
 }

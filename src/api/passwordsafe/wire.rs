@@ -36,15 +36,16 @@ pub(super) fn date(at: Timestamp) -> String {
 type Renamed = [(&'static str, &'static str)];
 
 /// Gives an error's fields the dialect's names: `ip_address` becomes `IPAddress`.
-pub(super) fn named(error: ApiError, renamed: &Renamed) -> ApiError {
-    let ApiError::Invalid(mut faults) = error else {
-        return error;
+pub(super) fn named<T>(done: Result<T, ApiError>, renamed: &Renamed) -> Result<T, ApiError> {
+    let mut faults = match done {
+        Err(ApiError::Invalid(faults)) => faults,
+        other => return other,
     };
     for fault in &mut faults {
         let known = renamed.iter().find(|(model, _)| *model == fault.field);
         fault.field = known.map_or_else(|| spelled(&fault.field), |(_, wire)| (*wire).to_owned());
     }
-    ApiError::Invalid(faults)
+    Err(ApiError::Invalid(faults))
 }
 
 fn spelled(field: &str) -> String {
@@ -245,8 +246,9 @@ mod tests {
             ("timeout_s", "Timeout"),
             ("PublicKey", "PublicKey"),
         ] {
-            let error = named(ApiError::field(model, "x"), &[("timeout_s", "Timeout")]);
-            let ApiError::Invalid(faults) = error else {
+            let failed: Result<(), _> = Err(ApiError::field(model, "x"));
+            let named = named(failed, &[("timeout_s", "Timeout")]);
+            let Err(ApiError::Invalid(faults)) = named else {
                 panic!("{model}")
             };
             assert_eq!(faults[0].field, wire);

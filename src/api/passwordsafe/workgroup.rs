@@ -81,12 +81,7 @@ async fn get(State(api): State<Api>, segments: Segments) -> Result<Response, Api
 async fn add(State(api): State<Api>, caller: Caller, fields: Fields) -> Result<Response, ApiError> {
     let name = fields.required_text("Name", 256)?;
     let organization = fields.text("OrganizationID", 36)?;
-    let act = Act {
-        api: &api,
-        actor: caller.actor(),
-    };
-    let made = workgroup::add(act, name, organization)
-        .await
-        .map_err(|error| named(error, &[]))?;
-    Ok(created(Shape::from(made)))
+    let act = Act::of(&api, &caller);
+    let made = workgroup::add(act, name, organization).await;
+    Ok(created(Shape::from(named(made, &[])?)))
 }

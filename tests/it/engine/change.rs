@@ -7,17 +7,8 @@ use super::world::{Like, World};
 use crate::support::database::on_both;
 
 on_both!(a_batch_of_thirty_changes_over_one_session, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 30,
-            ..Like::default()
-        })
-        .await;
-    let mut jobs = Vec::new();
-    for &account in &site.accounts {
-        jobs.push(world.change(account).await);
-    }
+    let (world, site) = World::with(db, &Like::many(30)).await;
+    let jobs = world.change_all(&site.accounts).await;
     world.run().await;
     for (job, &account) in jobs.into_iter().zip(&site.accounts) {
         assert_eq!(
@@ -42,16 +33,8 @@ on_both!(a_batch_of_thirty_changes_over_one_session, |db| {
 });
 
 on_both!(steps_of_several_accounts_share_commits, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 30,
-            ..Like::default()
-        })
-        .await;
-    for &account in &site.accounts {
-        world.change(account).await;
-    }
+    let (world, site) = World::with(db, &Like::many(30)).await;
+    world.change_all(&site.accounts).await;
     let before = world.store.commits();
     world.run().await;
     let commits = world.store.commits() - before;
@@ -59,8 +42,7 @@ on_both!(steps_of_several_accounts_share_commits, |db| {
 });
 
 on_both!(a_given_password_becomes_current, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     let job = world
         .order(site.account(), Some("Given-vLm9Q"), true)
         .await
@@ -106,8 +88,7 @@ on_both!(
 on_both!(
     a_refused_given_password_fails_and_current_still_works,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         site.target.next_change(&site.login(), OnChange::Refuse);
         let job = world
             .order(site.account(), Some("Given-vLm9Q"), false)
@@ -121,21 +102,13 @@ on_both!(
             1,
             "nobody asked for another one"
         );
-        assert_eq!(
-            world
-                .account(site.account())
-                .await
-                .credential
-                .current_version,
-            Some(1)
-        );
+        assert_eq!(world.version(site.account()).await, Some(1));
         world.assert_current_works(site.account()).await;
     }
 );
 
 on_both!(a_change_that_is_not_possible_now_is_tried_again, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     site.target.next_change(&site.login(), OnChange::NotNow);
     let job = world.change(site.account()).await;
     world.run().await;
@@ -173,8 +146,7 @@ on_both!(an_account_without_a_stored_credential_gets_one, |db| {
 on_both!(
     an_unfit_given_password_is_refused_before_anything_is_stored,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         let refused = world.order(site.account(), Some("two\nlines"), true).await;
         assert!(matches!(
             refused,

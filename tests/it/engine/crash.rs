@@ -82,8 +82,7 @@ async fn committed(world: &World, site: &Site) -> usize {
 on_both!(
     a_quarantine_after_a_crash_changes_the_account_once_more,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         let job = world.change(site.account()).await;
         // Claimed, staged, intended, applied, promoted; not settled.
         let last = world.store.commits() + 5;
@@ -109,14 +108,15 @@ on_both!(a_crash_after_any_durable_write_loses_nothing, |db| {
     let mut points = 0;
     for change in CHANGES {
         for evidence in [true, false] {
-            let world = World::new(Database::new(db.backend).await).await;
-            let site = world
-                .site(&Like {
+            let (world, site) = World::with(
+                Database::new(db.backend).await,
+                &Like {
                     accounts: 2,
                     evidence,
                     ..Like::default()
-                })
-                .await;
+                },
+            )
+            .await;
             for nth in 1.. {
                 let last = world.store.commits() + 2 + nth;
                 let stop = || world.store.commits() >= last;
@@ -133,13 +133,7 @@ on_both!(a_crash_after_any_durable_write_loses_nothing, |db| {
 });
 
 on_both!(a_crash_between_any_two_steps_loses_nothing, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 2,
-            ..Like::default()
-        })
-        .await;
+    let (world, site) = World::with(db, &Like::many(2)).await;
     // One database is tried at every point, the other at every seventh.
     let stride = if is_sqlite(&world) { 1 } else { 7 };
     let mut points = 0;
@@ -208,16 +202,8 @@ on_both!(what_the_audit_trail_refuses_does_not_happen, |db| {
     let world = World::new(db).await;
     let_audit_refuse(&world).await;
     for event in EVENTS {
-        let site = world
-            .site(&Like {
-                accounts: 3,
-                ..Like::default()
-            })
-            .await;
-        let mut jobs = Vec::new();
-        for &account in &site.accounts {
-            jobs.push(world.change(account).await);
-        }
+        let site = world.site(&Like::many(3)).await;
+        let jobs = world.change_all(&site.accounts).await;
         sqlx::query("INSERT INTO refused (event) VALUES ($1)")
             .bind(event)
             .execute(&world.raw)

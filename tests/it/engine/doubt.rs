@@ -18,13 +18,8 @@ on_both!(a_lost_reply_never_loses_the_live_password, |db| {
             OnChange::ObeyLate,
             OnChange::Hang,
         ] {
-            let world = World::new(Database::new(db.backend).await).await;
-            let site = world
-                .site(&Like {
-                    evidence,
-                    ..Like::default()
-                })
-                .await;
+            let (world, site) =
+                World::with(Database::new(db.backend).await, &Like::showing(evidence)).await;
             site.target.next_change(&site.login(), lost);
             let job = world.change(site.account()).await;
             world.run_to_the_end().await;
@@ -43,13 +38,8 @@ on_both!(a_lost_reply_never_loses_the_live_password, |db| {
 
 on_both!(a_lie_is_never_believed, |db| {
     for evidence in [true, false] {
-        let world = World::new(Database::new(db.backend).await).await;
-        let site = world
-            .site(&Like {
-                evidence,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) =
+            World::with(Database::new(db.backend).await, &Like::showing(evidence)).await;
         site.target.next_change(&site.login(), OnChange::Lie);
         let job = world.change(site.account()).await;
         world.run().await;
@@ -65,8 +55,7 @@ on_both!(a_lie_is_never_believed, |db| {
 });
 
 on_both!(a_target_that_always_lies_needs_an_operator, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     site.target.every_change(&site.login(), OnChange::Lie);
     let job = world.change(site.account()).await;
     world.run_to_the_end().await;
@@ -80,13 +69,8 @@ on_both!(
     a_write_that_lands_after_a_newer_change_is_adopted_by_a_test,
     |db| {
         for evidence in [true, false] {
-            let world = World::new(Database::new(db.backend).await).await;
-            let site = world
-                .site(&Like {
-                    evidence,
-                    ..Like::default()
-                })
-                .await;
+            let (world, site) =
+                World::with(Database::new(db.backend).await, &Like::showing(evidence)).await;
             let account = site.account();
             // Everything about version 2 gets lost until the attempts are used up.
             site.target.every_change(&site.login(), OnChange::ObeyLate);
@@ -104,10 +88,7 @@ on_both!(
             let newer = world.change(account).await;
             world.run_to_the_end().await;
             assert_eq!(world.state(newer).await, JobState::Succeeded);
-            assert_eq!(
-                world.account(account).await.credential.current_version,
-                Some(3)
-            );
+            assert_eq!(world.version(account).await, Some(3));
             // Now the old order lands.
             assert!(site.target.deliver_late() > 0);
             world.assert_recoverable().await;
@@ -128,8 +109,7 @@ on_both!(
 on_both!(
     an_accepted_version_that_lands_again_is_adopted_where_the_target_shows_it,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         site.target.next_change(&site.login(), OnChange::ObeyLate);
         for _ in 0..2 {
             let job = world.change(site.account()).await;
@@ -148,13 +128,7 @@ on_both!(
 on_both!(
     used_up_attempts_in_doubt_need_an_operator_and_keep_everything,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                evidence: false,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::showing(false)).await;
         let account = site.account();
         site.target.next_change(&site.login(), OnChange::LoseReply);
         site.target.every_check(&site.login(), OnCheck::Drop);
@@ -182,10 +156,7 @@ on_both!(
         world.test(account).await;
         world.run_to_the_end().await;
         assert_eq!(world.store.open_rotation_of(account).await.unwrap(), None);
-        assert_eq!(
-            world.account(account).await.credential.current_version,
-            Some(2)
-        );
+        assert_eq!(world.version(account).await, Some(2));
         world.assert_current_works(account).await;
     }
 );
@@ -193,8 +164,7 @@ on_both!(
 on_both!(
     doubt_outlasts_a_later_rotation_that_fails_and_ends_with_the_horizon,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         let account = site.account();
         site.target.every_change(&site.login(), OnChange::LoseOrder);
         let job = world.change(account).await;

@@ -10,13 +10,7 @@ use super::world::{Like, Site, World, login};
 use crate::support::database::{Database, on_both};
 
 on_both!(a_test_says_what_the_target_says, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 3,
-            ..Like::default()
-        })
-        .await;
+    let (world, site) = World::with(db, &Like::many(3)).await;
     let [sound, foreign, silent] = site.accounts[..] else {
         panic!()
     };
@@ -47,8 +41,7 @@ on_both!(a_test_says_what_the_target_says, |db| {
 });
 
 on_both!(an_unreachable_system_fails_a_test_and_says_so, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     site.target.every_open(OnOpen::Unreachable);
     assert_eq!(world.test(site.account()).await, TestVerdict::DoesNot);
     let credential = world.account(site.account()).await.credential;
@@ -66,7 +59,7 @@ async fn failures(world: &World, site: &Site) -> Vec<(i64, usize)> {
             failures.push((world.clock.now().0, failed - seen));
             seen = failed;
         }
-        let Some(next) = world.store.next_runnable().await.unwrap() else {
+        let Some(next) = world.next_runnable().await else {
             return failures;
         };
         world.clock.advance(next.since(world.clock.now()));
@@ -132,13 +125,14 @@ on_both!(
 );
 
 on_both!(changes_that_succeed_spend_nothing, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
+    let (world, site) = World::with(
+        db,
+        &Like {
             lockout_threshold: None,
             ..Like::default()
-        })
-        .await;
+        },
+    )
+    .await;
     for _ in 0..6 {
         let job = world.change(site.account()).await;
         world.run().await;

@@ -13,8 +13,7 @@ use crate::support::database::on_both;
 on_both!(
     an_identical_order_is_joined_and_another_one_redirects_what_waits,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         let account = site.account();
         let job = world.change(account).await;
         assert_eq!(world.change(account).await, job);
@@ -38,8 +37,7 @@ on_both!(
 on_both!(
     while_a_change_runs_its_own_order_is_joined_and_others_are_refused,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         let account = site.account();
         site.target.every_change_here(OnChange::Wait);
         let job = world
@@ -47,9 +45,7 @@ on_both!(
             .await
             .unwrap();
         let meanwhile = async {
-            while site.target.counts().changes == 0 {
-                tokio::task::yield_now().await;
-            }
+            site.changed(1).await;
             assert_eq!(
                 world
                     .order(account, Some("Given-vLm9Q"), true)
@@ -77,8 +73,7 @@ on_both!(
 );
 
 on_both!(storing_alone_contacts_nobody, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     let account = site.account();
     let given = Some(Secret::from("Stored-vLm9Q"));
     let job = world
@@ -93,23 +88,14 @@ on_both!(storing_alone_contacts_nobody, |db| {
     assert_eq!(site.target.counts().opens, 0);
     // What was stored is not what the target holds: the kept version is found and adopted.
     assert_eq!(world.test(account).await, TestVerdict::Works);
-    assert_eq!(
-        world.account(account).await.credential.current_version,
-        Some(1)
-    );
+    assert_eq!(world.version(account).await, Some(1));
     world.assert_current_works(account).await;
 });
 
 on_both!(
     a_given_password_takes_its_turn_after_an_older_rotation,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                evidence: false,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::showing(false)).await;
         let account = site.account();
         site.target.next_change(&site.login(), OnChange::LoseReply);
         site.target
@@ -137,20 +123,12 @@ on_both!(
 on_both!(
     a_quarantine_changes_every_account_and_what_runs_once_more,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                accounts: 12,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::many(12)).await;
         let early = site.account();
         site.target.next_change(&site.login(), OnChange::Wait);
         let job = world.change_now(early).await;
         let meanwhile = async {
-            while site.target.counts().changes == 0 {
-                tokio::task::yield_now().await;
-            }
+            site.changed(1).await;
             let id = world
                 .orders()
                 .quarantine(site.id, "breach", None, "ada")
@@ -171,17 +149,13 @@ on_both!(
             2,
             "what ran before counts for nothing"
         );
-        assert_eq!(
-            world.account(early).await.credential.current_version,
-            Some(3)
-        );
+        assert_eq!(world.version(early).await, Some(3));
         assert_eq!(world.job(job).await.cause, Cause::Quarantine);
     }
 );
 
 on_both!(a_change_of_a_suspended_account_ends_without_contact, |db| {
-    let world = World::new(db).await;
-    let site = world.site(&Like::default()).await;
+    let (world, site) = World::with(db, &Like::default()).await;
     let job = world.change(site.account()).await;
     sqlx::query("UPDATE accounts SET active = 0")
         .execute(&world.raw)
@@ -197,23 +171,12 @@ on_both!(a_change_of_a_suspended_account_ends_without_contact, |db| {
 on_both!(
     a_drain_finishes_what_was_intended_and_gives_the_rest_back,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                accounts: 30,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::many(30)).await;
         site.target.every_change_here(OnChange::Wait);
-        let mut jobs = Vec::new();
-        for &account in &site.accounts {
-            jobs.push(world.change(account).await);
-        }
+        let jobs = world.change_all(&site.accounts).await;
         let drain = CancellationToken::new();
         let meanwhile = async {
-            while site.target.counts().changes < 2 {
-                tokio::task::yield_now().await;
-            }
+            site.changed(2).await;
             drain.cancel();
             site.target.release(30);
         };
@@ -234,8 +197,6 @@ on_both!(
         );
         site.target.every_change_here(OnChange::Obey);
         world.run().await;
-        for &job in &jobs {
-            assert_eq!(world.state(job).await, JobState::Succeeded);
-        }
+        world.assert_state(&jobs, JobState::Succeeded).await;
     }
 );

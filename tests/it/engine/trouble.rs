@@ -13,8 +13,7 @@ use crate::support::database::on_both;
 on_both!(
     an_immediate_change_of_an_unreachable_system_fails_at_once_and_says_why,
     |db| {
-        let world = World::new(db).await;
-        let site = world.site(&Like::default()).await;
+        let (world, site) = World::with(db, &Like::default()).await;
         site.target.every_open(OnOpen::Unreachable);
         let job = world.change_now(site.account()).await;
         world.run().await;
@@ -36,19 +35,17 @@ on_both!(
 on_both!(
     a_queued_change_of_an_unreachable_system_is_tried_with_jitter_and_ends,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
+        let (world, site) = World::with(
+            db,
+            &Like {
                 accounts: 5,
                 max_batch: 5,
                 ..Like::default()
-            })
-            .await;
+            },
+        )
+        .await;
         site.target.every_open(OnOpen::Unreachable);
-        let mut jobs = Vec::new();
-        for &account in &site.accounts {
-            jobs.push(world.change(account).await);
-        }
+        let jobs = world.change_all(&site.accounts).await;
         let begun = world.clock.now();
         world.run().await;
         let mut due = Vec::new();
@@ -92,18 +89,17 @@ on_both!(
 on_both!(
     a_breaker_opens_after_three_faults_and_lets_one_job_try,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
+        let (world, site) = World::with(
+            db,
+            &Like {
                 accounts: 20,
                 max_batch: 4,
                 ..Like::default()
-            })
-            .await;
+            },
+        )
+        .await;
         site.target.every_open(OnOpen::Unreachable);
-        for &account in &site.accounts {
-            world.change(account).await;
-        }
+        world.change_all(&site.accounts).await;
         world.run().await;
         assert_eq!(site.target.counts().opens, 3, "three claims, then a pause");
         let (trips, until) = world.store.breaker(site.id).await.unwrap().unwrap();
@@ -119,27 +115,23 @@ on_both!(
         world.run_to_the_end().await;
         assert_eq!(world.store.breaker(site.id).await.unwrap().unwrap().0, 0);
         for &account in &site.accounts {
-            assert_eq!(
-                world.account(account).await.credential.current_version,
-                Some(2)
-            );
+            assert_eq!(world.version(account).await, Some(2));
         }
     }
 );
 
 on_both!(a_person_is_not_kept_waiting_by_an_open_breaker, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
+    let (world, site) = World::with(
+        db,
+        &Like {
             accounts: 9,
             max_batch: 2,
             ..Like::default()
-        })
-        .await;
+        },
+    )
+    .await;
     site.target.every_open(OnOpen::Unreachable);
-    for &account in &site.accounts[1..] {
-        world.change(account).await;
-    }
+    world.change_all(&site.accounts[1..]).await;
     world.run().await;
     site.target.every_open(OnOpen::Judge);
     let job = world.change_now(site.account()).await;
@@ -151,18 +143,9 @@ on_both!(a_person_is_not_kept_waiting_by_an_open_breaker, |db| {
 on_both!(
     a_refused_functional_login_stops_the_system_not_each_account,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                accounts: 30,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::many(30)).await;
         site.target.every_open(OnOpen::Reject);
-        let mut jobs = Vec::new();
-        for &account in &site.accounts {
-            jobs.push(world.change(account).await);
-        }
+        let jobs = world.change_all(&site.accounts).await;
         world.run().await;
         assert_eq!(
             site.target.failed_logins(FUNC),
@@ -172,26 +155,16 @@ on_both!(
         assert_eq!(site.target.counts().changes, 0);
         site.target.every_open(OnOpen::Judge);
         world.run_to_the_end().await;
-        for &job in &jobs {
-            assert_eq!(world.state(job).await, JobState::Succeeded);
-        }
+        world.assert_state(&jobs, JobState::Succeeded).await;
     }
 );
 
 on_both!(
     a_functional_account_without_rights_gives_the_rest_of_the_batch_back,
     |db| {
-        let world = World::new(db).await;
-        let site = world
-            .site(&Like {
-                accounts: 30,
-                ..Like::default()
-            })
-            .await;
+        let (world, site) = World::with(db, &Like::many(30)).await;
         site.target.every_open(OnOpen::NoPrivilege);
-        for &account in &site.accounts {
-            world.change(account).await;
-        }
+        world.change_all(&site.accounts).await;
         world.run().await;
         assert_eq!(site.target.counts().changes, 0);
         let opens = site.target.counts().opens;
@@ -199,32 +172,18 @@ on_both!(
         site.target.every_open(OnOpen::Judge);
         world.run_to_the_end().await;
         for &account in &site.accounts {
-            assert_eq!(
-                world.account(account).await.credential.current_version,
-                Some(2)
-            );
+            assert_eq!(world.version(account).await, Some(2));
         }
     }
 );
 
 on_both!(a_node_that_lost_its_lease_writes_nothing, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 3,
-            ..Like::default()
-        })
-        .await;
+    let (world, site) = World::with(db, &Like::many(3)).await;
     site.target.every_change_here(OnChange::Wait);
-    let mut jobs = Vec::new();
-    for &account in &site.accounts {
-        jobs.push(world.change(account).await);
-    }
+    let jobs = world.change_all(&site.accounts).await;
     let pause = world.clock.now().plus(Duration::from_hours(1));
     let meanwhile = async {
-        while site.target.counts().changes < 3 {
-            tokio::task::yield_now().await;
-        }
+        site.changed(3).await;
         // Another node takes the claim; it must not go on by itself in this test.
         sqlx::query("UPDATE systems SET paused_until = $1")
             .bind(pause.0)
@@ -256,10 +215,7 @@ on_both!(a_node_that_lost_its_lease_writes_nothing, |db| {
             .unwrap()
             .unwrap();
         assert_eq!((row.state.phase, row.state.doubt), (Phase::Applying, false));
-        assert_eq!(
-            world.account(account).await.credential.current_version,
-            Some(1)
-        );
+        assert_eq!(world.version(account).await, Some(1));
     }
     site.target.every_change_here(OnChange::Obey);
     world.run_to_the_end().await;
@@ -275,17 +231,8 @@ on_both!(a_node_that_lost_its_lease_writes_nothing, |db| {
 });
 
 on_both!(a_claim_that_cannot_be_read_is_not_tried_for_ever, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 4,
-            ..Like::default()
-        })
-        .await;
-    let mut jobs = Vec::new();
-    for &account in &site.accounts {
-        jobs.push(world.change(account).await);
-    }
+    let (world, site) = World::with(db, &Like::many(4)).await;
+    let jobs = world.change_all(&site.accounts).await;
     let sealed: (Vec<u8>,) = sqlx::query_as("SELECT password FROM functional_accounts")
         .fetch_one(&world.raw)
         .await
@@ -310,17 +257,8 @@ on_both!(a_claim_that_cannot_be_read_is_not_tried_for_ever, |db| {
 });
 
 on_both!(one_unreadable_secret_stops_one_account, |db| {
-    let world = World::new(db).await;
-    let site = world
-        .site(&Like {
-            accounts: 4,
-            ..Like::default()
-        })
-        .await;
-    let mut jobs = Vec::new();
-    for &account in &site.accounts {
-        jobs.push(world.change(account).await);
-    }
+    let (world, site) = World::with(db, &Like::many(4)).await;
+    let jobs = world.change_all(&site.accounts).await;
     sqlx::query("UPDATE credential_versions SET sealed = $1 WHERE account_id = $2")
         .bind(vec![0u8; 40])
         .bind(site.account().0)
@@ -330,9 +268,7 @@ on_both!(one_unreadable_secret_stops_one_account, |db| {
     let worker = world.worker();
     worker.run_until_idle(&world.drain).await.unwrap();
     assert_eq!(world.state(jobs[0]).await, JobState::NeedsOperator);
-    for &job in &jobs[1..] {
-        assert_eq!(world.state(job).await, JobState::Succeeded);
-    }
+    world.assert_state(&jobs[1..], JobState::Succeeded).await;
     assert_eq!(site.target.changes(&site.login()), 0);
 });
 

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use keywheel::clock::{Clock, ManualClock};
-use keywheel::engine::{Connectors, Engine, Limits, credential_place, functional_place};
+use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
@@ -27,7 +27,7 @@ use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
 use keywheel::store::{Backend, NewVersion, Store};
-use keywheel::vault::{Kek, Vault};
+use keywheel::vault::{Kek, Place, Vault};
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
 use keywheel_connectors::{Secret, TargetKind};
 use secrecy::ExposeSecret;
@@ -71,6 +71,24 @@ impl Default for Like {
     }
 }
 
+impl Like {
+    /// With so many accounts.
+    pub(super) fn many(accounts: usize) -> Self {
+        Self {
+            accounts,
+            ..Self::default()
+        }
+    }
+
+    /// With or without evidence.
+    pub(super) fn showing(evidence: bool) -> Self {
+        Self {
+            evidence,
+            ..Self::default()
+        }
+    }
+}
+
 /// A system with its accounts, and the target behind it.
 pub(super) struct Site {
     pub(super) id: SystemId,
@@ -82,6 +100,13 @@ impl Site {
     /// Its only account, or its first.
     pub(super) fn account(&self) -> AccountId {
         self.accounts[0]
+    }
+
+    /// Waits until the target has been sent so many changes.
+    pub(super) async fn changed(&self, times: usize) {
+        while self.target.counts().changes < times {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// That account's login.
@@ -120,6 +145,13 @@ impl World {
         Self::with_limits(database, Limits::default()).await
     }
 
+    /// A world with one system.
+    pub(super) async fn with(database: Database, like: &Like) -> (Self, Site) {
+        let world = Self::new(database).await;
+        let site = world.site(like).await;
+        (world, site)
+    }
+
     pub(super) async fn with_limits(database: Database, limits: Limits) -> Self {
         let store = database.store().await;
         let dice = Arc::new(SeededDice::new(11));
@@ -137,7 +169,11 @@ impl World {
         .await
         .unwrap();
         let sealed = vault
-            .seal(&functional_place(1), &Secret::from(FUNC_PASSWORD), &*dice)
+            .seal(
+                &Place::functional_account(FunctionalAccountId(1)),
+                &Secret::from(FUNC_PASSWORD),
+                &*dice,
+            )
             .unwrap();
         let functional = FunctionalSettings {
             platform_id: PlatformId(1001),
@@ -232,7 +268,7 @@ impl World {
     }
 
     pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> Vec<u8> {
-        let place = credential_place(account, version);
+        let place = Place::credential(account, version);
         let secret = Secret::from(secret);
         self.vault.seal(&place, &secret, &*self.dice).unwrap().0
     }
@@ -282,6 +318,15 @@ impl World {
     /// Orders a change in the background.
     pub(super) async fn change(&self, account: AccountId) -> JobId {
         self.order(account, None, false).await.unwrap()
+    }
+
+    /// Orders a change of each in the background.
+    pub(super) async fn change_all(&self, accounts: &[AccountId]) -> Vec<JobId> {
+        let mut jobs = Vec::new();
+        for &account in accounts {
+            jobs.push(self.change(account).await);
+        }
+        jobs
     }
 
     /// Orders a change that somebody waits for.
@@ -341,11 +386,25 @@ impl World {
         self.assert_recoverable().await;
     }
 
+    /// When the next job may become runnable, full systems left out; perhaps too early.
+    pub(super) async fn next_runnable(&self) -> Option<Timestamp> {
+        let (next,): (Option<i64>,) = sqlx::query_as(
+            "SELECT MIN(head) FROM (
+                 SELECT head0 AS head FROM systems WHERE running < max_sessions
+                 UNION ALL SELECT head1 FROM systems WHERE running < max_sessions
+                 UNION ALL SELECT head2 FROM systems WHERE running < max_sessions) heads",
+        )
+        .fetch_one(&self.raw)
+        .await
+        .unwrap();
+        next.map(Timestamp)
+    }
+
     /// Works, and moves the clock to whatever is due next, until no job is open.
     pub(super) async fn run_to_the_end(&self) {
         for _ in 0..MOVES_MAX {
             self.run().await;
-            let Some(next) = self.store.next_runnable().await.unwrap() else {
+            let Some(next) = self.next_runnable().await else {
                 return;
             };
             let wait = next.since(self.clock.now());
@@ -372,7 +431,7 @@ impl World {
                     break;
                 }
                 let now = self.clock.now();
-                let next = self.store.next_runnable().await.unwrap();
+                let next = self.next_runnable().await;
                 if running > 0 || next.is_some_and(|next| next <= now) {
                     // What was announced is taken at the next look, at the latest.
                     let look = Duration::from_millis(100);
@@ -435,12 +494,22 @@ impl World {
         self.store.account(id).await.unwrap().unwrap()
     }
 
+    pub(super) async fn version(&self, account: AccountId) -> Option<i64> {
+        self.account(account).await.credential.current_version
+    }
+
     pub(super) async fn job(&self, id: JobId) -> JobView {
         self.store.job(id).await.unwrap().unwrap()
     }
 
     pub(super) async fn state(&self, id: JobId) -> JobState {
         self.job(id).await.state
+    }
+
+    pub(super) async fn assert_state(&self, jobs: &[JobId], state: JobState) {
+        for &job in jobs {
+            assert_eq!(self.state(job).await, state, "{}", self.log(job).await);
+        }
     }
 
     /// The log of a job's last attempt.
@@ -459,7 +528,7 @@ impl World {
             .await
             .unwrap()
             .unwrap();
-        let place = credential_place(account, version);
+        let place = Place::credential(account, version);
         #[expect(
             clippy::disallowed_methods,
             reason = "the test compares it with what the target holds"
@@ -475,7 +544,7 @@ impl World {
 
     /// The current secret.
     pub(super) async fn current(&self, account: AccountId) -> String {
-        let version = self.account(account).await.credential.current_version;
+        let version = self.version(account).await;
         self.secret(account, version.expect("a current version"))
             .await
     }

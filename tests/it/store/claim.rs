@@ -263,11 +263,3 @@ on_both!(only_its_holder_holds_a_claim, |db| {
     let late = tx.hold(claim.id, claim.node).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
 });
-
-on_both!(the_store_says_when_work_comes_next, |db| {
-    let queue = db.queue().await;
-    queue.system(1, 1, 1, 1).await;
-    assert_eq!(queue.store.next_runnable().await.unwrap(), None);
-    queue.order(1, 1, Priority::Routine).await;
-    assert_eq!(queue.store.next_runnable().await.unwrap(), Some(NOW));
-});

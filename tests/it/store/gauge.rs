@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keywheel::model::Timestamp;
-use keywheel::model::id::PlatformId;
+use keywheel::model::id::{PlatformId, SystemId};
 use keywheel::model::job::{JobKind, Priority};
 use keywheel::store::{Backend, Ending};
 use tokio::task::JoinSet;
@@ -101,6 +101,19 @@ on_both!(the_queue_is_counted_by_kind_class_and_breaker, |db| {
     assert_eq!(broken, [(PlatformId(2), 1)]);
     assert_eq!(queue.store.open_quarantines().await.unwrap(), []);
     let id = queue.quarantine(1, NOW).await;
+    let mut tx = queue.store.begin().await.unwrap();
+    for _ in 0..100 {
+        let newer = tx.open_quarantine(SystemId(1), "leak", None, "ada", NOW);
+        newer.await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    queue
+        .write(
+            "UPDATE quarantines SET finished_at = ordered_at
+             WHERE id > (SELECT MIN(id) FROM quarantines)",
+        )
+        .await;
+    // However many have come and ended since.
     let open = queue.store.open_quarantines().await.unwrap();
     assert_eq!(open.iter().map(|one| one.id.0).collect::<Vec<_>>(), [id]);
 });
