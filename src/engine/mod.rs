@@ -79,8 +79,10 @@ pub struct Limits {
     pub attempts_max: i64,
     /// After this a job is ended even if its system never answered.
     pub give_up_after: Duration,
-    /// First wait between attempts; doubles up to an hour.
+    /// First wait between attempts; doubles with each further one.
     pub retry_base: Duration,
+    /// Longest wait between attempts, before half to one and a half times of it are drawn.
+    pub retry_max: Duration,
     /// Accounts of one claim between intent and result.
     pub intended_max: usize,
     /// How long a failing login counts against the lockout budget.
@@ -97,6 +99,7 @@ impl Default for Limits {
             attempts_max: 5,
             give_up_after: Duration::from_hours(24),
             retry_base: Duration::from_mins(1),
+            retry_max: Duration::from_hours(1),
             intended_max: 10,
             lockout_window: Duration::from_hours(1),
             ssh_in_flight: 4,
