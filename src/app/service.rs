@@ -35,6 +35,8 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// The service's tasks, and the switches that end them.
 pub(super) struct Running {
     pub(super) worker: JoinHandle<()>,
+    /// Shortens what the worker waits for.
+    pub(super) engine: Engine,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
     pub(super) api: JoinHandle<Result<(), AppError>>,
     pub(super) health: JoinHandle<()>,
@@ -107,7 +109,7 @@ async fn start(
     }
     let worker = Worker::new(
         store.clone(),
-        engine,
+        engine.clone(),
         clock.clone(),
         dice.clone(),
         metrics.clone(),
@@ -149,6 +151,7 @@ async fn start(
             let drain = drain.clone();
             async move { worker.run(drain).await }
         }),
+        engine,
         scheduler: spawn({
             let stop = stop.clone();
             async move { scheduler.run(stop).await }

@@ -143,6 +143,11 @@ impl Engine {
                 self.pass_after_all(batch, work, &row).await
             }
             Phase::Ready | Phase::Staged | Phase::Applying | Phase::Applied | Phase::Verified => {
+                if self.hurried.is_cancelled() && row.state.in_doubt() {
+                    // Its calls were cut short: it counts for nothing, and the next start probes.
+                    let (at, counts) = (self.clock.now(), false);
+                    return Ok(work.log.finish(work.job, Ending::Retry { at, counts }));
+                }
                 let waits = batch.claim.priority == Priority::Immediate;
                 let used_up = work.job.attempt >= self.limits.attempts_max;
                 let counts = !work.log.system_fault;
