@@ -52,15 +52,15 @@ on_both!(a_claim_takes_due_jobs_of_one_class_in_order, |db| {
 
 on_both!(a_claim_holds_no_more_accounts_than_its_node_allows, |db| {
     let queue = db.queue().await;
-    queue.system(1, 1, 3, 4).await;
-    for nth in 1..=4 {
+    queue.system(1, 2, 3, 6).await;
+    for nth in 1..=6 {
         queue.order(1, nth, Priority::Routine).await;
     }
     for (batch_max, held) in [(2, 2), (9, 3)] {
         let mut tx = queue.store.begin().await.unwrap();
         let claims = tx.claim(queue.node, Priority::Routine, 1, batch_max, NOW);
         assert_eq!(claims.await.unwrap()[0].jobs.len(), held);
-        drop(tx);
+        tx.commit().await.unwrap();
     }
     queue.is_sound().await;
 });
