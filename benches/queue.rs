@@ -185,7 +185,7 @@ impl Bench {
         for _ in 0..CLAIMS {
             let mut tx = queue.store.begin().await.unwrap();
             let claims = tx
-                .claim(queue.node, Priority::Routine, 1, NOW)
+                .claim(queue.node, Priority::Routine, 1, 1_000, NOW)
                 .await
                 .unwrap();
             tx.commit().await.unwrap();

@@ -11,7 +11,7 @@ mod load;
 mod rules;
 mod secret_file;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,6 @@ pub(crate) const SECTIONS: [&str; 10] = [
     "log",
 ];
 
-/// The settings that are lists.
-pub(crate) const LISTS: [&str; 1] = ["server.trusted_proxies"];
-
 /// `[server]`: the HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -61,8 +58,6 @@ pub struct Server {
     pub listen: SocketAddr,
     /// True: passwords may cross the network in the clear; a proxy in front does TLS.
     pub allow_plain_http: bool,
-    /// Proxies whose `X-Forwarded-For` counts.
-    pub trusted_proxies: Vec<IpAddr>,
     /// Longest request body.
     pub body_max_bytes: u32,
     /// Longest that one request may take, waiting for a job included.
@@ -76,7 +71,6 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
             allow_plain_http: false,
-            trusted_proxies: Vec::new(),
             body_max_bytes: 1_048_576,
             request_timeout_s: 300,
             drain_timeout_s: 120,
@@ -112,7 +106,7 @@ pub struct Database {
     pub auto_migrate: bool,
     /// Connections to PostgreSQL; reading connections to SQLite, which has one more to write.
     pub connections: u32,
-    /// Longest wait for a free connection.
+    /// Longest wait for a free connection; what waited longer is tried again later.
     pub acquire_timeout_s: u32,
 }
 
@@ -123,7 +117,7 @@ impl Default for Database {
             url_file: None,
             auto_migrate: false,
             connections: 10,
-            acquire_timeout_s: 10,
+            acquire_timeout_s: 30,
         }
     }
 }
@@ -142,17 +136,15 @@ pub struct Keyring {
 pub struct Queue {
     /// Target sessions that this node holds at once.
     pub sessions: u32,
-    /// Most accounts of one claim.
+    /// Most accounts of one claim; a managed system may allow fewer.
     pub batch_max: u32,
-    /// Work that one claim should hold.
-    pub batch_target_s: u32,
     /// How often to look for work that no notice announced.
     pub poll_ms: u32,
     /// Attempts before a job ends as failed.
     pub attempts_max: u32,
     /// Wait before the second attempt; doubles with each further one.
     pub retry_first_s: u32,
-    /// Longest wait between attempts.
+    /// Longest wait between attempts, before half to one and a half times of it are drawn.
     pub retry_max_s: u32,
     /// How often a node shows that it lives.
     pub beat_every_s: u32,
@@ -164,8 +156,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             sessions: 16,
-            batch_max: 100,
-            batch_target_s: 10,
+            batch_max: 1_000,
             poll_ms: 1_000,
             attempts_max: 5,
             retry_first_s: 60,
@@ -186,7 +177,7 @@ pub struct Scheduler {
     pub scan_max_accounts: u32,
     /// How often dead nodes' work is looked for.
     pub reap_every_s: u32,
-    /// How often queue heads are checked and old rows removed.
+    /// How often queue heads are checked and idle sessions removed.
     pub housekeeping_every_s: u32,
 }
 
@@ -205,7 +196,7 @@ impl Default for Scheduler {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Connectors {
-    /// Longest call on a target, where the managed system names no other.
+    /// Longest exchange with a target: what a new managed system starts with.
     pub timeout_s: u32,
     /// Exchanges in flight on one SSH session.
     pub ssh_in_flight: u32,
@@ -227,7 +218,7 @@ impl Default for Connectors {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Idle time after which a session ends.
+    /// Idle time after which a session of the Password Safe dialect ends; a minute's grain.
     pub session_idle_minutes: u32,
 }
 

@@ -1,9 +1,11 @@
 //! Ticks: the crate's scheduler only wakes them; what is due is in the database.
 //!
-//! Every tick may run on any node, at any time, twice: the stale scan and the head repair take
-//! turns by a row each, the heartbeat and the reaper belong to the node.
+//! Every tick may run on any node, at any time, twice: the stale scan, the head repair and the
+//! session reaper take turns by a row each, the heartbeat and the lease reaper belong to the node.
 //!
 //! Invariant: a tick that is run again finds nothing left to do.
+
+mod gauge;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +18,9 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::metrics::{DatabaseGauges, Metrics};
-use crate::model::id::{NodeId, PlatformId};
-use crate::model::job::Priority;
-use crate::model::platform::Platform;
+use crate::metrics::Metrics;
+use crate::model::id::NodeId;
+use crate::model::principal::Session;
 use crate::store::{Store, StoreError};
 
 /// Heads that one repair looks at.
@@ -38,8 +39,10 @@ pub struct SchedulerOptions {
     pub reap_every: Duration,
     /// Silence after which a node counts as dead.
     pub dead_after: Duration,
-    /// How often queue heads are checked.
-    pub repair_every: Duration,
+    /// How often queue heads are checked and idle sessions removed.
+    pub housekeeping_every: Duration,
+    /// Idle time after which a session ends.
+    pub session_idle: Duration,
     /// How often the database is counted for the metrics.
     pub gauges_every: Duration,
 }
@@ -52,7 +55,8 @@ impl Default for SchedulerOptions {
             beat_every: Duration::from_secs(5),
             reap_every: Duration::from_secs(5),
             dead_after: Duration::from_secs(30),
-            repair_every: Duration::from_mins(1),
+            housekeeping_every: Duration::from_mins(1),
+            session_idle: Duration::from_mins(20),
             gauges_every: Duration::from_secs(15),
         }
     }
@@ -69,17 +73,20 @@ pub enum Tick {
     LeaseReaper,
     /// Puts queue heads right.
     HeadRepair,
+    /// Removes idle sessions.
+    SessionReaper,
     /// Counts the database for the metrics.
     Gauges,
 }
 
 impl Tick {
     /// Every tick.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::StaleScan,
         Self::Beat,
         Self::LeaseReaper,
         Self::HeadRepair,
+        Self::SessionReaper,
         Self::Gauges,
     ];
 
@@ -90,6 +97,7 @@ impl Tick {
             Self::Beat => "beat",
             Self::LeaseReaper => "lease_reaper",
             Self::HeadRepair => "head_repair",
+            Self::SessionReaper => "session_reaper",
             Self::Gauges => "gauges",
         }
     }
@@ -97,7 +105,7 @@ impl Tick {
     /// True if one node of all is enough.
     const fn takes_turns(self) -> bool {
         match self {
-            Self::StaleScan | Self::HeadRepair => true,
+            Self::StaleScan | Self::HeadRepair | Self::SessionReaper => true,
             Self::Beat | Self::LeaseReaper | Self::Gauges => false,
         }
     }
@@ -250,6 +258,7 @@ impl Scheduler {
             Tick::Beat => self.beat().await?,
             Tick::LeaseReaper => self.reap().await?,
             Tick::HeadRepair => self.repair().await?,
+            Tick::SessionReaper => self.end_sessions().await?,
             Tick::Gauges => self.count().await?,
         }
         if tick.takes_turns() {
@@ -358,60 +367,15 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn count(&self) -> Result<(), StoreError> {
-        let store = &self.inner.store;
-        let now = self.inner.clock.now();
-        let mut gauges = DatabaseGauges::default();
-        for (platform, state, count) in store.count_accounts().await? {
-            *gauges
-                .accounts
-                .entry((platform_label(platform), state))
-                .or_default() += count;
+    /// They are refused already; what is left of them is their rows.
+    async fn end_sessions(&self) -> Result<(), StoreError> {
+        let before = Session::idle_since(self.inner.options.session_idle, self.inner.clock.now());
+        let mut tx = self.inner.store.begin().await?;
+        let ended = tx.end_idle_sessions(before).await?;
+        tx.commit().await?;
+        if ended > 0 {
+            tracing::debug!(sessions = ended, "idle sessions were removed");
         }
-        for (policy, status, count) in store.count_due(now).await? {
-            gauges.accounts_due.insert((policy, status), count);
-        }
-        for (platform, reason, count) in store.count_unverified().await? {
-            gauges
-                .accounts_unverified
-                .insert((platform_label(platform), reason), count);
-        }
-        gauges.policy_next_run = store.next_runs().await?.into_iter().collect();
-        for (kind, state, count) in store.count_jobs().await? {
-            gauges.jobs.insert((kind, state), count);
-        }
-        for (rank, at) in store.oldest_runnable(now).await? {
-            if let Some(priority) = Priority::from_rank(rank) {
-                gauges
-                    .oldest_runnable
-                    .insert(priority.lane().to_owned(), at);
-            }
-        }
-        for (platform, count) in store.count_broken().await? {
-            *gauges
-                .circuits_open
-                .entry(connector_label(platform))
-                .or_default() += count;
-        }
-        for one in store.open_quarantines().await? {
-            let counts = one.counts;
-            for (state, count) in [
-                ("queued", counts.queued),
-                ("running", counts.running),
-                ("retrying", counts.retrying),
-                ("succeeded", counts.succeeded),
-                ("failed", counts.failed),
-                ("needs_operator", counts.needs_operator),
-            ] {
-                *gauges
-                    .quarantine_accounts
-                    .entry(state.to_owned())
-                    .or_default() += count;
-            }
-        }
-        let (idle, used) = store.connections();
-        self.inner.metrics.db_pool(idle, used);
-        self.inner.metrics.set_database(&gauges);
         Ok(())
     }
 }
@@ -423,7 +387,7 @@ impl SchedulerOptions {
             Tick::StaleScan => self.scan_every,
             Tick::Beat => self.beat_every,
             Tick::LeaseReaper => self.reap_every,
-            Tick::HeadRepair => self.repair_every,
+            Tick::HeadRepair | Tick::SessionReaper => self.housekeeping_every,
             Tick::Gauges => self.gauges_every,
         }
     }
@@ -436,14 +400,4 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
-}
-
-fn platform_label(id: PlatformId) -> String {
-    Platform::find(id).map_or_else(|| id.0.to_string(), |found| found.short_name.to_lowercase())
-}
-
-fn connector_label(id: PlatformId) -> String {
-    Platform::find(id)
-        .map_or("none", |found| found.connector.as_str())
-        .to_owned()
 }

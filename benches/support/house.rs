@@ -61,6 +61,7 @@ impl House {
             url: format!("sqlite://{}?mode=rwc", file.display()),
             readers: 4,
             writers: 1,
+            acquire_timeout: Duration::from_secs(30),
         };
         let store = Store::connect(&options).await.unwrap();
         store.migrate(None).await.unwrap();
@@ -98,6 +99,7 @@ impl House {
         tx.commit().await.unwrap();
         let options = WorkerOptions {
             sessions: 16,
+            batch_max: 1_000,
             poll: Duration::from_secs(1),
         };
         let worker = Worker::new(store.clone(), engine, clock, dice, metrics, node, options);

@@ -3,8 +3,6 @@
 //! Invariant: whatever is wrong with a key or a cookie, the caller learns only that it is not
 //! signed in; the reason goes to a metric.
 
-use std::time::Duration;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -19,10 +17,6 @@ use crate::store::StoreError;
 
 /// The cookie of a Password Safe session.
 pub(crate) const SESSION_COOKIE: &str = "ASP.NET_SessionId";
-/// How long a session may be idle.
-const SESSION_IDLE_MAX: Duration = Duration::from_mins(20);
-/// How exactly the last call is noted: a write a call would be too many.
-const SESSION_GRAIN: Duration = Duration::from_mins(1);
 
 /// Who calls, once it is known.
 #[derive(Clone, Debug)]
@@ -116,15 +110,15 @@ pub(crate) async fn by_session(api: &Api, headers: &HeaderMap) -> Result<Caller,
         };
         return Err(refused(api, "session", reason));
     };
-    let idle = api.clock.now().since(session.seen_at);
-    if idle >= SESSION_IDLE_MAX + SESSION_GRAIN {
+    let now = api.clock.now();
+    if session.seen_at <= Session::idle_since(api.settings.session_idle, now) {
         return Err(refused(api, "session", "expired"));
     }
     let user = api.store.user(session.user_id).await?;
     let Some(user) = user.filter(|user| !user.disabled) else {
         return Err(refused(api, "session", "disabled"));
     };
-    if idle >= SESSION_GRAIN
+    if now.since(session.seen_at) >= Session::GRAIN
         && let Err(error) = touch(api, &session).await
     {
         // The session then ends a little earlier; that is no reason to refuse the call.

@@ -235,7 +235,7 @@ impl ApiError {
                 "unsupported_media_type",
                 "Send the body as application/json".to_owned(),
             ),
-            Self::TooLarge => ("too_large", "The body is longer than 1 MiB".to_owned()),
+            Self::TooLarge => ("too_large", "The body is too long".to_owned()),
             Self::Store(StoreError::Conflict { what }) => (
                 "conflict",
                 format!("{what} conflicts with what is there; nothing was changed"),

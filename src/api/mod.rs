@@ -26,6 +26,7 @@ use crate::clock::SharedClock;
 use crate::generate::Dice;
 use crate::metrics::Metrics;
 use crate::model::id::{QuarantineId, SystemId};
+use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
 use crate::vault::Vault;
@@ -63,6 +64,12 @@ pub struct Settings {
     pub loopback: bool,
     /// How long an immediate change or test is waited for before the caller is asked to repeat.
     pub wait_max: Duration,
+    /// Longest request body.
+    pub body_max_bytes: usize,
+    /// Idle time after which a session of the Password Safe dialect ends.
+    pub session_idle: Duration,
+    /// Seconds that one exchange with a new managed system may take, where nobody says.
+    pub target_timeout_s: i64,
 }
 
 impl Default for Settings {
@@ -72,6 +79,9 @@ impl Default for Settings {
             tls: false,
             loopback: true,
             wait_max: Duration::from_mins(10),
+            body_max_bytes: 1_048_576,
+            session_idle: Duration::from_mins(20),
+            target_timeout_s: SystemSettings::TIMEOUT_DEFAULT_S,
         }
     }
 }

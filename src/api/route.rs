@@ -22,9 +22,6 @@ use super::caller::{self, Caller};
 use super::error::{ApiError, Dialect, Unrendered};
 use crate::model::principal::Permission;
 
-/// Longest body, in bytes. The longest honest ones hold a private key or a CA bundle.
-pub(crate) const BODY_MAX_BYTES: usize = 1_048_576;
-
 /// What a caller must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -279,7 +276,7 @@ async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(
     }
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > BODY_MAX_BYTES) {
+    if length.is_some_and(|length| length > api.settings.body_max_bytes) {
         return Err(ApiError::TooLarge);
     }
     Ok(())

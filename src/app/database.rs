@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -80,6 +81,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<Store, AppError> {
         url: url(settings)?,
         readers: settings.database.connections,
         writers: settings.database.connections,
+        acquire_timeout: Duration::from_secs(settings.database.acquire_timeout_s.into()),
     };
     let connected = Store::connect(&options).await;
     connected.map_err(AppError::store(&place(settings)))
@@ -157,6 +159,21 @@ fn encoded(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_wait_for_a_connection_ends_after_the_time_that_was_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.data.dir = folder.path().to_owned();
+        settings.database.acquire_timeout_s = 1;
+        files::touch(&file(&settings).unwrap()).unwrap();
+        let store = connect(&settings).await.unwrap();
+        let held = store.begin().await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_secs(10), store.begin()).await;
+        assert!(matches!(waited, Ok(Err(crate::store::StoreError::Busy))));
+        drop(held);
+        store.close().await;
+    }
 
     #[test]
     fn a_path_with_awkward_characters_stays_one_path() {

@@ -5,7 +5,7 @@
 //! beat; the node signs off.
 //!
 //! Invariant: what was intended is brought to its recorded result, unless that takes longer than
-//! `server.drain_timeout_s`.
+//! `server.drain_timeout_s`. A second signal shortens the wait for targets, never the order.
 
 use std::time::Duration;
 
@@ -42,7 +42,10 @@ pub(super) async fn drain(
             () = &mut limit => overran = true,
             asked = signals.next() => if asked == Asked::Stop {
                 hurry = true;
-                tracing::info!("callers are not waited for; running changes still are");
+                running.engine.hurry();
+                tracing::info!(
+                    "callers are not waited for, and a target's answer for five seconds at most"
+                );
             },
         }
     }

@@ -35,6 +35,8 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// The service's tasks, and the switches that end them.
 pub(super) struct Running {
     pub(super) worker: JoinHandle<()>,
+    /// Shortens what the worker waits for.
+    pub(super) engine: Engine,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
     pub(super) api: JoinHandle<Result<(), AppError>>,
     pub(super) health: JoinHandle<()>,
@@ -107,15 +109,12 @@ async fn start(
     }
     let worker = Worker::new(
         store.clone(),
-        engine,
+        engine.clone(),
         clock.clone(),
         dice.clone(),
         metrics.clone(),
         node,
-        WorkerOptions {
-            sessions: settings.queue.sessions as usize,
-            poll: Duration::from_millis(settings.queue.poll_ms.into()),
-        },
+        share(settings),
     );
     let scheduler = Scheduler::new(
         store.clone(),
@@ -144,7 +143,7 @@ async fn start(
         dice: dice.clone(),
         metrics: metrics.clone(),
         readiness,
-        settings: interface(settings, &bound),
+        settings: interface(settings, bound.address.ip().is_loopback()),
     });
     tracing::info!(address = bound.url(), node = node.0, "listening");
     Ok(Running {
@@ -152,6 +151,7 @@ async fn start(
             let drain = drain.clone();
             async move { worker.run(drain).await }
         }),
+        engine,
         scheduler: spawn({
             let stop = stop.clone();
             async move { scheduler.run(stop).await }
@@ -236,9 +236,18 @@ fn limits(settings: &Settings) -> Limits {
     Limits {
         attempts_max: settings.queue.attempts_max.into(),
         retry_base: seconds(settings.queue.retry_first_s),
+        retry_max: seconds(settings.queue.retry_max_s),
         ssh_in_flight: settings.connectors.ssh_in_flight as usize,
         ldap_in_flight: settings.connectors.ldap_in_flight as usize,
         ..Limits::default()
+    }
+}
+
+fn share(settings: &Settings) -> WorkerOptions {
+    WorkerOptions {
+        sessions: settings.queue.sessions as usize,
+        batch_max: settings.queue.batch_max.into(),
+        poll: Duration::from_millis(settings.queue.poll_ms.into()),
     }
 }
 
@@ -249,22 +258,30 @@ fn ticks(settings: &Settings) -> SchedulerOptions {
         beat_every: seconds(settings.queue.beat_every_s),
         reap_every: seconds(settings.scheduler.reap_every_s),
         dead_after: seconds(settings.queue.dead_after_s),
-        repair_every: seconds(settings.scheduler.housekeeping_every_s),
+        housekeeping_every: seconds(settings.scheduler.housekeeping_every_s),
+        session_idle: session_idle(settings),
         ..SchedulerOptions::default()
     }
 }
 
-fn interface(settings: &Settings, bound: &Bound) -> api::Settings {
+fn interface(settings: &Settings, loopback: bool) -> api::Settings {
     api::Settings {
         tls: false,
-        loopback: bound.address.ip().is_loopback() || settings.metrics.open,
+        loopback: loopback || settings.metrics.open,
         wait_max: seconds(settings.server.request_timeout_s),
+        body_max_bytes: settings.server.body_max_bytes as usize,
+        session_idle: session_idle(settings),
+        target_timeout_s: settings.connectors.timeout_s.into(),
     }
 }
 
 /// Silence of the ticks after which they count as stalled.
 fn health_patience(settings: &Settings) -> Duration {
     seconds(settings.queue.beat_every_s) * 3 + Duration::from_secs(10)
+}
+
+fn session_idle(settings: &Settings) -> Duration {
+    Duration::from_mins(settings.auth.session_idle_minutes.into())
 }
 
 fn seconds(count: u32) -> Duration {
@@ -334,4 +351,29 @@ fn reload(inputs: &Inputs, before: &Loaded, log: &Log, metrics: &Metrics) {
         after_restart = waiting.join(", "),
         "the settings were reloaded"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_reaches_the_rooms() {
+        let mut settings = Settings::default();
+        settings.queue.batch_max = 11;
+        settings.queue.retry_max_s = 12;
+        settings.auth.session_idle_minutes = 13;
+        settings.server.body_max_bytes = 70_000;
+        settings.connectors.timeout_s = 14;
+        settings.scheduler.housekeeping_every_s = 15;
+        assert_eq!(share(&settings).batch_max, 11);
+        assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
+        let ticks = ticks(&settings);
+        assert_eq!(ticks.session_idle, Duration::from_mins(13));
+        assert_eq!(ticks.housekeeping_every, Duration::from_secs(15));
+        let interface = interface(&settings, true);
+        assert_eq!(interface.session_idle, Duration::from_mins(13));
+        assert_eq!(interface.body_max_bytes, 70_000);
+        assert_eq!(interface.target_timeout_s, 14);
+    }
 }

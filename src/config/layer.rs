@@ -7,8 +7,8 @@ use std::fmt;
 
 use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 
+use super::SECTIONS;
 use super::load::Fault;
-use super::{LISTS, SECTIONS};
 
 /// Values by their path, for example `server.listen`.
 #[derive(Clone)]
@@ -114,19 +114,9 @@ impl Layer {
         layer
     }
 
-    /// A variable or a flag: where a list is wanted, commas part it.
+    /// A variable or a flag.
     fn put_text(&mut self, key: String, text: &str) {
-        let value = |text: &str| Value::new(None, ValueKind::String(text.to_owned()));
-        let value = if LISTS.contains(&key.as_str()) {
-            let parts = text
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty());
-            Value::new(None, ValueKind::Array(parts.map(value).collect()))
-        } else {
-            value(text)
-        };
-        self.put(key, value);
+        self.put(key, Value::new(None, ValueKind::String(text.to_owned())));
     }
 
     pub(super) fn put(&mut self, key: String, value: Value) {

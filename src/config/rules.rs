@@ -49,7 +49,7 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 21] {
         let Self {
             server,
             database,
@@ -82,7 +82,6 @@ impl Settings {
             ),
             ("queue.sessions", queue.sessions, 1, 10_000),
             ("queue.batch_max", queue.batch_max, 1, 1_000),
-            ("queue.batch_target_s", queue.batch_target_s, 1, 600),
             ("queue.poll_ms", queue.poll_ms, 10, 60_000),
             ("queue.attempts_max", queue.attempts_max, 1, 100),
             ("queue.retry_first_s", queue.retry_first_s, 1, 86_400),

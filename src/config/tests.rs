@@ -136,10 +136,8 @@ fn every_number_has_limits_and_every_list_is_known_as_one() {
     let mut numbers = HashMap::new();
     for (section, keys) in &known {
         for (key, value) in keys.as_table().unwrap() {
-            assert_eq!(
-                value.is_array(),
-                LISTS.contains(&format!("{section}.{key}").as_str())
-            );
+            // A variable or a flag is one text: there is no way to write a list.
+            assert!(!value.is_array(), "{section}.{key}");
             if let Some(number) = value.as_integer() {
                 numbers.insert(format!("{section}.{key}"), u32::try_from(number).unwrap());
             }
@@ -172,7 +170,6 @@ fn variables_reach_settings_of_every_type() {
     let world = World::new()
         .env("KEYWHEEL_SERVER__LISTEN", "127.0.0.2:1")
         .env("KEYWHEEL_SERVER__ALLOW_PLAIN_HTTP", "true")
-        .env("KEYWHEEL_SERVER__TRUSTED_PROXIES", "10.0.0.1, ::1")
         .env("KEYWHEEL_DATA__DIR", "/srv/1")
         .env("KEYWHEEL_LOG__LEVEL", "debug")
         .env("KEYWHEEL_LOG__FORMAT", "")
@@ -180,8 +177,6 @@ fn variables_reach_settings_of_every_type() {
     let settings = world.load().settings;
     assert_eq!(settings.server.listen, "127.0.0.2:1".parse().unwrap());
     assert!(settings.server.allow_plain_http);
-    let proxies: Vec<IpAddr> = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-    assert_eq!(settings.server.trusted_proxies, proxies);
     assert_eq!(settings.data.dir, Path::new("/srv/1"));
     assert_eq!(settings.log.level, LogLevel::Debug);
     assert_eq!(settings.log.format, LogFormat::Text);

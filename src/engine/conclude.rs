@@ -16,8 +16,6 @@ use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
 /// Audit rows of an account that one rotation may have left.
 const EVENTS_MAX: i64 = 100;
-/// The longest wait between attempts.
-const RETRY_MAX_MS: u64 = 3_600_000;
 
 impl Engine {
     /// Ends the attempts that need no contact: used-up jobs, and accounts that wait for a person.
@@ -145,6 +143,11 @@ impl Engine {
                 self.pass_after_all(batch, work, &row).await
             }
             Phase::Ready | Phase::Staged | Phase::Applying | Phase::Applied | Phase::Verified => {
+                if self.hurried.is_cancelled() && row.state.in_doubt() {
+                    // Its calls were cut short: it counts for nothing, and the next start probes.
+                    let (at, counts) = (self.clock.now(), false);
+                    return Ok(work.log.finish(work.job, Ending::Retry { at, counts }));
+                }
                 let waits = batch.claim.priority == Priority::Immediate;
                 let used_up = work.job.attempt >= self.limits.attempts_max;
                 let counts = !work.log.system_fault;
@@ -237,9 +240,8 @@ impl Engine {
     /// When the next attempt may start: doubling waits, half to one and a half times each.
     fn retry_at(&self, attempt: i64) -> Timestamp {
         let doublings = u32::try_from(attempt.clamp(1, 20) - 1).unwrap_or(0);
-        let base = u64::try_from(self.limits.retry_base.as_millis()).unwrap_or(RETRY_MAX_MS);
-        let wait = base.saturating_mul(1 << doublings).min(RETRY_MAX_MS);
-        let wait = std::time::Duration::from_millis(wait);
+        let wait = self.limits.retry_base.saturating_mul(1 << doublings);
+        let wait = wait.min(self.limits.retry_max);
         self.clock
             .now()
             .plus(generate::jittered(wait, self.dice.as_ref()))

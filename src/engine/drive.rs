@@ -68,7 +68,9 @@ impl Engine {
                 ..row.clone()
             });
             asked = Some(effect);
-            if !moves_on(row.state, next, outcome) {
+            // No time to ask what a lost reply would have said: the next attempt does.
+            let cut_short = outcome == Outcome::Unknown && self.hurried.is_cancelled();
+            if cut_short || !moves_on(row.state, next, outcome) {
                 break;
             }
         }
@@ -132,9 +134,10 @@ impl Engine {
         let change = batch
             .session
             .change(&work.target, &candidate, current.as_ref());
-        let changed = tokio::time::timeout(batch.timeout, change)
+        let changed = self
+            .within(batch.timeout, change)
             .await
-            .unwrap_or_else(|_| Changed::Unknown(silent()));
+            .unwrap_or_else(|| Changed::Unknown(silent()));
         Ok(match changed {
             Changed::Done => {
                 work.log.answered = true;
@@ -166,9 +169,10 @@ impl Engine {
         let candidate = self.open_version(work, row.version)?;
         work.log.phase = "verify";
         let check = batch.session.check(&work.target, &candidate);
-        let checked = tokio::time::timeout(batch.timeout, check)
+        let checked = self
+            .within(batch.timeout, check)
             .await
-            .unwrap_or_else(|_| Checked::NotNow(silent()));
+            .unwrap_or_else(|| Checked::NotNow(silent()));
         Ok(match checked {
             Checked::Accepted => {
                 work.log.answered = true;

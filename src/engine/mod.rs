@@ -42,6 +42,9 @@ use crate::vault::{Place, Vault, VaultError};
 use attempt::Log;
 use commit::Committer;
 
+/// What is left to a call on a target once the engine is hurried.
+const HURRIED_MAX: Duration = Duration::from_secs(5);
+
 /// Why an engine could not go on with an account. Whatever it knew is in the store; the next
 /// attempt reads it back.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +82,10 @@ pub struct Limits {
     pub attempts_max: i64,
     /// After this a job is ended even if its system never answered.
     pub give_up_after: Duration,
-    /// First wait between attempts; doubles up to an hour.
+    /// First wait between attempts; doubles with each further one.
     pub retry_base: Duration,
+    /// Longest wait between attempts, before half to one and a half times of it are drawn.
+    pub retry_max: Duration,
     /// Accounts of one claim between intent and result.
     pub intended_max: usize,
     /// How long a failing login counts against the lockout budget.
@@ -97,6 +102,7 @@ impl Default for Limits {
             attempts_max: 5,
             give_up_after: Duration::from_hours(24),
             retry_base: Duration::from_mins(1),
+            retry_max: Duration::from_hours(1),
             intended_max: 10,
             lockout_window: Duration::from_hours(1),
             ssh_in_flight: 4,
@@ -138,6 +144,7 @@ pub struct Engine {
     dice: Arc<dyn Dice>,
     connectors: Arc<Connectors>,
     limits: Limits,
+    hurried: CancellationToken,
 }
 
 impl fmt::Debug for Engine {
@@ -194,6 +201,7 @@ impl Engine {
             dice,
             connectors: Arc::new(connectors),
             limits,
+            hurried: CancellationToken::new(),
         }
     }
 
@@ -207,6 +215,26 @@ impl Engine {
     /// What bounds it.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// From now on a call on a target, one under way included, has five seconds at most. Safe
+    /// points stay where they are: a call whose time is up is a lost reply, and what it may have
+    /// changed is probed by the next attempt.
+    pub fn hurry(&self) {
+        self.hurried.cancel();
+    }
+
+    /// A call on a target within its time; `None` when time is up.
+    async fn within<T>(&self, limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+        let hurried = async {
+            self.hurried.cancelled().await;
+            self.clock.sleep(HURRIED_MAX).await;
+        };
+        tokio::select! {
+            biased; // an answer that is there counts
+            answer = tokio::time::timeout(limit, call) => answer.ok(),
+            () = hurried => None,
+        }
     }
 
     /// Attempts every job of a claim; results come as they fall.
@@ -236,6 +264,13 @@ impl Engine {
         }
         let open = match self.open_session(claim.system, &works).await? {
             Ok(open) => open,
+            // Its time was cut short, which says nothing of the system; nothing was sent.
+            Err(_) if self.hurried.is_cancelled() => {
+                for work in works {
+                    deliver(results, work.log.finish(work.job, Ending::GivenBack));
+                }
+                return Ok(());
+            }
             Err(reason) => {
                 for work in works {
                     deliver(
@@ -270,7 +305,7 @@ impl Engine {
             committer.close();
         };
         let ((), written) = tokio::join!(drive, self.commit_loop(claim, requests));
-        open.session.close().await;
+        self.within(open.timeout, open.session.close()).await;
         written
     }
 

@@ -30,26 +30,26 @@ impl Engine {
         let look = batch
             .session
             .evidence(&work.target, &candidate, current.as_ref());
-        match tokio::time::timeout(batch.timeout, look).await {
-            Ok(Evidence::Candidate) => {
+        match self.within(batch.timeout, look).await {
+            Some(Evidence::Candidate) => {
                 work.log.answered = true;
                 work.log.note("probe: the target holds the new credential");
                 return Ok(Outcome::Candidate);
             }
-            Ok(Evidence::Current) => {
+            Some(Evidence::Current) => {
                 work.log.answered = true;
                 work.log
                     .note("probe: the target still holds the current credential");
                 return Ok(Outcome::Current);
             }
-            Ok(Evidence::Neither) if current.is_none() => {
+            Some(Evidence::Neither) if current.is_none() => {
                 work.log.answered = true;
                 work.log
                     .note("probe: the target does not hold the new credential");
                 // Nothing else was ever known to work: the same candidate is sent again.
                 return Ok(Outcome::Current);
             }
-            Ok(Evidence::Neither) => {
+            Some(Evidence::Neither) => {
                 work.log.answered = true;
                 work.log.class = "unknown";
                 work.log.note(
@@ -57,12 +57,12 @@ impl Engine {
                 );
                 return Ok(Outcome::Neither);
             }
-            Ok(Evidence::Undecided(reason)) => {
+            Some(Evidence::Undecided(reason)) => {
                 // Looking is optional; only the logins' own trouble is the attempt's.
                 work.log
                     .note(format!("probe without login: {}", reason.text));
             }
-            Err(_) => work
+            None => work
                 .log
                 .note("probe without login: no answer within the time limit"),
         }
@@ -118,26 +118,26 @@ impl Engine {
         }
         work.log.phase = "verify";
         let check = batch.session.check(&work.target, credential);
-        match tokio::time::timeout(batch.timeout, check).await {
-            Ok(Checked::Accepted) => {
+        match self.within(batch.timeout, check).await {
+            Some(Checked::Accepted) => {
                 work.log.answered = true;
                 work.log.note(format!("probe: {which} logs in"));
                 self.refund(batch, work).await?;
                 Ok(Login::Accepted)
             }
-            Ok(Checked::Rejected(reason)) => {
+            Some(Checked::Rejected(reason)) => {
                 work.log.answered = true;
                 work.log.failed_logins += 1;
                 work.log
                     .reason(&format!("probe: {which} is refused"), &reason);
                 Ok(Login::Rejected)
             }
-            Ok(Checked::NotNow(reason)) => {
+            Some(Checked::NotNow(reason)) => {
                 work.log
                     .reason(&format!("probe: {which} was not judged"), &reason);
                 Ok(Login::Unknown)
             }
-            Err(_) => {
+            None => {
                 work.log.class = "unknown";
                 work.log.note(format!(
                     "probe: {which} was not judged within the time limit"

@@ -71,14 +71,12 @@ impl Engine {
         };
         let open = connector.open(&target, functional.as_ref());
         let timeout = target.timeout + TIMEOUT_MARGIN;
-        let opened = tokio::time::timeout(timeout, open)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Reason::system(
-                    Class::Unreachable,
-                    "no answer within the time limit",
-                ))
-            });
+        let opened = self.within(timeout, open).await.unwrap_or_else(|| {
+            Err(Reason::system(
+                Class::Unreachable,
+                "no answer within the time limit",
+            ))
+        });
         Ok(opened.map(|session| Open {
             session,
             connector: connector.clone(),

@@ -48,14 +48,12 @@ impl Engine {
         }
         work.log.phase = "verify";
         let check = batch.session.check(&work.target, &secret);
-        let checked = tokio::time::timeout(batch.timeout, check)
-            .await
-            .unwrap_or_else(|_| {
-                Checked::NotNow(Reason::account(
-                    Class::Unreachable,
-                    "no answer within the time limit",
-                ))
-            });
+        let checked = self.within(batch.timeout, check).await.unwrap_or_else(|| {
+            Checked::NotNow(Reason::account(
+                Class::Unreachable,
+                "no answer within the time limit",
+            ))
+        });
         match checked {
             Checked::Accepted => {
                 work.log.answered = true;
@@ -69,6 +67,10 @@ impl Engine {
                 work.log.reason("test refused", &reason);
                 self.verdict(batch, &work, version, "out_of_sync").await?;
                 self.look_further(batch, work, &secret).await
+            }
+            // Its time was cut short, which says nothing of the account.
+            Checked::NotNow(_) if self.hurried.is_cancelled() => {
+                Ok(work.log.finish(work.job, Ending::GivenBack))
             }
             Checked::NotNow(reason) => {
                 work.log.reason("test not possible now", &reason);
@@ -165,12 +167,12 @@ impl Engine {
             work.versions.insert(kept.version, sealed);
             let secret = self.open_version(work, kept.version)?;
             let look = batch.session.evidence(&work.target, &secret, Some(current));
-            match tokio::time::timeout(batch.timeout, look).await {
-                Ok(Evidence::Candidate) => return Ok(Some(kept.version)),
-                Ok(Evidence::Neither) => {}
+            match self.within(batch.timeout, look).await {
+                Some(Evidence::Candidate) => return Ok(Some(kept.version)),
+                Some(Evidence::Neither) => {}
                 // The login was refused a moment ago: the target contradicts itself.
-                Ok(Evidence::Current) => return Ok(None),
-                Ok(Evidence::Undecided(_)) | Err(_) => return self.latest_doubtful(work).await,
+                Some(Evidence::Current) => return Ok(None),
+                Some(Evidence::Undecided(_)) | None => return self.latest_doubtful(work).await,
             }
         }
         work.log

@@ -77,6 +77,7 @@ pub mod value {
         "beat",
         "lease_reaper",
         "head_repair",
+        "session_reaper",
         "gauges",
     ];
     /// How a tick ended; `skipped` where another node had it.

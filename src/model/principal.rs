@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
@@ -324,6 +325,16 @@ pub struct Session {
     pub created_at: Timestamp,
     /// Last call, at a minute's grain.
     pub seen_at: Timestamp,
+}
+
+impl Session {
+    /// How exactly the last call is noted: a write a call would be too many.
+    pub const GRAIN: Duration = Duration::from_mins(1);
+
+    /// Whoever was last seen then, or earlier, has been idle for too long at `now`.
+    pub fn idle_since(idle: Duration, now: Timestamp) -> Timestamp {
+        now.minus(idle + Self::GRAIN)
+    }
 }
 
 /// SHA-256 of a key or cookie, 64 lower-case hex digits. Keys are random and long, so a slow

@@ -38,6 +38,8 @@ const SETTLE_TRIES: u32 = 30;
 pub struct WorkerOptions {
     /// Claims at once.
     pub sessions: usize,
+    /// Most accounts of one claim; a system may allow fewer.
+    pub batch_max: i64,
     /// Longest wait between looks at the queue.
     pub poll: Duration,
 }
@@ -198,7 +200,8 @@ impl Worker {
                 continue;
             }
             let limit = i64::try_from(free).unwrap_or(i64::MAX);
-            let found = tx.claim(self.node, priority, limit, now).await?;
+            let batch_max = self.options.batch_max;
+            let found = tx.claim(self.node, priority, limit, batch_max, now).await?;
             used += found.len();
             claims.extend(found);
         }

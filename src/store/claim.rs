@@ -78,8 +78,8 @@ macro_rules! claimable {
 }
 
 impl Tx {
-    /// Claims due work of one class from up to `systems` systems. Commit even if it finds none:
-    /// it may have put heads right.
+    /// Claims due work of one class from up to `systems` systems, at most `batch_max` accounts
+    /// of each. Commit even if it finds none: it may have put heads right.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -88,6 +88,7 @@ impl Tx {
         node: NodeId,
         priority: Priority,
         systems: i64,
+        batch_max: i64,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let sql = match priority {
@@ -105,8 +106,14 @@ impl Tx {
             let mut claims = Vec::with_capacity(found.len());
             for (system, batch) in &found {
                 claims.extend(
-                    self.claim_system(node, SystemId(*system), priority, *batch, now)
-                        .await?,
+                    self.claim_system(
+                        node,
+                        SystemId(*system),
+                        priority,
+                        batch_max.min(*batch),
+                        now,
+                    )
+                    .await?,
                 );
             }
             // Heads that were too urgent are right now; behind them others may have waited.

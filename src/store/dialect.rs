@@ -10,7 +10,7 @@ use sqlx::{AnyPool, ConnectOptions, Connection, Executor, SqlSafeStr, SqlStr};
 
 use tokio::sync::Notify;
 
-use super::StoreError;
+use super::{StoreError, StoreOptions};
 
 /// Which database the store lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,27 +69,36 @@ impl Backend {
     }
 
     /// Opens the pool that writes.
-    pub(super) async fn writer(self, url: &str, connections: u32) -> Result<AnyPool, StoreError> {
+    pub(super) async fn writer(
+        self,
+        options: &StoreOptions,
+        connections: u32,
+    ) -> Result<AnyPool, StoreError> {
         let connections = match self {
             // 3 to 9 times faster than many writers that wait for each other.
             Self::Sqlite => 1,
             Self::Postgres => connections,
         };
-        self.pool(url, connections, true).await
+        self.pool(options, connections, true).await
     }
 
     /// Opens the pool that reads.
-    pub(super) async fn reader(self, url: &str, connections: u32) -> Result<AnyPool, StoreError> {
-        self.pool(url, connections, false).await
+    pub(super) async fn reader(self, options: &StoreOptions) -> Result<AnyPool, StoreError> {
+        self.pool(options, options.readers, false).await
     }
 
-    async fn pool(self, url: &str, connections: u32, writes: bool) -> Result<AnyPool, StoreError> {
-        let options = AnyConnectOptions::from_str(url)
+    async fn pool(
+        self,
+        options: &StoreOptions,
+        connections: u32,
+        writes: bool,
+    ) -> Result<AnyPool, StoreError> {
+        let connect = AnyConnectOptions::from_str(&options.url)
             .map_err(StoreError::from)?
             .disable_statement_logging(); // bound values must not reach a log
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(std::time::Duration::from_secs(30))
+            .acquire_timeout(options.acquire_timeout)
             .before_acquire(|connection, _| {
                 // A full disk makes SQLite roll back by itself; the driver then rolls back in vain
                 // and takes the transaction for open, for ever. Such a connection is given up.
@@ -103,7 +112,7 @@ impl Backend {
                     Ok(())
                 })
             })
-            .connect_with(options)
+            .connect_with(connect)
             .await?;
         Ok(pool)
     }

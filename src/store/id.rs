@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::{AnyExecutor, AnyPool};
 
-use super::{Backend, StoreError, Tx};
+use super::{Backend, StoreError, StoreOptions, Tx};
 
 /// Ids a process has reserved and not used yet.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) async fn new(backend: Backend, url: &str) -> Result<Self, StoreError> {
+    pub(super) async fn new(backend: Backend, options: &StoreOptions) -> Result<Self, StoreError> {
         let own = match backend {
             Backend::Sqlite => None,
-            Backend::Postgres => Some(backend.writer(url, 1).await?),
+            Backend::Postgres => Some(backend.writer(options, 1).await?),
         };
         Ok(Self {
             own,

@@ -35,6 +35,7 @@ mod workgroup;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
@@ -70,6 +71,8 @@ pub struct StoreOptions {
     pub readers: u32,
     /// Connections that write; SQLite always has one.
     pub writers: u32,
+    /// Longest wait for a free connection; then [`StoreError::Busy`].
+    pub acquire_timeout: Duration,
 }
 
 impl fmt::Debug for StoreOptions {
@@ -126,9 +129,9 @@ impl Store {
             ))
         })?;
         // The writer first: it creates the file and its WAL.
-        let write = backend.writer(&options.url, options.writers).await?;
-        let read = backend.reader(&options.url, options.readers).await?;
-        let ids = Arc::new(id::Blocks::new(backend, &options.url).await?);
+        let write = backend.writer(options, options.writers).await?;
+        let read = backend.reader(options).await?;
+        let ids = Arc::new(id::Blocks::new(backend, options).await?);
         Ok(Self {
             backend,
             options: options.clone(),

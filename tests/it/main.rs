@@ -9,5 +9,6 @@ mod leaks;
 mod machine;
 mod metrics;
 mod passwordsafe;
+mod scheduler;
 mod store;
 mod support;

@@ -18,7 +18,6 @@ use serde_path_to_error::Segment;
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
 use crate::api::passwordsafe::{Params, Segments};
-use crate::api::route::BODY_MAX_BYTES;
 use crate::model::Timestamp;
 use crate::store::Page;
 
@@ -37,11 +36,11 @@ pub(super) struct Body<T>(pub(super) T);
 impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         // Whoever hung up reads no answer, so the one error left is the limit.
-        let bytes = axum::body::to_bytes(body, BODY_MAX_BYTES)
+        let bytes = axum::body::to_bytes(body, api.settings.body_max_bytes)
             .await
             .map_err(|_| ApiError::TooLarge)?;
         let body = bytes.trim_ascii();

@@ -18,7 +18,6 @@ use zeroize::Zeroize;
 
 use crate::api::Api;
 use crate::api::error::ApiError;
-use crate::api::route::BODY_MAX_BYTES;
 
 /// Ids on the wire are positive and fit 32 bits.
 const ID_MAX: i64 = 2_147_483_647;
@@ -356,7 +355,7 @@ impl Fields {
 impl FromRequest<Api> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &Api) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let kind = parts
             .headers
@@ -364,7 +363,7 @@ impl FromRequest<Api> for Fields {
             .map(|kind| kind.to_str());
         let kind = kind.transpose().map_err(|_| ApiError::MediaType)?;
         // Whoever hung up reads no answer, so the one error left is the limit.
-        let bytes = axum::body::to_bytes(body, BODY_MAX_BYTES)
+        let bytes = axum::body::to_bytes(body, api.settings.body_max_bytes)
             .await
             .map_err(|_| ApiError::TooLarge)?;
         let fields = Self::parse(kind, &bytes);

@@ -180,6 +180,7 @@ async fn add(
     mut settings: SystemSettings,
     fields: &Fields,
 ) -> Result<Response, ApiError> {
+    settings.timeout_s = api.settings.target_timeout_s;
     overlay(fields, place, &mut settings)?;
     let act = Act::of(api, caller);
     let made = system::add(act, place, settings).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::header;
+use keywheel::api::Settings;
 use serde_json::json;
 
 use super::world::{PS, World, sign_in, text};
@@ -103,6 +104,21 @@ async fn a_session_slides_and_ends_after_twenty_idle_minutes() {
 }
 
 #[tokio::test]
+async fn a_session_ends_after_the_idle_time_that_was_set() {
+    let world = World::with(Settings {
+        session_idle: Duration::from_mins(2),
+        ..Settings::default()
+    })
+    .await;
+    let (_, keys) = world.administrator().await;
+    let client = world.session(&keys).await;
+    world.clock.advance(Duration::from_mins(2));
+    client.get("/nowhere").await.expect(404);
+    world.clock.advance(Duration::from_mins(3));
+    client.get("/nowhere").await.expect(401);
+}
+
+#[tokio::test]
 async fn a_key_alone_or_a_strange_cookie_is_nobody() {
     let world = World::new().await;
     let (_, keys) = world.administrator().await;
@@ -154,6 +170,52 @@ async fn a_body_over_the_limit_is_refused_in_the_dialects_form() {
         .unwrap();
     let answer = world.nobody().send(request).await.expect(413);
     assert!(answer.json().is_string());
+}
+
+#[tokio::test]
+async fn the_limit_of_a_body_is_what_was_set_announced_or_not() {
+    let world = World::with(Settings {
+        body_max_bytes: 100,
+        ..Settings::default()
+    })
+    .await;
+    let (_, keys) = world.administrator().await;
+    let client = world.session(&keys).await;
+    for (length, status) in [(60, 201), (200, 413)] {
+        let body = json!({"Name": "x".repeat(length)}).to_string();
+        for announced in [true, false] {
+            let mut request = axum::http::Request::post(format!("{PS}/Workgroups"))
+                .header(header::CONTENT_TYPE, "application/json");
+            if announced {
+                request = request.header(header::CONTENT_LENGTH, body.len());
+            }
+            let text = body.replacen('x', if announced { "a" } else { "b" }, 1);
+            let request = request.body(axum::body::Body::from(text)).unwrap();
+            client.send(request).await.expect(status);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_system_has_the_time_limit_that_was_set_unless_it_names_one() {
+    let world = World::with(Settings {
+        target_timeout_s: 77,
+        ..Settings::default()
+    })
+    .await;
+    let (_, keys) = world.administrator().await;
+    let client = world.session(&keys).await;
+    let group = client.post("/Workgroups", &json!({"Name": "g"})).await;
+    let group = group.expect(201).json()["ID"].as_i64().unwrap();
+    for (host, timeout, meant) in [("one", None, 77), ("two", Some(5), 5)] {
+        let mut body = json!({"PlatformID": 32, "EntityTypeID": 3, "HostName": host});
+        if let Some(timeout) = timeout {
+            body["Timeout"] = json!(timeout);
+        }
+        let path = format!("/Workgroups/{group}/ManagedSystems");
+        let made = client.post(&path, &body).await.expect(201).json();
+        assert_eq!(made["Timeout"], json!(meant));
+    }
 }
 
 #[tokio::test]

@@ -97,6 +97,10 @@ pub(crate) struct Client {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
         let database = Database::new(Backend::Sqlite).await;
         let store = database.store().await;
         let clock = ManualClock::at(NOON);
@@ -133,6 +137,7 @@ impl World {
         tx.commit().await.unwrap();
         let options = WorkerOptions {
             sessions: 4,
+            batch_max: 1_000,
             poll: Duration::from_secs(1),
         };
         let worker = Worker::new(
@@ -152,7 +157,7 @@ impl World {
             dice,
             metrics,
             readiness: Readiness::expecting(&["queue"]),
-            settings: Settings::default(),
+            settings,
         };
         let drain = CancellationToken::new();
         Self {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use keywheel::clock::SystemClock;
 use serde_json::json;
 use sqlx::{Pool, Sqlite};
 
@@ -23,7 +24,7 @@ struct UnderWay {
     database: Pool<Sqlite>,
     account: i64,
     location: String,
-    _proxy: Proxy,
+    proxy: Proxy,
 }
 
 impl UnderWay {
@@ -54,7 +55,7 @@ impl UnderWay {
             database,
             account,
             location: ordered.location.expect("a Location"),
-            _proxy: proxy,
+            proxy,
         };
         until("the change is intended", async || {
             (under_way.phase().await.as_deref() == Some("applying")).then_some(())
@@ -105,6 +106,46 @@ async fn a_second_signal_does_not_cut_a_change_short() {
         .await
         .unwrap();
     assert_eq!(phase.0, "committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_waits_for_a_silent_target_no_longer_than_five_seconds() {
+    let mut under_way = UnderWay::begin().await;
+    under_way.proxy.silence(true);
+    let daemon = under_way.daemon;
+    daemon.signal("TERM");
+    daemon.await_said("draining");
+    let clock = SystemClock::shared();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().code(), Some(0));
+    // Alone, the connector would have waited for 30 s.
+    let took = clock.monotonic();
+    let span = Duration::from_millis(4_500)..Duration::from_secs(20);
+    assert!(span.contains(&took), "{took:?}");
+    let left: (String, i64, String) = sqlx::query_as(
+        "SELECT rotations.phase, jobs.attempt, jobs.state FROM rotations
+         JOIN jobs ON jobs.account_id = rotations.account_id",
+    )
+    .fetch_one(&under_way.database)
+    .await
+    .unwrap();
+    assert!(
+        ["applying", "applied"].contains(&left.0.as_str()),
+        "{left:?}"
+    );
+    assert_eq!(
+        (left.1, left.2.as_str()),
+        (0, "queued"),
+        "it counts for nothing"
+    );
+    under_way.proxy.silence(false);
+    under_way.daemon = under_way.home.serve();
+    let client = Client::signed_in(&under_way.daemon.url, &under_way.home.keys()).await;
+    client.await_job(&under_way.location, &["succeeded"]).await;
+    let current = client.reveal(under_way.account).await;
+    assert_ne!(current, LDAP_INITIAL);
+    assert!(under_way.slapd.accepts("u0", &current));
+    assert_eq!(under_way.daemon.stop(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keywheel::clock::Clock;
+use keywheel::engine::Limits;
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::Phase;
 use keywheel_connectors::fake::{OnChange, OnOpen};
@@ -316,3 +317,43 @@ async fn a_claim_that_cannot_be_settled_is_taken_back() {
     assert_eq!(site.target.changes(&site.login()), 1);
     world.assert_current_works(site.account()).await;
 }
+
+on_both!(waits_between_attempts_grow_no_longer_than_was_set, |db| {
+    let limits = Limits {
+        retry_max: Duration::from_secs(90),
+        ..Limits::default()
+    };
+    let world = World::with_limits(db, limits).await;
+    let site = world.site(&Like::default()).await;
+    site.target.every_change(&site.login(), OnChange::NotNow);
+    let job = world.change(site.account()).await;
+    for attempt in 1..world.limits.attempts_max {
+        world.run().await;
+        let at = world.job(job).await.next_attempt_at.unwrap();
+        let wait = at.since(world.clock.now());
+        // The wait is drawn from half to one and a half times of what it has grown to.
+        assert!(wait <= Duration::from_secs(135), "{attempt}: {wait:?}");
+        world.clock.advance(wait);
+    }
+    world.run_to_the_end().await;
+    assert_eq!(world.state(job).await, JobState::Failed);
+});
+
+on_both!(
+    a_worker_claims_no_more_accounts_at_once_than_was_set,
+    |db| {
+        let world = World::new(db).await;
+        world.bound_batches(2).await;
+        let site = world
+            .site(&Like {
+                accounts: 5,
+                ..Like::default()
+            })
+            .await;
+        for &account in &site.accounts {
+            world.change(account).await;
+        }
+        world.run().await;
+        assert_eq!(site.target.counts().opens, 3, "two, two and one");
+    }
+);

@@ -45,6 +45,8 @@ const FUNC_PASSWORD: &str = "Func-vLm9Q";
 const RUN_MAX: Duration = Duration::from_mins(2);
 /// How far the clock moves where work is due on a system that is paused.
 const PAUSE_STEP: Duration = Duration::from_secs(30);
+/// Accounts of one claim, where only its system bounds it.
+const BATCH_MAX: i64 = 1_000;
 /// Clock moves that bring every job to its end.
 const MOVES_MAX: usize = 400;
 
@@ -189,7 +191,13 @@ impl World {
         tx.commit().await.unwrap();
         let raw = AnyPool::connect(&database.url).await.unwrap();
         let parts = (store.clone(), vault.clone(), clock.clone(), dice.clone());
-        let worker = Mutex::new(build_worker(&parts, &fake, &limits, register(&store).await));
+        let worker = Mutex::new(build_worker(
+            &parts,
+            &fake,
+            &limits,
+            register(&store).await,
+            BATCH_MAX,
+        ));
         Self {
             store,
             clock,
@@ -371,6 +379,13 @@ impl World {
         verdict.unwrap()
     }
 
+    /// From now on a claim holds so many accounts at most, whatever its system allows.
+    pub(super) async fn bound_batches(&self, batch_max: i64) {
+        let node = register(&self.store).await;
+        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node, batch_max);
+        *self.worker.lock().unwrap() = worker;
+    }
+
     pub(super) fn worker(&self) -> Worker {
         self.worker.lock().unwrap().clone()
     }
@@ -486,7 +501,7 @@ impl World {
             assert!(tx.reap(claim, system).await.unwrap());
             tx.commit().await.unwrap();
         }
-        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node);
+        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node, BATCH_MAX);
         *self.worker.lock().unwrap() = worker;
     }
 
@@ -623,6 +638,7 @@ fn build_worker(
     fake: &FakeWorld,
     limits: &Limits,
     node: keywheel::model::id::NodeId,
+    batch_max: i64,
 ) -> Worker {
     let (store, _, clock, dice) = parts;
     Worker::new(
@@ -634,6 +650,7 @@ fn build_worker(
         node,
         WorkerOptions {
             sessions: 100,
+            batch_max,
             poll: Duration::from_secs(1),
         },
     )

@@ -50,6 +50,21 @@ on_both!(a_claim_takes_due_jobs_of_one_class_in_order, |db| {
     queue.is_sound().await;
 });
 
+on_both!(a_claim_holds_no_more_accounts_than_its_node_allows, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 2, 3, 6).await;
+    for nth in 1..=6 {
+        queue.order(1, nth, Priority::Routine).await;
+    }
+    for (batch_max, held) in [(2, 2), (9, 3)] {
+        let mut tx = queue.store.begin().await.unwrap();
+        let claims = tx.claim(queue.node, Priority::Routine, 1, batch_max, NOW);
+        assert_eq!(claims.await.unwrap()[0].jobs.len(), held);
+        tx.commit().await.unwrap();
+    }
+    queue.is_sound().await;
+});
+
 on_both!(a_system_never_has_more_claims_than_sessions, |db| {
     let queue = db.queue().await;
     queue.system(1, 2, 1, 4).await;
@@ -110,7 +125,7 @@ on_both!(a_head_that_is_too_urgent_hides_nobody, |db| {
     queue.order(3, 1, Priority::Routine).await;
     let mut tx = queue.store.begin().await.unwrap();
     let claims = tx
-        .claim(queue.node, Priority::Routine, 1, NOW)
+        .claim(queue.node, Priority::Routine, 1, 1_000, NOW)
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -196,7 +196,7 @@ on_both!(a_crash_leaves_all_of_a_transaction_or_nothing, |db| {
     let mut cuts = 0;
     all_or_nothing!(queue, cuts, |tx| order(&mut tx, account_id(1, 1)).await);
     let claim = all_or_nothing!(queue, cuts, |tx| tx
-        .claim(node, Priority::Immediate, 9, NOW)
+        .claim(node, Priority::Immediate, 9, 1_000, NOW)
         .await);
     let claim = &claim[0];
     let id = all_or_nothing!(queue, cuts, |tx| stage(&mut tx, claim).await);
@@ -214,7 +214,7 @@ on_both!(a_crash_leaves_all_of_a_transaction_or_nothing, |db| {
     all_or_nothing!(queue, cuts, |tx| settle(&mut tx, claim).await);
     // Its node dies with the next claim.
     let claim = all_or_nothing!(queue, cuts, |tx| tx
-        .claim(node, Priority::Quarantine, 9, NOW)
+        .claim(node, Priority::Quarantine, 9, 1_000, NOW)
         .await);
     assert!(all_or_nothing!(queue, cuts, |tx| tx
         .reap(claim[0].id, SYSTEM)

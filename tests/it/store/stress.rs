@@ -216,7 +216,7 @@ async fn work(world: World, store: Store, node: NodeId, mut dice: Dice) {
                     .await?,
             );
             for class in Priority::ALL {
-                claims.extend(tx.claim(node, class, 2, world.now()).await?);
+                claims.extend(tx.claim(node, class, 2, 1_000, world.now()).await?);
             }
             tx.commit().await?;
             Ok(claims)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use keywheel::store::{Backend, Store, StoreOptions};
 use tempfile::TempDir;
@@ -57,6 +58,7 @@ impl Database {
             url: self.url.clone(),
             readers: 4,
             writers: 4,
+            acquire_timeout: Duration::from_secs(30),
         }
     }
 

@@ -174,7 +174,7 @@ impl Queue {
         now: Timestamp,
     ) -> Vec<Claim> {
         let mut tx = self.store.begin().await.unwrap();
-        let claims = tx.claim(node, priority, 100, now).await.unwrap();
+        let claims = tx.claim(node, priority, 100, 1_000, now).await.unwrap();
         tx.commit().await.unwrap();
         claims
     }

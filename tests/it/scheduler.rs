@@ -1,0 +1,423 @@
+//! The ticks of one node and of two, and what the gauges say after them.
+//!
+//! Invariant: what is due follows the clock that the test moves; real time only wakes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel::clock::{Clock, ManualClock};
+use keywheel::metrics::Metrics;
+use keywheel::model::Timestamp;
+use keywheel::model::id::{NodeId, SystemId};
+use keywheel::model::job::Priority;
+use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser};
+use keywheel::model::schedule::Planned;
+use keywheel::scheduler::{Scheduler, SchedulerError, SchedulerOptions, Tick, Ticked};
+use keywheel::store::{Backend, Store, StoreError};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::database::on_both;
+use crate::support::queue::{NOW, Queue, account_id};
+use crate::support::wait::until;
+
+/// The ticks that one node of all is enough for.
+const SHARED: [Tick; 3] = [Tick::StaleScan, Tick::HeadRepair, Tick::SessionReaper];
+/// Longer than any interval.
+const LONG: Duration = Duration::from_hours(1);
+
+/// A node's scheduler.
+struct Node {
+    scheduler: Scheduler,
+    metrics: Arc<Metrics>,
+}
+
+impl Node {
+    fn new(store: &Store, clock: &Arc<ManualClock>, id: NodeId) -> Self {
+        Self::with(store, clock, id, SchedulerOptions::default())
+    }
+
+    fn with(
+        store: &Store,
+        clock: &Arc<ManualClock>,
+        id: NodeId,
+        options: SchedulerOptions,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let scheduler = Scheduler::new(store.clone(), clock.clone(), metrics.clone(), id, options);
+        Self { scheduler, metrics }
+    }
+
+    async fn tick(&self, tick: Tick) -> Ticked {
+        self.scheduler.tick(tick).await.unwrap()
+    }
+
+    /// A series' value.
+    #[track_caller]
+    fn value(&self, series: &str) -> f64 {
+        let page = self.metrics.render();
+        let found = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("keywheel_{series} ")));
+        let value = found.unwrap_or_else(|| panic!("no {series} in\n{page}"));
+        value.parse().unwrap()
+    }
+
+    #[track_caller]
+    fn says(&self, series: &str, meant: f64) {
+        let value = self.value(series);
+        assert!(
+            (value - meant).abs() < 1e-6,
+            "{series}: {value}, not {meant}"
+        );
+    }
+
+    /// How many ticks have ended so.
+    fn ended(&self, tick: Tick, outcome: &str) -> f64 {
+        let tick = tick.as_str();
+        self.value(&format!(
+            r#"scheduler_ticks_total{{outcome="{outcome}",tick="{tick}"}}"#
+        ))
+    }
+
+    fn last_success(&self, tick: Tick) -> f64 {
+        let tick = tick.as_str();
+        self.value(&format!(
+            r#"scheduler_last_success_timestamp_seconds{{tick="{tick}"}}"#
+        ))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
+fn seconds(at: Timestamp) -> f64 {
+    at.0 as f64 / 1_000.0
+}
+
+async fn register(store: &Store) -> NodeId {
+    let mut tx = store.begin().await.unwrap();
+    let node = tx.register_node("two", NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    node
+}
+
+/// Opens a session that was last used at each of these times; the cookies are their numbers.
+async fn sessions(queue: &Queue, seen: &[Timestamp]) {
+    let secret = SecretString::from("0123456789abcdef");
+    let user = NewUser {
+        name: "ada".into(),
+        display_name: "Ada".into(),
+        email: "ada@example.org".into(),
+        administrator: false,
+        granted: BTreeSet::new(),
+    };
+    let mut tx = queue.store.begin().await.unwrap();
+    let user = tx.insert_user(&user, NOW).await.unwrap();
+    let key = NewKey {
+        kind: KeyKind::PasswordSafe,
+        user_id: user,
+        name: "laptop".into(),
+        hash: KeyHash::of(&secret),
+        prefix: KeyHash::prefix(&secret),
+        expires_at: None,
+    };
+    let key = tx.insert_key(&key, NOW).await.unwrap();
+    for (nth, at) in seen.iter().enumerate() {
+        tx.open_session(&cookie(nth), user, key, *at).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+fn cookie(nth: usize) -> KeyHash {
+    KeyHash::of(&SecretString::from(nth.to_string()))
+}
+
+async fn jobs(queue: &Queue) -> i64 {
+    queue.number("SELECT COUNT(*) FROM jobs").await
+}
+
+on_both!(a_tick_that_runs_again_finds_nothing_to_do, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    queue.system(1, 5, 10, 0).await;
+    queue
+        .accounts_due(1, 3, Some(Timestamp(NOW.0 - 60_000)))
+        .await;
+    queue.system(2, 5, 10, 1).await;
+    queue.order(2, 1, Priority::Routine).await;
+    // A head that is later than its job, for the repair.
+    queue
+        .write("UPDATE systems SET head2 = NULL WHERE id = 2")
+        .await;
+    sessions(&queue, &[NOW, Timestamp(NOW.0 - 7_200_000)]).await;
+    let node = Node::new(&queue.store, &clock, queue.node);
+    let counts = async || {
+        let sessions = queue.number("SELECT COUNT(*) FROM sessions").await;
+        (jobs(&queue).await, queue.unsound().await.lazy, sessions)
+    };
+    assert_eq!(counts().await, (1, 1, 2));
+    for _ in 0..3 {
+        for tick in Tick::ALL {
+            assert_eq!(node.tick(tick).await, Ticked::Done, "{tick:?}");
+        }
+        assert_eq!(counts().await, (4, 0, 1));
+        // Another session must not grow idle meanwhile.
+        clock.advance(Duration::from_mins(1));
+    }
+    let enqueued = r#"jobs_enqueued_total{kind="rotate",trigger="schedule"}"#;
+    node.says(enqueued, 3.0);
+    node.says(
+        r#"scheduler_flagged_total{policy="vendor",reason="age"}"#,
+        3.0,
+    );
+    queue.is_sound().await;
+});
+
+on_both!(of_two_nodes_one_runs_a_shared_tick, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    queue.system(1, 5, 10, 0).await;
+    queue
+        .accounts_due(1, 3, Some(Timestamp(NOW.0 - 60_000)))
+        .await;
+    let one = Node::new(&queue.store, &clock, queue.node);
+    let two = Node::new(&queue.store, &clock, register(&queue.store).await);
+    for tick in SHARED {
+        for _ in 0..3 {
+            let both = tokio::join!(one.tick(tick), two.tick(tick));
+            let by_one = matches!(
+                both,
+                (Ticked::Done, Ticked::Skipped) | (Ticked::Skipped, Ticked::Done)
+            );
+            assert!(by_one, "{tick:?}: {both:?}");
+            let again = tokio::join!(one.tick(tick), two.tick(tick));
+            assert_eq!(again, (Ticked::Skipped, Ticked::Skipped), "{tick:?}");
+            clock.advance(LONG);
+        }
+    }
+    assert_eq!(jobs(&queue).await, 3);
+    // What belongs to the node is the node's, whoever else has done it.
+    for tick in [Tick::LeaseReaper, Tick::Gauges] {
+        let both = tokio::join!(one.tick(tick), two.tick(tick));
+        assert_eq!(both, (Ticked::Done, Ticked::Done), "{tick:?}");
+    }
+    queue.is_sound().await;
+});
+
+on_both!(ticks_missed_in_a_pause_are_made_up_for_once, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    queue.system(1, 5, 10, 0).await;
+    let node = Node::new(&queue.store, &clock, queue.node);
+    assert_eq!(node.tick(Tick::StaleScan).await, Ticked::Done);
+    queue.accounts_due(1, 2, Some(NOW)).await;
+    clock.advance(LONG);
+    assert_eq!(node.tick(Tick::StaleScan).await, Ticked::Done);
+    assert_eq!(jobs(&queue).await, 2);
+    for _ in 0..3 {
+        assert_eq!(node.tick(Tick::StaleScan).await, Ticked::Skipped);
+    }
+    let done = [(Tick::StaleScan.as_str().to_owned(), clock.now())];
+    assert_eq!(queue.store.ticks().await.unwrap(), done);
+    // The next one comes an interval after the late one, not after the ones that never were.
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(node.tick(Tick::StaleScan).await, Ticked::Done);
+});
+
+on_both!(
+    stale_accounts_are_flagged_queued_and_seen_in_the_gauges,
+    |db| {
+        let queue = db.queue().await;
+        let clock = ManualClock::at(NOW);
+        queue.system(1, 5, 10, 4).await;
+        let plans = [
+            (1, Some(Timestamp(NOW.0 + 1_000)), None),
+            (2, None, Some(Timestamp(NOW.0 + 1_000))),
+            (3, Some(Timestamp(NOW.0 + 864_000_000)), None),
+        ];
+        for (nth, next_change_at, flag_at) in plans {
+            let planned = Planned {
+                next_change_at,
+                flag_at,
+                ..Planned::default()
+            };
+            let mut tx = queue.store.begin().await.unwrap();
+            tx.set_schedule(account_id(1, nth), SystemId(1), planned)
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        }
+        let node = Node::new(&queue.store, &clock, queue.node);
+        let due = |status: &str| format!(r#"accounts_due{{policy="vendor",status="{status}"}}"#);
+        let queued = r#"jobs{kind="rotate",state="queued"}"#;
+        let oldest = r#"queue_oldest_runnable_timestamp_seconds{lane="scheduled"}"#;
+        let flagged = r#"scheduler_flagged_total{policy="vendor",reason="age"}"#;
+        node.tick(Tick::StaleScan).await;
+        node.tick(Tick::Gauges).await;
+        node.says(&due("due_soon"), 2.0);
+        node.says(&due("ok"), 1.0);
+        node.says(queued, 0.0);
+        node.says(oldest, 0.0);
+        clock.advance(Duration::from_mins(1));
+        node.tick(Tick::StaleScan).await;
+        node.tick(Tick::Gauges).await;
+        node.says(&due("due"), 2.0);
+        node.says(&due("ok"), 1.0);
+        node.says(queued, 1.0);
+        node.says(flagged, 2.0);
+        let stale = async |nth| {
+            let account = queue.store.account(account_id(1, nth)).await;
+            account.unwrap().unwrap().due.stale_at
+        };
+        let found = [stale(1).await, stale(2).await, stale(3).await];
+        assert_eq!(found, [Some(clock.now()), Some(clock.now()), None]);
+        let (since,): (i64,) = sqlx::query_as("SELECT run_at FROM jobs")
+            .fetch_one(&queue.pool)
+            .await
+            .unwrap();
+        node.says(oldest, seconds(Timestamp(since)));
+        // A scan later, the same: nobody is flagged twice.
+        clock.advance(Duration::from_mins(1));
+        node.tick(Tick::StaleScan).await;
+        node.says(flagged, 2.0);
+        assert_eq!(jobs(&queue).await, 1);
+    }
+);
+
+on_both!(the_work_of_a_silent_node_is_taken_over_once, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    queue.system(1, 5, 10, 2).await;
+    for nth in 1..=2 {
+        queue.order(1, nth, Priority::Routine).await;
+    }
+    let one = Node::new(&queue.store, &clock, queue.node);
+    assert_eq!(queue.claim(Priority::Routine, NOW).await.len(), 1);
+    let two = Node::new(&queue.store, &clock, register(&queue.store).await);
+    let running = "SELECT COUNT(*) FROM jobs WHERE state = 'running'";
+    let several = queue.store.backend() == Backend::Postgres;
+    if several {
+        for _ in 0..4 {
+            // It beats, so it lives, however long it works.
+            two.tick(Tick::LeaseReaper).await;
+            one.tick(Tick::Beat).await;
+            clock.advance(Duration::from_secs(20));
+        }
+        assert_eq!(queue.number(running).await, 2);
+        two.tick(Tick::LeaseReaper).await;
+        clock.advance(Duration::from_secs(29));
+        two.tick(Tick::LeaseReaper).await;
+        assert_eq!(
+            queue.number(running).await,
+            2,
+            "not yet silent for long enough"
+        );
+        clock.advance(Duration::from_secs(1));
+    }
+    // On SQLite a second node says that the first has ended.
+    two.tick(Tick::LeaseReaper).await;
+    assert_eq!(queue.number(running).await, 0);
+    let expired = r#"lease_expirations_total{kind="rotate"}"#;
+    two.says(expired, 1.0);
+    two.tick(Tick::LeaseReaper).await;
+    two.says(expired, 1.0);
+    queue.is_sound().await;
+    let beat = one.scheduler.tick(Tick::Beat).await;
+    assert!(matches!(beat, Err(StoreError::LeaseLost)), "{beat:?}");
+    let ended = one.scheduler.run(CancellationToken::new()).await;
+    assert!(
+        matches!(ended, Err(SchedulerError::DeclaredDead)),
+        "{ended:?}"
+    );
+    assert!(one.ended(Tick::Beat, "failure") >= 1.0);
+    one.says(
+        r#"scheduler_last_success_timestamp_seconds{tick="beat"}"#,
+        0.0,
+    );
+});
+
+on_both!(idle_sessions_are_removed_and_live_ones_stay, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    let minute = |count: i64| Timestamp(NOW.0 + count * 60_000);
+    sessions(&queue, &[minute(0), minute(3), minute(6)]).await;
+    let options = SchedulerOptions {
+        session_idle: Duration::from_mins(5),
+        ..SchedulerOptions::default()
+    };
+    let node = Node::with(&queue.store, &clock, queue.node, options);
+    let left = async || {
+        let mut left = Vec::new();
+        for nth in 0..3 {
+            let found = queue.store.session_by_hash(&cookie(nth)).await.unwrap();
+            left.extend(found.map(|_| nth));
+        }
+        left
+    };
+    // Five minutes, and the minute that a last call may be noted late by.
+    clock.advance(Duration::from_mins(6));
+    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+    assert_eq!(left().await, [0, 1, 2]);
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+    assert_eq!(left().await, [1, 2]);
+    clock.advance(LONG);
+    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+    assert_eq!(left().await, [0; 0]);
+});
+
+on_both!(a_failing_tick_is_counted_and_tried_again, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    queue.system(1, 5, 10, 0).await;
+    queue.accounts_due(1, 2, Some(NOW)).await;
+    queue
+        .write("ALTER TABLE schedule RENAME TO elsewhere")
+        .await;
+    let options = SchedulerOptions {
+        scan_every: Duration::from_secs(1),
+        beat_every: LONG,
+        reap_every: LONG,
+        housekeeping_every: LONG,
+        gauges_every: LONG,
+        ..SchedulerOptions::default()
+    };
+    let node = Node::with(&queue.store, &clock, queue.node, options);
+    let stop = CancellationToken::new();
+    let follow = async {
+        let seen = async |outcome: &'static str| {
+            until(outcome, async || {
+                (node.ended(Tick::StaleScan, outcome) >= 1.0).then_some(())
+            })
+            .await;
+        };
+        seen("failure").await;
+        assert!(node.last_success(Tick::StaleScan).abs() < 1e-6);
+        until("the first beat", async || {
+            (node.ended(Tick::Beat, "success") >= 1.0).then_some(())
+        })
+        .await;
+        node.says(
+            r#"scheduler_last_success_timestamp_seconds{tick="beat"}"#,
+            seconds(NOW),
+        );
+        queue
+            .write("ALTER TABLE elsewhere RENAME TO schedule")
+            .await;
+        clock.advance(LONG);
+        seen("success").await;
+        let then = seconds(clock.now());
+        assert!((node.last_success(Tick::StaleScan) - then).abs() < 1e-6);
+        assert_eq!(jobs(&queue).await, 2);
+        // Not yet due again by the clock: skipped, which is no success.
+        let skipped = node.ended(Tick::StaleScan, "skipped");
+        until("a skipped tick", async || {
+            (node.ended(Tick::StaleScan, "skipped") > skipped).then_some(())
+        })
+        .await;
+        assert!((node.last_success(Tick::StaleScan) - then).abs() < 1e-6);
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(node.scheduler.run(stop.clone()), follow);
+    ended.unwrap();
+});
