@@ -178,8 +178,8 @@ macro_rules! due_statements {
                 " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, NULL, $7",
                 " FROM schedule WHERE open_job = 0 AND ", $column,
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)",
-                " AND EXISTS (SELECT 1 FROM systems WHERE id = schedule.system_id",
-                " AND scan_mark = $3)",
+                // A value, not EXISTS: PostgreSQL would join system by system, five times as long.
+                " AND (SELECT scan_mark FROM systems WHERE id = schedule.system_id) = $3",
                 " ORDER BY system_id, account_id LIMIT $8",
                 " ON CONFLICT (account_id) WHERE state IN ('queued', 'running') DO NOTHING"
             ),
