@@ -198,12 +198,9 @@ impl Store {
 
     /// Connections that read and write: (idle, used).
     pub fn connections(&self) -> (u32, u32) {
-        let idle = self.read.num_idle() + self.write.num_idle();
-        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
-        (
-            idle,
-            (self.read.size() + self.write.size()).saturating_sub(idle),
-        )
+        let ((idle_read, used_read), (idle_write, used_write)) =
+            (in_pool(&self.read), in_pool(&self.write));
+        (idle_read + idle_write, used_read + used_write)
     }
 
     /// Answers once the database has answered.
@@ -277,4 +274,12 @@ impl Tx {
     pub(crate) fn ring(&mut self) {
         self.rings = true;
     }
+}
+
+/// A pool's connections: (idle, used). For a moment the pool counts fewer than none idle, which it
+/// shows as a very large number.
+fn in_pool(pool: &AnyPool) -> (u32, u32) {
+    let size = pool.size();
+    let idle = u32::try_from(pool.num_idle()).map_or(0, |idle| idle.min(size));
+    (idle, size - idle)
 }

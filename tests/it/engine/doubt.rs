@@ -18,8 +18,11 @@ on_both!(a_lost_reply_never_loses_the_live_password, |db| {
             OnChange::ObeyLate,
             OnChange::Hang,
         ] {
-            let (world, site) =
-                World::with(Database::new(db.backend).await, &Like::showing(evidence)).await;
+            let (world, site) = World::with(
+                Database::new(db.backend).await,
+                &Like::showing(evidence).hasty(),
+            )
+            .await;
             site.target.next_change(&site.login(), lost);
             let job = world.change(site.account()).await;
             world.run_to_the_end().await;

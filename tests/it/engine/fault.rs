@@ -105,11 +105,7 @@ fn mend(site: &Site) {
 }
 
 async fn begin(world: &World, case: Case) -> (Site, JobId) {
-    let like = Like {
-        evidence: case.evidence,
-        ..Like::default()
-    };
-    let site = world.site(&like).await;
+    let site = world.site(&Like::showing(case.evidence).hasty()).await;
     let account = site.account();
     if !case.phase.is_final() {
         let state = Rotation {

@@ -59,6 +59,9 @@ pub(super) struct Like {
     pub(super) max_batch: i64,
     /// False: no credential is stored for its accounts.
     pub(super) stored: bool,
+    /// The longest that a call may take, in real time. A busy machine needs many seconds for
+    /// what takes milliseconds, so only tests of silent targets make it short.
+    pub(super) timeout_s: i64,
 }
 
 impl Default for Like {
@@ -69,6 +72,7 @@ impl Default for Like {
             evidence: true,
             max_batch: 100,
             stored: true,
+            timeout_s: 30,
         }
     }
 }
@@ -79,6 +83,14 @@ impl Like {
         Self {
             accounts,
             ..Self::default()
+        }
+    }
+
+    /// With a time limit that a test can await.
+    pub(super) fn hasty(self) -> Self {
+        Self {
+            timeout_s: 1,
+            ..self
         }
     }
 
@@ -231,7 +243,7 @@ impl World {
         settings.functional_account_id = Some(FunctionalAccountId(1));
         settings.lockout_threshold = like.lockout_threshold;
         settings.max_batch = like.max_batch;
-        settings.timeout_s = 1;
+        settings.timeout_s = like.timeout_s;
         let system = NewSystem {
             id: SystemId(id),
             place: SystemPlace {
