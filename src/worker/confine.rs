@@ -80,7 +80,6 @@ fn kept<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Confin
 ///
 /// `user` is whom it becomes if it is root.
 pub(super) fn confine(user: &str) -> Result<Confinement, ConfineError> {
-    close_descriptors();
     // Nothing else depends on it; where it fails, the kernel picks without a hint.
     drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
     limit(Resource::CORE, 0, "core dumps")?;
@@ -111,8 +110,9 @@ pub(super) fn confine(user: &str) -> Result<Confinement, ConfineError> {
     })
 }
 
-/// Closes what the service's own parent may have left open.
-fn close_descriptors() {
+/// Closes what the service's own parent may have left open. The first thing a process does: it
+/// has opened nothing itself yet.
+pub(super) fn close_descriptors() {
     let open: Vec<i32> = match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
             .flatten()

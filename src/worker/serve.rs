@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use zeroize::Zeroizing;
 
-use super::confine::{ConfineError, confine};
+use super::confine::{ConfineError, close_descriptors, confine};
 
 /// Threads that may wait for targets at once: SSH takes one for each exchange.
 const THREADS_MAX: usize = 1_024;
@@ -60,6 +60,7 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]: why it could not.
 pub fn run(served: &Served) -> Result<(), ServeError> {
+    close_descriptors();
     let stream = socket().map_err(ServeError::NoSocket)?;
     // Built first: libraries that it starts read their own settings.
     let connector = by_name(&served.connector, served.seed).ok_or(ServeError::NoConnector)?;
