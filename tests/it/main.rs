@@ -11,3 +11,4 @@ mod metrics;
 mod passwordsafe;
 mod store;
 mod support;
+mod wall;
