@@ -52,7 +52,7 @@ pub enum ToProcess {
         /// Told again in the answer. Never used twice.
         id: u64,
         /// What to do.
-        call: Call,
+        call: Box<Call>,
     },
     /// Nobody waits for this answer any more: stop, and say [`Answer::Cancelled`] unless the
     /// answer was sent before.
@@ -167,6 +167,7 @@ pub struct Hello {
 
 /// How a connector process is confined, as it found by trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each was tried by itself")]
 pub struct Confinement {
     /// Its user.
     pub user: u32,

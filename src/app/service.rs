@@ -116,10 +116,7 @@ async fn start(
         dice.clone(),
         metrics.clone(),
         node,
-        WorkerOptions {
-            sessions: settings.queue.sessions as usize,
-            poll: Duration::from_millis(settings.queue.poll_ms.into()),
-        },
+        claims(settings),
     );
     let scheduler = Scheduler::new(
         store.clone(),
@@ -129,8 +126,7 @@ async fn start(
         ticks(settings),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let raze = CancellationToken::new();
+    let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
     let health = Health {
         store: store.clone(),
         vault: base.vault.clone(),
@@ -246,6 +242,13 @@ fn limits(settings: &Settings) -> Limits {
         ssh_in_flight: settings.connectors.ssh_in_flight as usize,
         ldap_in_flight: settings.connectors.ldap_in_flight as usize,
         ..Limits::default()
+    }
+}
+
+fn claims(settings: &Settings) -> WorkerOptions {
+    WorkerOptions {
+        sessions: settings.queue.sessions as usize,
+        poll: Duration::from_millis(settings.queue.poll_ms.into()),
     }
 }
 

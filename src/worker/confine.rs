@@ -86,13 +86,7 @@ pub(super) fn confine(user: &str) -> Result<Confinement, ConfineError> {
     limit(Resource::NOFILE, FILES_MAX, "open files")?;
     limit(Resource::DATA, DATA_MAX_BYTES, "memory")?;
     become_nobody(user)?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    rustix::thread::clear_ambient_capability_set().map_err(kept("its ambient capabilities"))?;
-    rustix::thread::set_capabilities(None, none).map_err(kept("its capabilities"))?;
+    drop_capabilities()?;
     // After the change of user, which resets both.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(kept("a life after the service"))?;
     prctl::set_dumpable(false).map_err(kept("being looked at by others of its user"))?;
@@ -146,6 +140,21 @@ fn become_nobody(name: &str) -> Result<(), ConfineError> {
     unistd::setgroups(&[]).map_err(kept("root's groups"))?;
     unistd::setgid(user.gid).map_err(kept("root's group"))?;
     unistd::setuid(user.uid).map_err(kept("being root"))
+}
+
+/// Who has none is not asked to drop them: where a service manager forbids the call, it has seen
+/// to that itself.
+fn drop_capabilities() -> Result<(), ConfineError> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    if rustix::thread::capabilities(None).is_ok_and(|held| held == none) {
+        return Ok(());
+    }
+    rustix::thread::clear_ambient_capability_set().map_err(kept("its ambient capabilities"))?;
+    rustix::thread::set_capabilities(None, none).map_err(kept("its capabilities"))
 }
 
 /// No file can be written, and few be read; no port be listened at; no process outside be

@@ -218,7 +218,7 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     // Typing into the terminal that the service was started from.
     rules.insert(
         libc::SYS_ioctl,
-        one_of(1, &[libc::TIOCSTI.into(), libc::TIOCLINUX.into()])?,
+        one_of(1, &[libc::TIOCSTI, libc::TIOCLINUX])?,
     );
     // What confines it stays.
     rules.insert(

@@ -236,7 +236,7 @@ impl Pool {
             .min(REST_MAX);
         let mut byte = [0];
         self.dice.fill(&mut byte);
-        whole - whole / 2 * u32::from(byte[0]) / 255
+        whole.saturating_sub(whole / 2 * u32::from(byte[0]) / 255)
     }
 
     /// Starts a process, shows it, drives it to its end, and hides it.

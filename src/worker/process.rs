@@ -174,6 +174,7 @@ impl Process {
     /// A caller that stops waiting stops the call.
     pub(super) async fn call(&self, call: Call, limit: Duration) -> Result<Answer, Lost> {
         let id = self.number();
+        let call = Box::new(call);
         let frame = wire::encode(&ToProcess::Call { id, call }).map_err(|_| Lost::TooLong)?;
         let (sender, answer) = oneshot::channel();
         {
@@ -247,12 +248,11 @@ impl Process {
             suspects.add(locked(&self.systems).values().cloned());
         }
         self.close();
-        let status = match timeout(FAREWELL_MAX, child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                drop(child.start_kill());
-                child.wait().await
-            }
+        let status = if let Ok(status) = timeout(FAREWELL_MAX, child.wait()).await {
+            status
+        } else {
+            drop(child.start_kill());
+            child.wait().await
         };
         let signal = status.ok().and_then(|status| status.signal());
         if end == End::Exited && signal.is_some() {
@@ -276,9 +276,9 @@ impl Process {
                     let last = self.ponged.swap(number, Ordering::SeqCst);
                     number > last && number <= self.pinged.load(Ordering::SeqCst)
                 }
-                Ok(Some(FromProcess::Hello(_))) => false,
                 Ok(None) | Err(WireError::Lost(_)) => return End::Exited,
-                Err(WireError::TooLong { .. } | WireError::Malformed) => false,
+                Ok(Some(FromProcess::Hello(_)))
+                | Err(WireError::TooLong { .. } | WireError::Malformed) => false,
             };
             if !kept {
                 return End::Malformed;

@@ -170,7 +170,7 @@ impl Desk {
             ToProcess::Call { id, call } => {
                 let desk = self.clone();
                 let task = tasks.spawn(async move {
-                    let answer = desk.answer(call).await;
+                    let answer = desk.answer(*call).await;
                     desk.finish(id, answer);
                 });
                 // One thread: the task has not begun yet.

@@ -20,7 +20,10 @@ fn change(secret: &str) -> ToProcess {
         new,
         current,
     };
-    ToProcess::Call { id: 7, call }
+    ToProcess::Call {
+        id: 7,
+        call: Box::new(call),
+    }
 }
 
 fn answer(text: &str) -> FromProcess {
@@ -40,18 +43,17 @@ fn a_change_arrives_as_it_was_sent() {
         usize::try_from(u32::from_be_bytes(head.try_into().unwrap())),
         Ok(body.len())
     );
-    let ToProcess::Call {
-        id: 7,
-        call:
-            Call::Change {
-                session: 3,
-                account: told,
-                new: Credential::Password(new),
-                current: Some(Credential::Key(pair)),
-            },
-    } = decode(body).unwrap()
-    else {
+    let ToProcess::Call { id: 7, call } = decode(body).unwrap() else {
         panic!("another message");
+    };
+    let Call::Change {
+        session: 3,
+        account: told,
+        new: Credential::Password(new),
+        current: Some(Credential::Key(pair)),
+    } = *call
+    else {
+        panic!("another call");
     };
     assert_eq!(told, account());
     assert_eq!(new.expose_secret(), "a secret");

@@ -203,9 +203,7 @@ async fn hostile_targets_hurt_only_themselves() {
     for (what, says) in directories() {
         let port = hostile.listen(says, Some(tls.clone())).await;
         let system = slapd.onboard(&client, Some(port)).await;
-        client
-            .edit(&format!("/api/v1/systems/{system}"), &patience)
-            .await;
+        hurry(&database, system).await;
         for name in ["u6", "u7"] {
             let account = slapd.onboard_account(&client, system, name).await;
             ordered.push((what, account, order(&client, account).await));
@@ -214,9 +212,7 @@ async fn hostile_targets_hurt_only_themselves() {
     for (what, says) in hosts() {
         let port = hostile.listen(says, None).await;
         let system = onboard_host(&client, Ipv4Addr::LOCALHOST, port, "never-sent").await;
-        client
-            .edit(&format!("/api/v1/systems/{system}"), &patience)
-            .await;
+        hurry(&database, system).await;
         let account = json!({"AccountName": "kw_u0", "Password": "held-by-us"});
         let path = format!("ManagedSystems/{system}/ManagedAccounts");
         let account = client.post(&path, &account).await.expect(201);
