@@ -1,9 +1,13 @@
 //! What a connector process cannot do, asked of the kernel and not of our own words.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use keywheel_connectors::wire::Enforced;
-use keywheel_connectors::{Account, Connector, Credential, Functional};
+use keywheel_connectors::{
+    Account, Connector, Credential, Elevation, Functional, SshTarget, TargetKind,
+};
+use tokio::net::TcpListener;
 
 use super::{Stage, account, children, status, target};
 use crate::support::daemon::Home;
@@ -104,9 +108,10 @@ fn processes_end_with_a_service_that_is_killed() {
 
 #[test]
 fn a_user_that_is_not_there_is_said_and_nothing_serves() {
-    if !is_root() {
-        panic!("this test needs root: only root's processes become somebody else");
-    }
+    assert!(
+        is_root(),
+        "this test needs root: only root's processes become somebody else"
+    );
     let home = Home::new();
     assert_eq!(home.run(&["init"]).code, Some(0));
     let user = ("KEYWHEEL_CONNECTORS__USER", "nobody-by-that-name");
@@ -129,4 +134,23 @@ fn the_command_serves_nobody_but_the_service() {
     assert!(ended.err.contains("is no socket"), "{ended:?}");
     let help = home.run(&["--help"]);
     assert!(!help.out.contains("connector-worker"), "it is hidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_still_finds_systems_by_their_names() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let stage = Stage::real("ssh", 1).await;
+    let mut named = target("localhost", Duration::from_secs(1));
+    named.port = listener.local_addr().unwrap().port();
+    named.kind = TargetKind::Ssh(SshTarget {
+        host_key: None,
+        elevation: Elevation::None,
+    });
+    // It says nothing, so what was reached is told from what was not.
+    let reached = stage.remote.identify(&named).await.unwrap_err();
+    assert!(reached.text.contains("did not answer in time"), "{reached}");
+    named.host = "no-such-host.invalid".to_owned();
+    let missed = stage.remote.identify(&named).await.unwrap_err();
+    assert!(missed.text.contains("takes no connection"), "{missed}");
+    stage.end().await;
 }

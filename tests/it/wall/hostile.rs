@@ -15,7 +15,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::children;
 use crate::support::client::Client;
 use crate::support::daemon::Home;
 use crate::support::fleet::{LDAP_INITIAL, Slapd, Sshd, onboard_host};
@@ -25,6 +24,8 @@ use crate::support::wait::until;
 const DRIP: Duration = Duration::from_millis(100);
 /// The longest that the interface may take to say that it lives.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What we hold of the hostile hosts' accounts.
+const HELD: &str = "Held-by-us-7Tr";
 /// Each hostile system's time-out.
 const TIMEOUT_S: u32 = 4;
 
@@ -65,7 +66,7 @@ fn directories() -> Vec<(&'static str, Says)> {
 fn hosts() -> Vec<(&'static str, Says)> {
     let banner = b"SSH-2.0-OpenSSH_9.9\r\n";
     // A packet of four gigabytes; one of the greatest size there may be, again and again.
-    let oversized = [&banner[..], &[0xff; 4], &[0x41; 60_000]].concat();
+    let oversized = [&banner[..], &[0xff; 4], &vec![0x41; 60_000]].concat();
     let large = [&[0, 0, 0x88, 0xb8, 4, 20], &vec![0x42; 35_000][..]].concat();
     vec![
         ("oversized packet", Says::Once(oversized)),
@@ -183,6 +184,51 @@ async fn hurry(database: &Pool<Sqlite>, system: i64) {
         .unwrap();
 }
 
+/// A job that a hostile system has: what the system does, the account, where the job is.
+type Ordered = (&'static str, i64, String);
+
+/// Brings the hostile systems in, and orders a change of each of their accounts.
+async fn invite(
+    hostile: &mut Hostile,
+    slapd: &Slapd,
+    client: &Client,
+    database: &Pool<Sqlite>,
+) -> Vec<Ordered> {
+    let tls = acceptor(slapd);
+    let mut ordered = Vec::new();
+    for (what, says) in directories() {
+        let port = hostile.listen(says, Some(tls.clone())).await;
+        let system = slapd.onboard(client, Some(port)).await;
+        hurry(database, system).await;
+        for name in ["u6", "u7"] {
+            let account = slapd.onboard_account(client, system, name).await;
+            ordered.push((what, account, order(client, account).await));
+        }
+    }
+    for (what, says) in hosts() {
+        let port = hostile.listen(says, None).await;
+        let system = onboard_host(client, Ipv4Addr::LOCALHOST, port, "never-sent").await;
+        hurry(database, system).await;
+        let account = json!({"AccountName": "kw_u0", "Password": HELD});
+        let path = format!("ManagedSystems/{system}/ManagedAccounts");
+        let account = client.post(&path, &account).await.expect(201);
+        let account = account.id("ManagedAccountID");
+        ordered.push((what, account, order(client, account).await));
+    }
+    ordered
+}
+
+/// Changes an honest account while its caller waits, and asks whether the interface lives.
+async fn change(client: &Client, account: i64) -> String {
+    let path = format!("ManagedAccounts/{account}/Credentials/Change");
+    let body = json!({"Queue": false});
+    client.post(&path, &body).await.expect(204);
+    let clock = SystemClock::shared();
+    client.nobody("/healthz").await.expect(200);
+    assert!(clock.monotonic() < ANSWER_MAX);
+    client.reveal(account).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_targets_hurt_only_themselves() {
     let slapd = Slapd::start();
@@ -197,63 +243,21 @@ async fn hostile_targets_hurt_only_themselves() {
         servers: JoinSet::new(),
         taken: Arc::default(),
     };
-    let tls = acceptor(&slapd);
     let database = crate::daemon::database(&home.data("keywheel.db")).await;
-    let mut ordered = Vec::new();
-    for (what, says) in directories() {
-        let port = hostile.listen(says, Some(tls.clone())).await;
-        let system = slapd.onboard(&client, Some(port)).await;
-        hurry(&database, system).await;
-        for name in ["u6", "u7"] {
-            let account = slapd.onboard_account(&client, system, name).await;
-            ordered.push((what, account, order(&client, account).await));
-        }
-    }
-    for (what, says) in hosts() {
-        let port = hostile.listen(says, None).await;
-        let system = onboard_host(&client, Ipv4Addr::LOCALHOST, port, "never-sent").await;
-        hurry(&database, system).await;
-        let account = json!({"AccountName": "kw_u0", "Password": "held-by-us"});
-        let path = format!("ManagedSystems/{system}/ManagedAccounts");
-        let account = client.post(&path, &account).await.expect(201);
-        let account = account.id("ManagedAccountID");
-        ordered.push((what, account, order(&client, account).await));
-    }
+    let ordered = invite(&mut hostile, &slapd, &client, &database).await;
     // Everybody else's work, meanwhile.
-    let (directory, host) = (
-        slapd.onboard(&client, None).await,
-        sshd.onboard(&client).await,
-    );
-    let clock = SystemClock::shared();
+    let directory = slapd.onboard(&client, None).await;
     for name in ["u0", "u1", "u2", "u3"] {
         let account = slapd.onboard_account(&client, directory, name).await;
-        let path = format!("ManagedAccounts/{account}/Credentials/Change");
-        client
-            .post(&path, &json!({"Queue": false}))
-            .await
-            .expect(204);
-        let current = client.reveal(account).await;
-        assert!(
-            current != LDAP_INITIAL && slapd.accepts(name, &current),
-            "{name}"
-        );
+        let current = change(&client, account).await;
+        assert!(current != LDAP_INITIAL, "{name}");
+        assert!(slapd.accepts(name, &current), "{name}");
     }
+    let host = sshd.onboard(&client).await;
     for name in ["kw_u0", "kw_u1", "kw_u2"] {
         let account = sshd.onboard_account(&client, host, name).await;
-        let path = format!("ManagedAccounts/{account}/Credentials/Change");
-        let since = clock.monotonic();
-        client
-            .post(&path, &json!({"Queue": false}))
-            .await
-            .expect(204);
-        println!(
-            "{name}: {:?} beside hostile hosts",
-            clock.monotonic() - since
-        );
-        assert!(sshd.accepts(name, &client.reveal(account).await), "{name}");
-        let since = clock.monotonic();
-        client.nobody("/healthz").await.expect(200);
-        assert!(clock.monotonic() - since < ANSWER_MAX);
+        let current = change(&client, account).await;
+        assert!(sshd.accepts(name, &current), "{name}");
     }
     // Each hostile system was reached, and each of its jobs is told why it did not succeed.
     for (what, account, location) in &ordered {
@@ -264,11 +268,9 @@ async fn hostile_targets_hurt_only_themselves() {
         })
         .await;
         assert_ne!(tried["state"], "succeeded", "{what}: {tried}");
+        println!("{what}: {}", tried["attempts"][0]["log"]);
         let held = client.reveal(*account).await;
-        assert!(
-            [LDAP_INITIAL, "held-by-us"].contains(&held.as_str()),
-            "{what}"
-        );
+        assert!([LDAP_INITIAL, HELD].contains(&held.as_str()), "{what}");
     }
     assert!(hostile.taken.load(Ordering::SeqCst) >= directories().len() + hosts().len());
     let page = client.native("/metrics").await.expect(200).body;
@@ -276,12 +278,9 @@ async fn hostile_targets_hurt_only_themselves() {
         .lines()
         .filter(|line| line.starts_with("keywheel_connector_process"));
     println!("{}", told.collect::<Vec<_>>().join("\n"));
-    println!("{:?}", children(daemon.pid()));
     let said = daemon.said();
     assert!(!said.contains("panicked"), "{said}");
-    assert!(
-        !said.contains("welcome") && !said.contains("wwww"),
-        "no byte of a target is logged"
-    );
+    let repeated = said.contains("welcome") || said.contains("wwww");
+    assert!(!repeated, "no byte of a target is logged");
     assert_eq!(daemon.stop(), 0);
 }
