@@ -19,6 +19,7 @@ mod log;
 mod migrate;
 mod service;
 mod signal;
+mod wall;
 
 use std::path::PathBuf;
 use std::sync::Arc;

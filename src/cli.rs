@@ -5,6 +5,7 @@
 //! Invariant: no secret is a flag, and every way out has one of the documented exit codes.
 
 mod config;
+mod connector_worker;
 mod doctor;
 mod init;
 mod metrics;
@@ -88,6 +89,8 @@ enum What {
     Doctor(doctor::Doctor),
     Config(config::Config),
     Metrics(metrics::Metrics),
+    #[command(hide = true)]
+    ConnectorWorker(connector_worker::ConnectorWorker),
 }
 
 /// What every subcommand may need.
@@ -142,6 +145,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Doctor(doctor) => doctor.run(&globals),
         What::Config(config) => config.run(&globals),
         What::Metrics(metrics) => metrics.run(&globals),
+        What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)
 }

@@ -202,6 +202,10 @@ pub struct Connectors {
     pub ssh_in_flight: u32,
     /// Exchanges in flight on one LDAP session.
     pub ldap_in_flight: u32,
+    /// Most processes of each connector; 0: as many as the machine has processors, 2 to 8.
+    pub processes: u32,
+    /// Whom those processes become if the service is started as root.
+    pub user: String,
 }
 
 impl Default for Connectors {
@@ -210,6 +214,8 @@ impl Default for Connectors {
             timeout_s: 30,
             ssh_in_flight: 4,
             ldap_in_flight: 8,
+            processes: 0,
+            user: "nobody".to_owned(),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | 0 | the crate `keywheel-connectors` |
 //! | 1 | [`model`] |
 //! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
-//! | 3 | `engine`, `notify`, `scheduler` |
+//! | 3 | `engine`, `notify`, `scheduler`, [`worker`] |
 //! | 4 | `queue`, `workflow` |
 //! | 5 | [`api`], `console` |
 //! | 6 | [`app`] |
@@ -30,3 +30,4 @@ pub mod queue;
 pub mod scheduler;
 pub mod store;
 pub mod vault;
+pub mod worker;

@@ -222,6 +222,28 @@ impl Metrics {
         self.families.lease_expirations_total.add(&[kind], jobs);
     }
 
+    /// Processes that speak with targets through this connector.
+    pub fn connector_processes(&self, connector: &'static str, live: usize) {
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        self.families
+            .connector_processes
+            .set(&[connector], f64::from(live));
+    }
+
+    /// One of them ended unmeant.
+    pub fn connector_process_ended(&self, connector: &'static str, reason: &'static str) {
+        self.families
+            .connector_process_exits_total
+            .add(&[connector, reason], 1);
+    }
+
+    /// One was started in place of another.
+    pub fn connector_process_restarted(&self, connector: &'static str) {
+        self.families
+            .connector_process_restarts_total
+            .add(&[connector], 1);
+    }
+
     /// A probe cost a failing login.
     pub fn failed_login_spent(&self, connector: &'static str) {
         self.families.probe_failed_logins_total.add(&[connector], 1);

@@ -6,8 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::wire;
+
 /// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Changed {
     /// The target says that it has set the secret.
     Done,
@@ -20,7 +24,7 @@ pub enum Changed {
 }
 
 /// What became of a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Checked {
     /// The login succeeded and named the right identity.
     Accepted,
@@ -31,7 +35,7 @@ pub enum Checked {
 }
 
 /// What a look without login found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
     /// The target holds the candidate.
     Candidate,
@@ -44,13 +48,14 @@ pub enum Evidence {
 }
 
 /// Why: a class to act upon, and a sentence to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// What to act upon.
     pub class: Class,
     /// Whose trouble it is.
     pub scope: Scope,
     /// A decoded sentence; never a secret, never a target's bytes.
+    #[serde(deserialize_with = "wire::sentence")]
     pub text: Cow<'static, str>,
 }
 
@@ -81,7 +86,7 @@ impl fmt::Display for Reason {
 }
 
 /// Whose trouble a [`Reason`] tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// This account's; the others of the system may go on.
     Account,
@@ -90,7 +95,7 @@ pub enum Scope {
 }
 
 /// Error classes, the same for every connector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// Refused connection, time-out before authentication, too many connections.
     Unreachable,

@@ -4,21 +4,24 @@
 
 use std::fmt;
 
-use crate::{Class, Reason, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::{Class, Reason, Secret, wire};
 
 /// What an account logs in with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Credential {
     /// A password.
-    Password(Secret),
+    Password(#[serde(with = "wire::secret")] Secret),
     /// An SSH key pair.
     Key(KeyPair),
 }
 
 /// An SSH key pair, as a target needs it.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct KeyPair {
     /// The private half: OpenSSH's own format, not encrypted.
+    #[serde(with = "wire::secret")]
     pub private: Secret,
     /// The public half: algorithm and base64, as in `authorized_keys`, without a comment.
     pub public: String,

@@ -16,6 +16,7 @@ pub mod ldap;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 mod target;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -30,6 +31,25 @@ pub use target::{
 
 /// A password or key on its way to a target; wiped on drop, never printed.
 pub type Secret = secrecy::SecretString;
+
+/// The connector of this name, as a process of its own serves it; `None` if there is none here.
+///
+/// `seed` is where the sentinels of SSH start. A fake one serves [`fake::FakeWorld::preset`].
+#[cfg_attr(
+    not(feature = "ssh"),
+    expect(unused_variables, reason = "SSH alone has sentinels")
+)]
+pub fn by_name(name: &str, seed: u64) -> Option<Arc<dyn Connector>> {
+    match name {
+        #[cfg(feature = "ssh")]
+        "ssh" => Some(Arc::new(ssh::Ssh::new(seed))),
+        #[cfg(feature = "ldap")]
+        "ldap" => Some(Arc::new(ldap::Ldap::new())),
+        #[cfg(feature = "fake")]
+        "fake" => Some(Arc::new(fake::Fake::new(&fake::FakeWorld::preset()))),
+        _ => None,
+    }
+}
 
 /// One kind of target.
 #[async_trait]

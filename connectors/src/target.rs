@@ -6,10 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Credential;
+use serde::{Deserialize, Serialize};
+
+use crate::{Credential, wire};
 
 /// One managed system, as far as a connector needs to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// Host name or address.
     pub host: String,
@@ -24,7 +26,7 @@ pub struct Target {
 }
 
 /// What belongs to one kind of target alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TargetKind {
     /// A host that is reached by SSH.
     Ssh(SshTarget),
@@ -36,7 +38,7 @@ pub enum TargetKind {
 }
 
 /// How an SSH host is recognised and how rights are raised there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SshTarget {
     /// The pinned host key. Without one, [`crate::Connector::open`] refuses before any login.
     pub host_key: Option<HostKey>,
@@ -45,7 +47,7 @@ pub struct SshTarget {
 }
 
 /// How the functional account gains the right to change others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Elevation {
     /// The functional account is root.
     None,
@@ -60,16 +62,17 @@ pub enum Elevation {
 }
 
 /// An SSH host key: the algorithm's name and the SHA-256 of its public blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostKey {
     /// For example `ssh-ed25519`.
+    #[serde(deserialize_with = "wire::word")]
     pub algorithm: String,
     /// SHA-256 of the wire-format public key.
     pub sha256: [u8; 32],
 }
 
 /// How a directory is recognised and searched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LdapTarget {
     /// True: plain port and StartTLS. False: TLS from the first byte.
     pub starttls: bool,
@@ -89,13 +92,14 @@ pub struct LdapTarget {
 }
 
 /// Who answered at a target's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
     /// An SSH server and its host key.
     Ssh(HostKey),
     /// A directory and what its root DSE says it is.
     Ldap {
         /// For example `openldap`, `generic`.
+        #[serde(deserialize_with = "wire::word")]
         flavour: String,
     },
     /// The target in memory.
@@ -103,7 +107,7 @@ pub enum Identity {
 }
 
 /// The privileged login that a connector uses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Functional {
     /// Its account.
     pub account: Account,
@@ -112,7 +116,7 @@ pub struct Functional {
 }
 
 /// One account on a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its login name.
     pub login: Login,
@@ -136,7 +140,8 @@ impl Account {
 /// A login name that no target can read as anything else.
 ///
 /// 1 to 245 characters, no control character, no `:`; further limits are the connector's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Login(String);
 
 /// Why a text is no [`Login`].
@@ -178,6 +183,14 @@ impl Login {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Login {
+    type Error = LoginError;
+
+    fn try_from(raw: String) -> Result<Self, LoginError> {
+        Self::parse(&raw)
     }
 }
 

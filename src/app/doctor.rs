@@ -12,10 +12,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::AppError;
+use super::wall::options;
 use super::{database, first_run, key_ring, migrate};
 use crate::clock::SharedClock;
 use crate::config::{DatabaseTarget, Loaded, Settings};
 use crate::store::{Store, StoreError};
+use crate::worker;
 
 /// Free space below which the database may not be able to take an order.
 const SPACE_MIN_BYTES: u64 = 256 * 1024 * 1024;
@@ -89,6 +91,7 @@ pub async fn examine(loaded: &Loaded, clock: &SharedClock, online: bool) -> Vec<
     if online {
         checks.push(online::service(settings.server.listen).await);
     }
+    checks.push(wall(settings).await);
     if !settings.data.dir.is_dir() {
         let found = format!("{} does not exist", settings.data.dir.display());
         let fix = "run `keywheel serve` or `keywheel init`: the first start makes it";
@@ -172,6 +175,20 @@ fn mode(name: &'static str, path: &Path, right: u32) -> Check {
         Check::warning(name, found, fix)
     } else {
         Check::fault(name, found, fix)
+    }
+}
+
+/// Starts a connector process, and asks how it is confined.
+async fn wall(settings: &Settings) -> Check {
+    let name = "connector processes";
+    match worker::look(&options(settings), "ssh").await {
+        Err(error) => Check::fault(name, error, "the line before this report says more"),
+        Ok(lacks) if lacks.is_empty() => Check::fine(name, "confined"),
+        Ok(lacks) => {
+            let fix = "run a kernel with Landlock and seccomp; until then a hostile target that \
+                       takes over a process reaches what is named here";
+            Check::warning(name, lacks.join("; "), fix)
+        }
     }
 }
 

@@ -21,6 +21,9 @@ const CALLERS_MAX: Duration = Duration::from_secs(5);
 /// How long the ticks have to end.
 const TICKS_MAX: Duration = Duration::from_secs(10);
 
+/// How long connector processes have to end; their sockets are closed.
+const PROCESSES_MAX: Duration = Duration::from_secs(5);
+
 /// Drains, and signs the node off.
 pub(super) async fn drain(
     mut running: Running,
@@ -71,6 +74,13 @@ pub(super) async fn drain(
     tokio::select! {
         () = ticks => {}
         () = clock.sleep(TICKS_MAX) => tracing::warn!("the ticks did not end"),
+    }
+    running.raze.cancel();
+    if !running.wall.is_finished() {
+        tokio::select! {
+            _ = &mut running.wall => {}
+            () = clock.sleep(PROCESSES_MAX) => running.wall.abort(),
+        }
     }
     running.health.abort();
     running.peers.abort();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
+use super::wall::Wall;
 use crate::api::Readiness;
 use crate::clock::SharedClock;
 use crate::metrics::Metrics;
@@ -40,6 +41,8 @@ pub(super) struct Health {
     pub(super) stalled_after: Duration,
     /// Cancelled once the service stops: from then on nothing is ready.
     pub(super) drain: CancellationToken,
+    /// The connectors' processes.
+    pub(super) wall: Wall,
 }
 
 /// What the last look saw.
@@ -89,10 +92,11 @@ impl Health {
         let started = ticks >= FIRST_TICKS;
         let ticking = started && now.saturating_sub(seen.ticked_at) < self.stalled_after;
         self.report("scheduler", ticking, "the ticks stand still");
-        // The service ends if the worker does, and has no connectors that are not built in.
+        // The service ends if the worker does.
         self.report("queue", true, "");
-        self.report("connectors", true, "");
-        if !seen.said_ready && answers && sealing && ticking {
+        let reachable = self.wall.ready();
+        self.report("connectors", reachable, "a connector has no process");
+        if !seen.said_ready && answers && sealing && ticking && reachable {
             seen.said_ready = true;
             tracing::info!("ready");
             tell(&[NotifyState::Ready]);

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::ssh::Ssh;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +15,12 @@ use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
 use super::signal::{Asked, Signals};
+use super::wall::Wall;
 use super::{Base, prepare};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Inputs, Loaded, Settings};
-use crate::engine::{Connectors, Engine, Limits};
+use crate::engine::{Engine, Limits};
 use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
@@ -42,10 +41,14 @@ pub(super) struct Running {
     pub(super) health: JoinHandle<()>,
     /// Hears of work that other nodes enqueue.
     pub(super) peers: JoinHandle<()>,
+    /// The connectors' processes.
+    pub(super) wall: JoinHandle<()>,
     /// No new claim, no new connection.
     pub(super) drain: CancellationToken,
     /// No more ticks: only once the work has drained, or peers would take it over.
     pub(super) stop: CancellationToken,
+    /// No more calls to targets: once nothing is under way.
+    pub(super) raze: CancellationToken,
     pub(super) store: Store,
     pub(super) node: NodeId,
     pub(super) clock: SharedClock,
@@ -94,7 +97,8 @@ async fn start(
     let node = register(&store, clock)
         .await
         .map_err(AppError::store(&place(settings)))?;
-    let engine = engine(settings, base, clock, dice);
+    let wall = Wall::new(settings, clock, dice, metrics);
+    let engine = engine(settings, base, clock, dice, &wall);
     let orders = Orders::new(
         store.clone(),
         base.vault.clone(),
@@ -103,10 +107,9 @@ async fn start(
         engine.clone(),
         metrics.clone(),
     );
-    let resumed = orders.resume_quarantines().await;
-    if resumed.map_err(AppError::store(&place(settings)))? > 0 {
-        tracing::warn!("a quarantine whose ordering was cut short was ordered to its end");
-    }
+    resume(&orders)
+        .await
+        .map_err(AppError::store(&place(settings)))?;
     let worker = Worker::new(
         store.clone(),
         engine.clone(),
@@ -124,7 +127,7 @@ async fn start(
         ticks(settings),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
     let health = Health {
         store: store.clone(),
         vault: base.vault.clone(),
@@ -134,6 +137,7 @@ async fn start(
         scheduler: scheduler.clone(),
         stalled_after: health_patience(settings),
         drain: drain.clone(),
+        wall: wall.clone(),
     };
     let router = api::router(Api {
         store: store.clone(),
@@ -159,28 +163,36 @@ async fn start(
         api: spawn(bound.serve(router, drain.clone())),
         health: spawn(async move { health.watch().await }),
         peers: spawn(hear_peers(store.clone(), clock.clone())),
+        wall: spawn(wall.run(raze.clone())),
         drain,
         stop,
+        raze,
         store,
         node,
         clock: clock.clone(),
     })
 }
 
-fn engine(settings: &Settings, base: &Base, clock: &SharedClock, dice: &Arc<dyn Dice>) -> Engine {
-    let mut seed = [0; 8];
-    dice.fill(&mut seed);
-    let connectors = Connectors {
-        ssh: Some(Arc::new(Ssh::new(u64::from_be_bytes(seed)))),
-        ldap: Some(Arc::new(Ldap::new())),
-        ..Connectors::default()
-    };
+async fn resume(orders: &Orders) -> Result<(), StoreError> {
+    if orders.resume_quarantines().await? > 0 {
+        tracing::warn!("a quarantine whose ordering was cut short was ordered to its end");
+    }
+    Ok(())
+}
+
+fn engine(
+    settings: &Settings,
+    base: &Base,
+    clock: &SharedClock,
+    dice: &Arc<dyn Dice>,
+    wall: &Wall,
+) -> Engine {
     Engine::new(
         base.store.clone(),
         base.vault.clone(),
         clock.clone(),
         dice.clone(),
-        connectors,
+        wall.connectors(),
         limits(settings),
     )
 }
@@ -310,6 +322,7 @@ async fn supervise(
                 return Err(AppError::TaskEnded("the listener"));
             }
             _ = &mut running.health => return Err(AppError::TaskEnded("the health check")),
+            _ = &mut running.wall => return Err(AppError::TaskEnded("the connectors' keeper")),
         };
         match asked {
             Asked::Stop => return Ok(()),

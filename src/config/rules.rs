@@ -42,6 +42,11 @@ impl Settings {
                 "is less than queue.retry_first_s".to_owned(),
             ));
         }
+        if ["", "root"].contains(&self.connectors.user.as_str()) {
+            let what = "must name a user other than root: connector processes parse what targets \
+                        send";
+            broken.push(("connectors.user", what.to_owned()));
+        }
         if self.data.dir == Path::new("") {
             broken.push(("data.dir", "is empty: name a folder".to_owned()));
         }
@@ -49,7 +54,7 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 21] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
         let Self {
             server,
             database,
@@ -110,6 +115,7 @@ impl Settings {
                 1,
                 1_000,
             ),
+            ("connectors.processes", connectors.processes, 0, 64),
             (
                 "auth.session_idle_minutes",
                 auth.session_idle_minutes,

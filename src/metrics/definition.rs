@@ -96,6 +96,9 @@ pub mod value {
     pub const ATTEMPT_OUTCOMES: &[&str] = &["success", "refused", "retryable", "unknown"];
     /// What reaches targets.
     pub const CONNECTORS: &[&str] = &["ssh", "ldap"];
+    /// Why a connector process ended unmeant: by itself, by a signal of others, silent, breaking the
+    /// format, before it could serve.
+    pub const PROCESS_ENDS: &[&str] = &["exited", "killed", "hung", "malformed", "not_started"];
     /// Parts of an attempt.
     pub const PHASES: &[&str] = &["connect", "auth", "change", "verify", "store"];
     /// The connectors' error classes, and the service's own: an order withdrawn, a fault of ours.
@@ -289,6 +292,9 @@ families! {
     Counter quarantines_finished_total [outcome: Known(v::QUARANTINE_OUTCOMES)] "Quarantines ended.";
     Histogram(QUARANTINE_SECONDS) quarantine_duration_seconds [] "Time from the order to the last account settled.";
     Gauge connector_circuit_open [connector: Known(v::CONNECTORS)] "Systems left alone after repeated faults.";
+    Gauge connector_processes [connector: Known(v::CONNECTORS)] "Processes that speak with targets.";
+    Counter connector_process_exits_total [connector: Known(v::CONNECTORS), reason: Known(v::PROCESS_ENDS)] "Such processes that ended unmeant.";
+    Counter connector_process_restarts_total [connector: Known(v::CONNECTORS)] "Such processes started in place of one that ended.";
     Histogram(JOB_SECONDS) connector_phase_duration_seconds [connector: Known(v::CONNECTORS), phase: Known(v::PHASES)] "Time spent in a phase.";
     Counter http_requests_total [api: Known(v::APIS), route: ROUTE, status_class: Known(v::STATUS_CLASSES)] "Requests by route template.";
     Histogram(HTTP_SECONDS) http_request_duration_seconds [api: Known(v::APIS)] "Time to answer a request.";

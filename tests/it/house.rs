@@ -35,11 +35,15 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 10] = [
+const EXPOSERS: [(&str, &str); 11] = [
     ("connectors/src/ssh/", "hands them to SSH hosts"),
     ("connectors/src/ldap/", "hands them to directories"),
     ("connectors/src/fake.rs", "plays a target, in tests"),
     ("connectors/src/conformance.rs", "compares them, in tests"),
+    (
+        "connectors/src/wire.rs",
+        "hands them to the process that speaks with their target",
+    ),
     (
         "src/api/clear.rs",
         "hands a cookie, a new key or a reveal to its owner",

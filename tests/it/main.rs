@@ -12,3 +12,4 @@ mod passwordsafe;
 mod scheduler;
 mod store;
 mod support;
+mod wall;

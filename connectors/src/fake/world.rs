@@ -114,6 +114,25 @@ impl FakeWorld {
         Self::default()
     }
 
+    /// What a connector process serves, where no test can reach in: at `good` and `spare` the
+    /// accounts `u0` to `u255`, at `mute` the same, whose changes and logins are never answered.
+    /// Everybody's password is `secret`; `changer` is the functional account.
+    pub fn preset() -> Self {
+        let world = Self::new();
+        for host in ["good", "spare", "mute"] {
+            let system = world.system(host);
+            system.add("changer", "secret");
+            for number in 0..256 {
+                system.add(&format!("u{number}"), "secret");
+            }
+        }
+        world
+            .system("mute")
+            .every_change_here(OnChange::Hang)
+            .every_check_here(OnCheck::Hang);
+        world
+    }
+
     /// The system at `host`; it exists and answers from the first call on.
     pub fn system(&self, host: &str) -> FakeSystem {
         let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);

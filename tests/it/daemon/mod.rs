@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Pool, Sqlite};
 
 /// Opens a database file beside the service.
-async fn database(path: &Path) -> Pool<Sqlite> {
+pub(crate) async fn database(path: &Path) -> Pool<Sqlite> {
     let options = SqliteConnectOptions::new().filename(path);
     SqlitePoolOptions::new()
         .max_connections(1)

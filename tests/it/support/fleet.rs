@@ -87,6 +87,16 @@ impl Slapd {
         self.folder.path().join("pki/ca.pem")
     }
 
+    /// Issues a certificate for another server at this address: certificate and key, PEM.
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
+        run(script("ca.sh", &self.folder).args(["issue", name, &self.ip.to_string()]));
+        let read = |kind| {
+            let file = self.folder.path().join(format!("pki/{name}.{kind}"));
+            std::fs::read_to_string(file).unwrap()
+        };
+        (read("crt"), read("key"))
+    }
+
     /// Brings the directory in, reached at this port of 127.0.0.1 if one is given: its system.
     pub(crate) async fn onboard(&self, client: &Client, proxy: Option<u16>) -> i64 {
         let functional = json!({
@@ -99,15 +109,15 @@ impl Slapd {
             .post("FunctionalAccounts", &functional)
             .await
             .expect(201);
-        let group = workgroup(client, &format!("directory {}", self.port)).await;
         let (ip, port) = match proxy {
             Some(port) => (Ipv4Addr::LOCALHOST, port),
             None => (self.ip, self.port),
         };
+        let group = workgroup(client, &format!("directory {port}")).await;
         let system = json!({
             "PlatformID": 32,
             "EntityTypeID": 3,
-            "HostName": format!("directory-{}", self.port),
+            "HostName": format!("directory-{port}"),
             "IPAddress": ip,
             "Port": port,
             "UseSSL": true,
@@ -215,36 +225,7 @@ impl Sshd {
 
     /// Brings the host in; its first host key is pinned: its system.
     pub(crate) async fn onboard(&self, client: &Client) -> i64 {
-        let functional = json!({
-            "PlatformID": 2,
-            "AccountName": "kw_func",
-            "DisplayName": "host",
-            "Password": self.functional,
-        });
-        let functional = client
-            .post("FunctionalAccounts", &functional)
-            .await
-            .expect(201);
-        let group = workgroup(client, &format!("host {}", self.port)).await;
-        let asset = json!({"AssetName": format!("host-{}", self.port), "IPAddress": self.ip});
-        let asset = client
-            .post(&format!("Workgroups/{group}/Assets"), &asset)
-            .await
-            .expect(201)
-            .id("AssetID");
-        let system = json!({
-            "PlatformID": 2,
-            "Port": self.port,
-            "SshKeyEnforcementMode": 1,
-            "ElevationCommand": "sudo",
-            "FunctionalAccountID": functional.id("FunctionalAccountID"),
-        });
-        let path = format!("Assets/{asset}/ManagedSystems");
-        client
-            .post(&path, &system)
-            .await
-            .expect(201)
-            .id("ManagedSystemID")
+        onboard_host(client, self.ip, self.port, &self.functional).await
     }
 
     /// Brings one of the host's accounts in, `kw_u0` and so on: its id.
@@ -291,6 +272,45 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         run(script("sshd.sh", &self.folder).arg("stop"));
     }
+}
+
+/// Brings in a host at this address, whose first host key is pinned: its system.
+pub(crate) async fn onboard_host(
+    client: &Client,
+    ip: Ipv4Addr,
+    port: u16,
+    functional: &str,
+) -> i64 {
+    let functional = json!({
+        "PlatformID": 2,
+        "AccountName": "kw_func",
+        "DisplayName": "host",
+        "Password": functional,
+    });
+    let functional = client
+        .post("FunctionalAccounts", &functional)
+        .await
+        .expect(201);
+    let group = workgroup(client, &format!("host {port}")).await;
+    let asset = json!({"AssetName": format!("host-{port}"), "IPAddress": ip});
+    let asset = client
+        .post(&format!("Workgroups/{group}/Assets"), &asset)
+        .await
+        .expect(201)
+        .id("AssetID");
+    let system = json!({
+        "PlatformID": 2,
+        "Port": port,
+        "SshKeyEnforcementMode": 1,
+        "ElevationCommand": "sudo",
+        "FunctionalAccountID": functional.id("FunctionalAccountID"),
+    });
+    let path = format!("Assets/{asset}/ManagedSystems");
+    client
+        .post(&path, &system)
+        .await
+        .expect(201)
+        .id("ManagedSystemID")
 }
 
 async fn workgroup(client: &Client, name: &str) -> i64 {
