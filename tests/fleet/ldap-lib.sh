@@ -1,4 +1,4 @@
-# Sourced by the directory recipes (ca.sh, slapd.sh); does nothing by itself.
+# Sourced by the directory recipes (ca.sh, slapd.sh, ds389.sh, samba-ad.sh); does nothing by itself.
 # Whatever they make lies below FLEET_DIR, and they signal no process that they did not record.
 set -eu -o pipefail
 umask 077
