@@ -3,7 +3,7 @@
 # as whoever starts it; root is not needed.
 #
 #   ds389.sh start | stop | status | reset       status: 0 answers, 1 silent, 3 stopped
-#   ds389.sh hold                                start, then stop when standard input ends
+#   ds389.sh hold                                start, stop when standard input ends, forget all
 #
 # Settings, read when the instance is made (reset makes it anew):
 #   IP=127.0.0.33   PORT=3891 (plain, StartTLS)   TPORT=6361 (TLS)   TAG= (tells instances apart)
@@ -204,6 +204,7 @@ start() {
 case ${1:-} in
   start) start ;;
   stop) stopped ;;
+  hold) hold ;;
   reset) stopped; rm -rf "$dir"; start ;;
   status)
     pid=$(running "$dir") || { echo "$name: stopped"; exit 3; }

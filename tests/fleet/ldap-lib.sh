@@ -50,3 +50,15 @@ until_true() {
   done
   return 1
 }
+
+# hold: starts a server that many tests of one process share, and ends it when that process does:
+# its end closes our standard input, however it came about. An interrupt meant for the tests must
+# not end us before the server.
+hold() {
+  trap '' INT
+  start
+  cat >/dev/null
+  stopped
+  rm -rf "$dir" "$pki"
+  rmdir "$fleet" 2>/dev/null || true
+}
