@@ -71,6 +71,13 @@ objectclass ( 1.3.6.1.4.1.24552.500.1.1.2.0 NAME 'ldapPublicKey' SUP top AUXILIA
 C
 }
 
+# A consumer whose provider is never there: it keeps what it was loaded with and takes no writes.
+referral() {
+  [[ -n ${REFER:-} ]] || return 0
+  printf 'syncrepl rid=1 provider=ldap://127.0.0.1:1 retry="3600 +" searchbase="%s" bindmethod=simple\n' "$base"
+  printf 'updateref %s\n' "$REFER"
+}
+
 configuration() {
   local module
   module=$(hash_module)
@@ -106,8 +113,7 @@ access to dn.exact=uid=blind,ou=people,$base attrs=userPassword by self =w by dn
 access to attrs=userPassword by dn.exact=$functional $rights by self =xw by anonymous auth
 access to attrs=sshPublicKey by dn.exact=$functional write by users read
 access to * by users read by anonymous auth
-${REFER:+syncrepl rid=1 provider=ldap://127.0.0.1:1 retry="3600 +" searchbase="$base" bindmethod=simple
-updateref $REFER}
+$(referral)
 overlay ppolicy
 ppolicy_default cn=default,ou=policies,$base
 ppolicy_use_lockout
@@ -122,10 +128,12 @@ policy() { # NAME FURTHER-LINES [MUST-CHANGE]
   printf 'pwdMustChange: %s\n%b\n\n' "${3:-FALSE}" "$2"
 }
 
-person() { # NAME UNIT FURTHER-LINES
-  printf 'dn: uid=%s,ou=%s,%s\nobjectClass: inetOrgPerson\nuid: %s\ncn: %s\nsn: %s\nuserPassword: %s\n%b\n' \
-    "$1" "$2" "$base" "$1" "$1" "$1" "$initial" "$3"
+person() { # NAME UNIT FURTHER-LINES [CLASS]
+  printf 'dn: uid=%s,ou=%s,%s\nobjectClass: inetOrgPerson\n%buid: %s\ncn: %s\nsn: %s\nuserPassword: %s\n%b\n' \
+    "$1" "$2" "$base" "${4:+objectClass: $4\n}" "$1" "$1" "$1" "$initial" "$3"
 }
+
+key() { printf 'sshPublicKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5%s somebody@else' "$1"; }
 
 entries() {
   local i unit initial
@@ -149,8 +157,8 @@ entries() {
   person locked people 'pwdAccountLockedTime: 000001010000Z\n'
   person safe people "pwdPolicySubentry: cn=safe,ou=policies,$base\n"
   person blind people ''
-  person keyed people "objectClass: ldapPublicKey\nsshPublicKey: ssh-ed25519 AAAAfirst someone@else\nsshPublicKey: ssh-rsa AAAAsecond other@else\n"
-  person single people "objectClass: ldapPublicKey\nsshPublicKey: ssh-ed25519 AAAAonly someone@else\n"
+  person keyed people "$(key first)\n$(key second)\n" ldapPublicKey
+  person single people "$(key only)\n" ldapPublicKey
   person twin people ''
   person twin elsewhere ''
   for ((i = 0; i < count; i++)); do person "u$i" people ''; done
@@ -163,7 +171,8 @@ make() {
   key_schema >"$dir/key.schema"
   configuration >"$dir/slapd.conf"
   entries >"$dir/start.ldif"
-  slapadd -q -f "$dir/slapd.conf" -l "$dir/start.ldif" || fail "slapadd refused the entries"
+  slapadd -q -f "$dir/slapd.conf" -l "$dir/start.ldif" >"$dir/load.log" 2>&1 ||
+    fail "slapadd refused the entries: $dir/load.log"
   touch "$dir/made"
 }
 
