@@ -17,16 +17,16 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::{
-    Account, Changed, Checked, Connector, Functional, Reason, Scope, Secret, Session, Target,
+    Account, Changed, Checked, Connector, Credential, Functional, Reason, Scope, Session, Target,
 };
 
-/// An account and the secret that it has now.
+/// An account and the credential that it has now.
 #[derive(Clone, Debug)]
 pub struct Held {
     /// The account.
     pub account: Account,
-    /// Its secret. The suite writes the new one here after each change.
-    pub secret: Secret,
+    /// Its password. The suite writes the new one here after each change.
+    pub credential: Credential,
 }
 
 /// What differs between kinds of targets.
@@ -89,14 +89,14 @@ pub async fn run(
         secrets: Mutex::default(),
         said: Mutex::default(),
     };
-    suite.remember(&functional.password);
+    suite.remember(&functional.credential);
     let mut verdicts = suite.without_accounts().await;
     if let Some((first, rest)) = accounts.split_first_mut()
         && rest.len() + 1 >= ACCOUNTS_MIN
     {
-        suite.remember(&first.secret);
+        suite.remember(&first.credential);
         for held in rest.iter() {
-            suite.remember(&held.secret);
+            suite.remember(&held.credential);
         }
         verdicts.extend(suite.with_one(first).await);
         verdicts.extend(suite.with_many(rest).await);
@@ -137,8 +137,11 @@ struct Suite<'a> {
     clippy::disallowed_methods,
     reason = "the suite looks for its secrets in the answers"
 )]
-fn plain(secret: &Secret) -> &str {
-    secret.expose_secret()
+fn plain(credential: &Credential) -> &str {
+    match credential {
+        Credential::Password(password) => password.expose_secret(),
+        Credential::Key(pair) => pair.private.expose_secret(),
+    }
 }
 
 fn expect(seen: &impl fmt::Debug, right: bool) -> Seen {
@@ -160,14 +163,14 @@ fn is_system(reason: &Reason) -> bool {
 }
 
 impl Suite<'_> {
-    fn remember(&self, secret: &Secret) {
+    fn remember(&self, secret: &Credential) {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.insert(plain(secret).to_owned());
     }
 
-    fn fresh(&self) -> Secret {
+    fn fresh(&self) -> Credential {
         let number = self.drawn.fetch_add(1, Ordering::SeqCst);
-        let secret = Secret::from(format!("Fresh-{number}-kw-vLm9Q"));
+        let secret = Credential::from(format!("Fresh-{number}-kw-vLm9Q"));
         self.remember(&secret);
         secret
     }
@@ -215,10 +218,10 @@ impl Suite<'_> {
 
     async fn change(&self, session: &Arc<dyn Session>, held: &mut Held) -> Result<Changed, String> {
         let new = self.fresh();
-        let call = session.change(&held.account, &new, Some(&held.secret));
+        let call = session.change(&held.account, &new, Some(&held.credential));
         let changed = self.within(self.target, call).await?;
         if changed == Changed::Done {
-            held.secret = new;
+            held.credential = new;
         }
         Ok(changed)
     }
@@ -227,14 +230,14 @@ impl Suite<'_> {
         &self,
         session: &Arc<dyn Session>,
         account: &Account,
-        secret: &Secret,
+        credential: &Credential,
     ) -> Result<Checked, String> {
-        self.within(self.target, session.check(account, secret))
+        self.within(self.target, session.check(account, credential))
             .await
     }
 
     async fn accepts(&self, session: &Arc<dyn Session>, held: &Held) -> Seen {
-        let seen = self.check(session, &held.account, &held.secret).await?;
+        let seen = self.check(session, &held.account, &held.credential).await?;
         expect(&seen, seen == Checked::Accepted)
     }
 

@@ -5,6 +5,7 @@
 //!
 //! Invariant: the fake keeps every promise of [`Connector`]; only the target behind it misbehaves.
 
+mod state;
 mod world;
 
 use std::borrow::Cow;
@@ -20,10 +21,11 @@ use tokio::time::timeout;
 pub use world::{Counts, FakeSystem, FakeWorld, OnChange, OnCheck, OnOpen};
 
 use crate::{
-    Account, Changed, Checked, Class, Connector, Evidence, Functional, Identity, Reason, Secret,
-    Session, Target,
+    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
+    Reason, Session, Target,
 };
-use world::{Judged, Shared, State};
+use state::{Judged, Proof, State};
+use world::Shared;
 
 /// The longest secret that the fake takes, in bytes.
 const SECRET_MAX_BYTES: usize = 255;
@@ -47,8 +49,11 @@ impl Fake {
     clippy::disallowed_methods,
     reason = "the fake is the target: it must know the secret"
 )]
-fn plain(secret: &Secret) -> &str {
-    secret.expose_secret()
+fn proof(credential: &Credential) -> Proof {
+    match credential {
+        Credential::Password(password) => Proof::Password(password.expose_secret().to_owned()),
+        Credential::Key(pair) => Proof::Key(pair.public.clone()),
+    }
 }
 
 fn unreachable() -> Reason {
@@ -82,8 +87,8 @@ impl Connector for Fake {
         "fake"
     }
 
-    fn admit(&self, _account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
-        let Some(secret) = secret.map(plain) else {
+    fn admit(&self, _account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
+        let Some(Proof::Password(secret)) = credential.map(proof) else {
             return Ok(());
         };
         if secret.is_empty() || secret.len() > SECRET_MAX_BYTES {
@@ -149,7 +154,7 @@ fn log_in(state: &mut State, functional: &Functional, does: OnOpen) -> Result<()
         state.fail(login);
         Judged::Wrong
     } else {
-        state.judge(login, plain(&functional.password))
+        state.judge(login, &proof(&functional.credential))
     };
     match judged {
         Judged::Right => Ok(()),
@@ -203,7 +208,7 @@ impl FakeSession {
         timeout(self.timeout, run).await.ok()
     }
 
-    async fn apply(&self, login: &str, new: &Secret, sent: &AtomicBool) -> Changed {
+    async fn apply(&self, login: &str, new: &Credential, sent: &AtomicBool) -> Changed {
         let does = {
             let mut state = self.shared.lock();
             if matches!(state.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
@@ -220,7 +225,7 @@ impl FakeSession {
         sent.store(true, Ordering::SeqCst);
         match does {
             OnChange::Obey => {
-                self.shared.lock().set(login, plain(new));
+                self.shared.lock().set(login, &proof(new));
                 Changed::Done
             }
             OnChange::Refuse => {
@@ -231,12 +236,12 @@ impl FakeSession {
             }
             OnChange::Hang => pending().await,
             OnChange::LoseReply => {
-                self.shared.lock().set(login, plain(new));
+                self.shared.lock().set(login, &proof(new));
                 lost("the connection was lost")
             }
             OnChange::LoseOrder => lost("the connection was lost"),
             OnChange::ObeyLate => {
-                self.shared.lock().set_late(login, plain(new));
+                self.shared.lock().set_late(login, proof(new));
                 lost("the connection was lost")
             }
             OnChange::Lie => Changed::Done,
@@ -245,13 +250,13 @@ impl FakeSession {
                     Ok(place) => place.forget(),
                     Err(_) => return pending().await,
                 }
-                self.shared.lock().set(login, plain(new));
+                self.shared.lock().set(login, &proof(new));
                 Changed::Done
             }
         }
     }
 
-    async fn log_in(&self, login: &str, secret: &Secret) -> Checked {
+    async fn log_in(&self, login: &str, credential: &Credential) -> Checked {
         let does = {
             let mut state = self.shared.lock();
             match state.lasting_open() {
@@ -262,7 +267,7 @@ impl FakeSession {
             }
         };
         let judged = match does {
-            OnCheck::Judge => self.shared.lock().judge(login, plain(secret)),
+            OnCheck::Judge => self.shared.lock().judge(login, &proof(credential)),
             OnCheck::Drop => {
                 let reason = Reason::account(Class::Unreachable, "the connection was lost");
                 return Checked::NotNow(reason);
@@ -301,7 +306,12 @@ impl Drop for FakeSession {
 
 #[async_trait]
 impl Session for FakeSession {
-    async fn change(&self, account: &Account, new: &Secret, _current: Option<&Secret>) -> Changed {
+    async fn change(
+        &self,
+        account: &Account,
+        new: &Credential,
+        _current: Option<&Credential>,
+    ) -> Changed {
         if let Err(reason) = Fake::default().admit(account, Some(new)) {
             return Changed::Refused(reason);
         }
@@ -323,11 +333,11 @@ impl Session for FakeSession {
         }
     }
 
-    async fn check(&self, account: &Account, secret: &Secret) -> Checked {
-        if let Err(reason) = Fake::default().admit(account, Some(secret)) {
+    async fn check(&self, account: &Account, credential: &Credential) -> Checked {
+        if let Err(reason) = Fake::default().admit(account, Some(credential)) {
             return Checked::NotNow(reason);
         }
-        self.exchange(self.log_in(account.login.as_str(), secret))
+        self.exchange(self.log_in(account.login.as_str(), credential))
             .await
             .unwrap_or_else(|| {
                 let text = "the fake target did not answer in time";
@@ -338,8 +348,8 @@ impl Session for FakeSession {
     async fn evidence(
         &self,
         account: &Account,
-        candidate: &Secret,
-        current: Option<&Secret>,
+        candidate: &Credential,
+        current: Option<&Credential>,
     ) -> Evidence {
         let login = account.login.as_str();
         let look = async {
@@ -356,9 +366,9 @@ impl Session for FakeSession {
                 let text = "the fake target has no such account";
                 return Evidence::Undecided(Reason::account(Class::NoAccount, text));
             }
-            if state.accepts(login, plain(candidate)) {
+            if state.accepts(login, &proof(candidate)) {
                 Evidence::Candidate
-            } else if current.is_some_and(|current| state.accepts(login, plain(current))) {
+            } else if current.is_some_and(|current| state.accepts(login, &proof(current))) {
                 Evidence::Current
             } else {
                 Evidence::Neither
@@ -372,7 +382,12 @@ impl Session for FakeSession {
         })
     }
 
-    async fn retire(&self, _account: &Account, _old: &Secret) -> Changed {
+    async fn retire(&self, account: &Account, old: &Credential) -> Changed {
+        if let Proof::Key(public) = proof(old) {
+            self.shared
+                .lock()
+                .remove_key(account.login.as_str(), &public);
+        }
         Changed::Done
     }
 

@@ -8,6 +8,7 @@
 mod answer;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod credential;
 #[cfg(feature = "fake")]
 pub mod fake;
 #[cfg(feature = "ldap")]
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
+pub use credential::{Credential, KeyPair};
 pub use target::{
     Account, Elevation, Functional, HostKey, Identity, LdapTarget, Login, LoginError, SshTarget,
     Target, TargetKind,
@@ -35,13 +37,13 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     /// The connector's name in metrics and job records: `ssh`, `ldap`, `fake`.
     fn name(&self) -> &'static str;
 
-    /// Says whether this account and this secret can be handed to the target unmistakably.
+    /// Says whether this account and this credential can be handed to the target unmistakably.
     ///
     /// Called before any connection: a newline in a password is a second command to `chpasswd`.
     ///
     /// # Errors
     /// A [`Reason`] of class [`Class::Refused`] naming what is wrong, never the secret.
-    fn admit(&self, account: &Account, secret: Option<&Secret>) -> Result<(), Reason>;
+    fn admit(&self, account: &Account, credential: Option<&Credential>) -> Result<(), Reason>;
 
     /// Learns who answers at the target's address. Nothing secret is sent.
     ///
@@ -70,26 +72,33 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
 pub trait Session: Send + Sync {
     /// Sets `new` as the account's credential. [`Changed::Done`] is the target's word, not proof.
     ///
-    /// `current` is handed over for targets where accounts change their own credential.
-    async fn change(&self, account: &Account, new: &Secret, current: Option<&Secret>) -> Changed;
+    /// `current` is handed over for accounts that change their own credential. A key is added:
+    /// the old one works until [`Session::retire`], except in directories, which swap them.
+    async fn change(
+        &self,
+        account: &Account,
+        new: &Credential,
+        current: Option<&Credential>,
+    ) -> Changed;
 
     /// Logs in as the account, on a connection of its own: the only proof there is.
     ///
     /// A refused login counts on the target; the caller has counted it before.
-    async fn check(&self, account: &Account, secret: &Secret) -> Checked;
+    async fn check(&self, account: &Account, credential: &Credential) -> Checked;
 
-    /// Looks, without any login, which secret the target holds.
+    /// Looks, without any login, which credential the target holds.
     ///
     /// [`Evidence::Undecided`] where the target offers no such look.
     async fn evidence(
         &self,
         account: &Account,
-        candidate: &Secret,
-        current: Option<&Secret>,
+        candidate: &Credential,
+        current: Option<&Credential>,
     ) -> Evidence;
 
-    /// Removes what the old credential left on the target. For passwords: nothing to do.
-    async fn retire(&self, account: &Account, old: &Secret) -> Changed;
+    /// Removes what the old credential left on the target, once another is current. For
+    /// passwords: nothing to do. For keys: our old line, and nobody else's.
+    async fn retire(&self, account: &Account, old: &Credential) -> Changed;
 
     /// Ends the session. Dropping it does the same, without waiting.
     async fn close(&self);

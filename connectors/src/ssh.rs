@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::{
-    Account, Class, Connector, Functional, HostKey, Identity, Reason, Secret, Session, SshTarget,
-    Target, TargetKind,
+    Account, Class, Connector, Credential, Functional, HostKey, Identity, Reason, Session,
+    SshTarget, Target, TargetKind,
 };
 use link::Link;
 use session::SshSession;
@@ -87,8 +87,9 @@ impl Connector for Ssh {
         "ssh"
     }
 
-    fn admit(&self, account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
-        guard::admit(account, secret)
+    fn admit(&self, account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
+        let password = credential.map(Credential::password).transpose()?;
+        guard::admit(account, password)
     }
 
     async fn identify(&self, target: &Target) -> Result<Identity, Reason> {

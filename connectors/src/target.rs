@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Secret;
+use crate::Credential;
 
 /// One managed system, as far as a connector needs to know it.
 #[derive(Clone, Debug)]
@@ -51,6 +51,12 @@ pub enum Elevation {
     None,
     /// `sudo -n`.
     Sudo,
+    /// `doas -n`.
+    Doas,
+    /// `pbrun`, of Privilege Management for Unix and Linux.
+    Pbrun,
+    /// `pmrun`, of Privilege Manager for Unix.
+    Pmrun,
 }
 
 /// An SSH host key: the algorithm's name and the SHA-256 of its public blob.
@@ -75,6 +81,11 @@ pub struct LdapTarget {
     pub server_name: Option<String>,
     /// Where accounts without a DN are looked up.
     pub base_dn: String,
+    /// What the directory was found to be, once it is pinned: `openldap`, `389ds`, `ad`,
+    /// `generic`. `None`: it is found out anew.
+    pub flavour: Option<String>,
+    /// The attribute that holds SSH public keys, if not the flavour's own.
+    pub key_attribute: Option<String>,
 }
 
 /// Who answered at a target's address.
@@ -96,8 +107,8 @@ pub enum Identity {
 pub struct Functional {
     /// Its account.
     pub account: Account,
-    /// Its password.
-    pub password: Secret,
+    /// What it logs in with.
+    pub credential: Credential,
 }
 
 /// One account on a target.
@@ -107,6 +118,19 @@ pub struct Account {
     pub login: Login,
     /// Its distinguished name, where known; directories only.
     pub dn: Option<String>,
+    /// True: it changes its own credential; no functional account is asked.
+    pub uses_own: bool,
+}
+
+impl Account {
+    /// An account that a functional account changes.
+    pub fn named(login: Login, dn: Option<String>) -> Self {
+        Self {
+            login,
+            dn,
+            uses_own: false,
+        }
+    }
 }
 
 /// A login name that no target can read as anything else.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keywheel_connectors::conformance::{Broken, Capabilities, Held, run};
 use keywheel_connectors::fake::{Fake, FakeWorld, OnChange, OnCheck, OnOpen};
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Evidence, Functional, Login, Scope, Secret,
+    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Login, Scope,
     Session, Target, TargetKind,
 };
 
@@ -17,6 +17,7 @@ fn account(login: &str) -> Account {
     Account {
         login: Login::parse(login).unwrap(),
         dn: None,
+        uses_own: false,
     }
 }
 
@@ -33,7 +34,7 @@ fn target(host: &str) -> Target {
 fn functional() -> Functional {
     Functional {
         account: account("func"),
-        password: Secret::from("Func-vLm9Q"),
+        credential: Credential::from("Func-vLm9Q"),
     }
 }
 
@@ -63,7 +64,7 @@ fn held() -> Vec<Held> {
     (0..8)
         .map(|number| Held {
             account: account(&format!("u{number}")),
-            secret: Secret::from(format!("Start-{number}-vLm9Q")),
+            credential: Credential::from(format!("Start-{number}-vLm9Q")),
         })
         .collect()
 }
@@ -169,7 +170,7 @@ async fn every_change_behaves_as_told() {
         let new = format!("New-{number}-vLm9Q");
         system.next_change("u1", does);
         let seen = session
-            .change(&account("u1"), &Secret::from(new.as_str()), None)
+            .change(&account("u1"), &Credential::from(new.as_str()), None)
             .await;
         assert!(
             format!("{seen:?}").starts_with(says),
@@ -194,7 +195,7 @@ async fn a_waiting_change_goes_on_when_released() {
     system.release(1);
     let seen = open(&world)
         .await
-        .change(&account("u1"), &Secret::from("New-vLm9Q"), None)
+        .change(&account("u1"), &Credential::from("New-vLm9Q"), None)
         .await;
     assert_eq!(seen, Changed::Done);
     assert_eq!(system.accepted("u1"), ["New-vLm9Q"]);
@@ -208,8 +209,8 @@ async fn failed_logins_are_counted_and_lock() {
     let session = open(&world).await;
     let (u1, right, wrong) = (
         account("u1"),
-        Secret::from("Start-1-vLm9Q"),
-        Secret::from("Wrong-vLm9Q"),
+        Credential::from("Start-1-vLm9Q"),
+        Credential::from("Wrong-vLm9Q"),
     );
     for _ in 0..2 {
         assert!(matches!(
@@ -225,7 +226,7 @@ async fn failed_logins_are_counted_and_lock() {
         .next_check("u2", OnCheck::Hang);
     for _ in 0..2 {
         let seen = session
-            .check(&account("u2"), &Secret::from("Start-2-vLm9Q"))
+            .check(&account("u2"), &Credential::from("Start-2-vLm9Q"))
             .await;
         assert!(matches!(seen, Checked::NotNow(_)), "{seen:?}");
     }
@@ -250,7 +251,7 @@ async fn a_functional_account_that_is_refused_stops_the_system() {
     system.next_open(OnOpen::NoPrivilege);
     let session = open(&world).await;
     let seen = session
-        .change(&account("u1"), &Secret::from("New-vLm9Q"), None)
+        .change(&account("u1"), &Credential::from("New-vLm9Q"), None)
         .await;
     assert!(
         matches!(&seen, Changed::NotNow(reason) if reason.scope == Scope::System),
@@ -263,7 +264,7 @@ async fn evidence_ends_with_the_system() {
     let world = world();
     let session = open(&world).await;
     world.system(HOST).every_open(OnOpen::Unreachable);
-    let secret = Secret::from("Start-1-vLm9Q");
+    let secret = Credential::from("Start-1-vLm9Q");
     let seen = session.evidence(&account("u1"), &secret, None).await;
     assert!(matches!(seen, Evidence::Undecided(_)), "{seen:?}");
     let seen = session.change(&account("u1"), &secret, None).await;

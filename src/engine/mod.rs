@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use keywheel_connectors::{Class, Connector, Reason, Secret, Session, TargetKind};
+use keywheel_connectors::{Class, Connector, Credential, Reason, Session, TargetKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -302,7 +302,7 @@ impl Engine {
         }
     }
 
-    /// Says whether a target could misread this account's name or this secret.
+    /// Says whether a target could misread this account's name or this credential.
     ///
     /// # Errors
     /// A [`Reason`] naming what is wrong, never the secret.
@@ -310,7 +310,7 @@ impl Engine {
         &self,
         system: &SystemRow,
         account: &AccountRow,
-        secret: Option<&Secret>,
+        credential: Option<&Credential>,
     ) -> Result<(), Reason> {
         let platform = Platform::find(PlatformId(system.platform_id));
         let Some(connector) = platform.and_then(|found| self.connectors.of(found.connector)) else {
@@ -321,11 +321,11 @@ impl Engine {
         };
         let target =
             stage::address(account).map_err(|problem| Reason::account(Class::Refused, problem))?;
-        connector.admit(&target, secret)
+        connector.admit(&target, credential)
     }
 
     /// Opens one version of an account's credential.
-    fn open_version(&self, work: &Work, version: i64) -> Result<Secret, EngineError> {
+    fn open_version(&self, work: &Work, version: i64) -> Result<Credential, EngineError> {
         let place = credential_place(work.account.id(), version);
         let sealed = work.versions.get(&version).ok_or_else(|| {
             EngineError::Store(StoreError::Corrupt {
@@ -334,10 +334,10 @@ impl Engine {
                 problem: "the version is missing",
             })
         })?;
-        Ok(self.vault.open(&place, sealed)?)
+        Ok(Credential::from(self.vault.open(&place, sealed)?))
     }
 
-    fn open_current(&self, work: &Work) -> Result<Option<Secret>, EngineError> {
+    fn open_current(&self, work: &Work) -> Result<Option<Credential>, EngineError> {
         work.account
             .current_version
             .map(|version| self.open_version(work, version))

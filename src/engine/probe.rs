@@ -2,7 +2,7 @@
 //!
 //! Invariant: no login is sent that was not counted against the lockout budget first.
 
-use keywheel_connectors::{Checked, Evidence, Secret};
+use keywheel_connectors::{Checked, Credential, Evidence};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Work};
@@ -68,8 +68,8 @@ impl Engine {
         }
         let candidate = ("the new credential", &candidate, Outcome::Candidate);
         let Some(current) = &current else {
-            let (which, secret, accepted) = candidate;
-            return Ok(match self.login(batch, work, secret, which).await? {
+            let (which, credential, accepted) = candidate;
+            return Ok(match self.login(batch, work, credential, which).await? {
                 Login::Accepted => accepted,
                 Login::Unknown => Outcome::Unknown,
                 // Nothing else was ever known to work: the same candidate is sent again.
@@ -82,8 +82,8 @@ impl Engine {
         } else {
             [current, candidate]
         };
-        for (which, secret, accepted) in order {
-            match self.login(batch, work, secret, which).await? {
+        for (which, credential, accepted) in order {
+            match self.login(batch, work, credential, which).await? {
                 Login::Accepted => return Ok(accepted),
                 Login::Unknown => return Ok(Outcome::Unknown),
                 Login::Rejected => {}
@@ -109,7 +109,7 @@ impl Engine {
         &self,
         batch: &Batch<'_>,
         work: &mut Work,
-        secret: &Secret,
+        credential: &Credential,
         which: &str,
     ) -> Result<Login, EngineError> {
         if !self.spend_login(batch, work, batch.budget).await? {
@@ -117,7 +117,7 @@ impl Engine {
             return Ok(Login::Unknown);
         }
         work.log.phase = "verify";
-        let check = batch.session.check(&work.target, secret);
+        let check = batch.session.check(&work.target, credential);
         match tokio::time::timeout(batch.timeout, check).await {
             Ok(Checked::Accepted) => {
                 work.log.answered = true;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_connectors::{
-    Account, Class, Connector, Elevation, Functional, HostKey, Identity, LdapTarget, Login, Reason,
-    Session, SshTarget, Target, TargetKind,
+    Account, Class, Connector, Credential, Functional, HostKey, Identity, LdapTarget, Login,
+    Reason, Session, SshTarget, Target, TargetKind,
 };
 
 use super::{Engine, EngineError, Work, functional_place};
 use crate::model::audit::Event;
+use crate::model::functional_account::elevation_of;
 use crate::model::host_key;
 use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
@@ -115,8 +116,8 @@ impl Engine {
         let dn = account_name.contains('=').then(|| account_name.clone());
         let password = self.vault.open(&functional_place(id), &sealed)?;
         Ok(Ok(Some(Functional {
-            account: Account { login, dn },
-            password,
+            account: Account::named(login, dn),
+            credential: Credential::from(password),
         })))
     }
 
@@ -164,19 +165,15 @@ impl Engine {
                 ca_pem: row.tls_ca.clone().unwrap_or_default(),
                 server_name: row.tls_server_name.clone(),
                 base_dn: row.base_dn.clone().unwrap_or_default(),
+                flavour: None,
+                key_attribute: None,
             })),
             ConnectorKind::Ssh => {
                 let host_key = row.host_key.as_deref().map(pinned).transpose()?;
-                let elevation = match row.elevation.as_deref() {
-                    Some("sudo") => Elevation::Sudo,
-                    None | Some("") => Elevation::None,
-                    Some(_) => {
-                        return Err(Reason::system(
-                            Class::Privilege,
-                            "only sudo is supported as ElevationCommand today",
-                        ));
-                    }
-                };
+                let elevation = elevation_of(row.elevation.as_deref()).ok_or_else(|| {
+                    let text = "the system's elevation is none that is known here";
+                    Reason::system(Class::Privilege, text)
+                })?;
                 Ok(TargetKind::Ssh(SshTarget {
                     host_key,
                     elevation,

@@ -6,7 +6,7 @@
 //! Invariant: a refused current credential is never overwritten here; a kept version that may be
 //! live is adopted only through the machine, after a login of its own.
 
-use keywheel_connectors::{Checked, Class, Evidence, Reason, Secret};
+use keywheel_connectors::{Checked, Class, Credential, Evidence, Reason};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
@@ -113,7 +113,7 @@ impl Engine {
         &self,
         batch: &Batch<'_>,
         mut work: Work,
-        current: &Secret,
+        current: &Credential,
     ) -> Result<Finished, EngineError> {
         let account = work.account.id();
         let version = match &work.rotation {
@@ -152,7 +152,7 @@ impl Engine {
         &self,
         batch: &Batch<'_>,
         work: &mut Work,
-        current: &Secret,
+        current: &Credential,
     ) -> Result<Option<i64>, EngineError> {
         let account = work.account.id();
         for kept in self.store.versions(account, KEPT_MAX).await? {

@@ -81,6 +81,9 @@ pub const fn elevation_word(elevation: Elevation) -> Option<&'static str> {
     match elevation {
         Elevation::None => None,
         Elevation::Sudo => Some("sudo"),
+        Elevation::Doas => Some("doas"),
+        Elevation::Pbrun => Some("pbrun"),
+        Elevation::Pmrun => Some("pmrun"),
     }
 }
 
@@ -89,6 +92,9 @@ pub fn elevation_of(word: Option<&str>) -> Option<Elevation> {
     match word {
         None | Some("") => Some(Elevation::None),
         Some("sudo") => Some(Elevation::Sudo),
+        Some("doas") => Some(Elevation::Doas),
+        Some("pbrun") => Some(Elevation::Pbrun),
+        Some("pmrun") => Some(Elevation::Pmrun),
         Some(_) => None,
     }
 }
@@ -117,9 +123,15 @@ mod tests {
 
     #[test]
     fn elevations_survive_their_words() {
-        for elevation in [Elevation::None, Elevation::Sudo] {
+        for elevation in [
+            Elevation::None,
+            Elevation::Sudo,
+            Elevation::Doas,
+            Elevation::Pbrun,
+            Elevation::Pmrun,
+        ] {
             assert_eq!(elevation_of(elevation_word(elevation)), Some(elevation));
         }
-        assert_eq!(elevation_of(Some("pbrun")), None);
+        assert_eq!(elevation_of(Some("su")), None);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use keywheel_connectors::Secret;
+use keywheel_connectors::{Credential, Secret};
 
 use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
@@ -250,8 +250,9 @@ impl Orders {
                     .into(),
             ));
         }
+        let credential = secret.cloned().map(Credential::from);
         self.engine
-            .admit(&details, &row, secret)
+            .admit(&details, &row, credential.as_ref())
             .map_err(|reason| OrderError::Refused(reason.text.into_owned()))?;
         Ok(system)
     }

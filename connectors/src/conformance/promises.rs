@@ -5,7 +5,7 @@
 use futures::future::{join, join_all};
 
 use super::{Held, Seen, Suite, Verdict, expect, is_done, is_system};
-use crate::{Changed, Checked, Class, Evidence, Functional, Secret};
+use crate::{Changed, Checked, Class, Credential, Evidence, Functional};
 
 impl Suite<'_> {
     pub(super) async fn without_accounts(&self) -> Vec<Verdict> {
@@ -82,7 +82,7 @@ impl Suite<'_> {
     async fn wrong_functional(&self) -> Seen {
         let wrong = Functional {
             account: self.functional.account.clone(),
-            password: self.fresh(),
+            credential: self.fresh(),
         };
         let opened = self
             .open(self.target, Some(&wrong))
@@ -146,7 +146,7 @@ impl Suite<'_> {
             "Nul-vLm9Q\0",
             "",
         ] {
-            let secret = Secret::from(bad);
+            let secret = Credential::from(bad);
             if !bad.is_empty() {
                 self.remember(&secret);
             }
@@ -154,18 +154,18 @@ impl Suite<'_> {
             self.hear(&admitted);
             let right = matches!(&admitted, Err(reason) if reason.class == Class::Refused);
             expect(&admitted, right)?;
-            let call = session.change(&held.account, &secret, Some(&held.secret));
+            let call = session.change(&held.account, &secret, Some(&held.credential));
             let changed = self.within(self.target, call).await?;
             expect(&changed, matches!(changed, Changed::Refused(_)))?;
         }
-        let admitted = self.connector.admit(&held.account, Some(&held.secret));
+        let admitted = self.connector.admit(&held.account, Some(&held.credential));
         expect(&admitted, admitted.is_ok())?;
         self.accepts(&session, held).await
     }
 
     async fn replaces(&self, held: &mut Held) -> Seen {
         let session = self.session().await?;
-        let old = held.secret.clone();
+        let old = held.credential.clone();
         let changed = self.change(&session, held).await?;
         expect(&changed, changed == Changed::Done)?;
         self.accepts(&session, held).await?;
@@ -209,7 +209,7 @@ impl Suite<'_> {
         let session = self.session().await?;
         let changed = self.change(&session, held).await?;
         expect(&changed, changed == Changed::Done)?;
-        let (now, other, third) = (held.secret.clone(), self.fresh(), self.fresh());
+        let (now, other, third) = (held.credential.clone(), self.fresh(), self.fresh());
         let rows = [
             (&now, Some(&other), Evidence::Candidate),
             (&now, None, Evidence::Candidate),
@@ -274,11 +274,11 @@ impl Suite<'_> {
         let session = self.session().await?;
         let nobody = Held {
             account: self.can.unknown_account.clone(),
-            secret: self.fresh(),
+            credential: self.fresh(),
         };
         let strangers = async {
             let secret = self.fresh();
-            let call = session.change(&nobody.account, &secret, Some(&nobody.secret));
+            let call = session.change(&nobody.account, &secret, Some(&nobody.credential));
             self.within(self.target, call).await
         };
         let calls = join_all(many.iter_mut().map(|held| self.change(&session, held)));

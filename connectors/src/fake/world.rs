@@ -3,10 +3,12 @@
 //! Invariant: nothing happens here by chance or by time; the same calls in the same order leave
 //! the same world.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
+
+use super::state::{AccountState, Proof, State};
 
 /// What a fake target does with a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -84,125 +86,6 @@ pub struct Counts {
     /// The most exchanges under way at once.
     pub exchanges_max: usize,
     pub(super) exchanges: usize,
-}
-
-/// Calls that were told in advance, and what follows them.
-#[derive(Debug, Default)]
-struct Script<T> {
-    next: VecDeque<T>,
-    then: Option<T>,
-}
-
-impl<T: Copy> Script<T> {
-    fn take(&mut self) -> Option<T> {
-        self.next.pop_front().or(self.then)
-    }
-}
-
-#[derive(Debug, Default)]
-struct AccountState {
-    accepted: Vec<String>,
-    history: Vec<String>,
-    on_change: Script<OnChange>,
-    on_check: Script<OnCheck>,
-    changes: usize,
-    failed: usize,
-    failed_in_a_row: usize,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct State {
-    accounts: BTreeMap<String, AccountState>,
-    on_open: Script<OnOpen>,
-    on_change: Script<OnChange>,
-    on_check: Script<OnCheck>,
-    blind: bool,
-    lock_after: Option<usize>,
-    late: Vec<(String, String)>,
-    pub(super) counts: Counts,
-}
-
-/// How a login ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judged {
-    Right,
-    Wrong,
-    Locked,
-    NoAccount,
-}
-
-impl State {
-    pub(super) fn next_open(&mut self) -> OnOpen {
-        self.on_open.take().unwrap_or_default()
-    }
-
-    /// Takes what an account's own script says, else the system's.
-    pub(super) fn next_change(&mut self, login: &str) -> OnChange {
-        self.counts.changes += 1;
-        let own = self.accounts.get_mut(login).and_then(|account| {
-            account.changes += 1;
-            account.on_change.take()
-        });
-        own.or_else(|| self.on_change.take()).unwrap_or_default()
-    }
-
-    pub(super) fn next_check(&mut self, login: &str) -> OnCheck {
-        self.counts.checks += 1;
-        let own = self
-            .accounts
-            .get_mut(login)
-            .and_then(|account| account.on_check.take());
-        own.or_else(|| self.on_check.take()).unwrap_or_default()
-    }
-
-    pub(super) fn knows(&self, login: &str) -> bool {
-        self.accounts.contains_key(login)
-    }
-
-    pub(super) fn accepts(&self, login: &str, secret: &str) -> bool {
-        self.accounts
-            .get(login)
-            .is_some_and(|account| account.accepted.iter().any(|held| held == secret))
-    }
-
-    pub(super) fn is_blind(&self) -> bool {
-        self.blind
-    }
-
-    pub(super) fn set(&mut self, login: &str, secret: &str) {
-        if let Some(account) = self.accounts.get_mut(login) {
-            account.accepted = vec![secret.to_owned()];
-            account.history.push(secret.to_owned());
-        }
-    }
-
-    pub(super) fn set_late(&mut self, login: &str, secret: &str) {
-        self.late.push((login.to_owned(), secret.to_owned()));
-    }
-
-    pub(super) fn fail(&mut self, login: &str) {
-        if let Some(account) = self.accounts.get_mut(login) {
-            account.failed += 1;
-            account.failed_in_a_row += 1;
-        }
-    }
-
-    pub(super) fn judge(&mut self, login: &str, secret: &str) -> Judged {
-        let lock_after = self.lock_after;
-        let right = self.accepts(login, secret);
-        let Some(account) = self.accounts.get_mut(login) else {
-            return Judged::NoAccount;
-        };
-        if lock_after.is_some_and(|limit| account.failed_in_a_row >= limit) {
-            return Judged::Locked;
-        }
-        if right {
-            account.failed_in_a_row = 0;
-            return Judged::Right;
-        }
-        self.fail(login);
-        Judged::Wrong
-    }
 }
 
 /// One system of the world, as its connector and its tests share it.
@@ -286,7 +169,20 @@ impl FakeSystem {
 
     /// Sets an account's secret behind everybody's back.
     pub fn set_behind(&self, login: &str, secret: &str) {
-        self.shared.lock().set(login, secret);
+        let proof = Proof::Password(secret.to_owned());
+        self.shared.lock().set(login, &proof);
+    }
+
+    /// Adds a key, as `authorized_keys` would hold it, behind everybody's back.
+    pub fn add_key(&self, login: &str, public: &str) -> &Self {
+        let proof = Proof::Key(public.to_owned());
+        self.shared.lock().set(login, &proof);
+        self
+    }
+
+    /// The public keys that the account accepts now, the oldest first.
+    pub fn keys(&self, login: &str) -> Vec<String> {
+        self.read(login, |account| account.keys.clone())
     }
 
     /// What the next change of this account does; calls queue up.
@@ -355,8 +251,8 @@ impl FakeSystem {
     pub fn deliver_late(&self) -> usize {
         let mut state = self.shared.lock();
         let late = std::mem::take(&mut state.late);
-        for (login, secret) in &late {
-            state.set(login, secret);
+        for (login, proof) in &late {
+            state.set(login, proof);
         }
         late.len()
     }
@@ -368,7 +264,8 @@ impl FakeSystem {
 
     /// Whether the account accepts this secret now. Asking is no login.
     pub fn accepts(&self, login: &str, secret: &str) -> bool {
-        self.shared.lock().accepts(login, secret)
+        let proof = Proof::Password(secret.to_owned());
+        self.shared.lock().accepts(login, &proof)
     }
 
     /// What the account accepts now; empty without such an account.
@@ -414,12 +311,5 @@ impl FakeSystem {
             .get(login)
             .map(look)
             .unwrap_or_default()
-    }
-}
-
-impl State {
-    /// What an unreachable or hanging system does to connections that are no functional login.
-    pub(super) fn lasting_open(&self) -> OnOpen {
-        self.on_open.then.unwrap_or_default()
     }
 }

@@ -23,8 +23,8 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::{
-    Account, Class, Connector, Functional, Identity, LdapTarget, Reason, Secret, Session, Target,
-    TargetKind,
+    Account, Class, Connector, Credential, Functional, Identity, LdapTarget, Reason, Secret,
+    Session, Target, TargetKind,
 };
 use session::LdapSession;
 
@@ -48,8 +48,8 @@ impl Connector for Ldap {
         "ldap"
     }
 
-    fn admit(&self, account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
-        admit(account, secret)
+    fn admit(&self, account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
+        admit(account, credential.map(Credential::password).transpose()?)
     }
 
     async fn identify(&self, target: &Target) -> Result<Identity, Reason> {
@@ -129,6 +129,7 @@ mod tests {
         Account {
             login: Login::parse("u1").unwrap(),
             dn: dn.map(str::to_owned),
+            uses_own: false,
         }
     }
 
@@ -142,14 +143,14 @@ mod tests {
             "a\u{85}b",
             &"x".repeat(1_001),
         ] {
-            let secret = Secret::from(text.to_owned());
+            let secret = Credential::from(text.to_owned());
             let reason = Ldap::new()
                 .admit(&account(None), Some(&secret))
                 .unwrap_err();
             assert_eq!(reason.class, Class::Refused);
         }
         for text in ["a", " ", "pässwörd", "a\"'\\)(*b", &"ü".repeat(1_000)] {
-            let secret = Secret::from(text.to_owned());
+            let secret = Credential::from(text.to_owned());
             assert_eq!(Ldap::new().admit(&account(None), Some(&secret)), Ok(()));
         }
     }

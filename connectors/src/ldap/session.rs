@@ -18,8 +18,8 @@ use super::link::{Fault, Link};
 use super::result::{self, Verdict};
 use super::tls::Endpoint;
 use crate::{
-    Account, Changed, Checked, Class, Evidence, Functional, LdapTarget, Reason, Scope, Secret,
-    Session, Target,
+    Account, Changed, Checked, Class, Credential, Evidence, Functional, LdapTarget, Reason, Scope,
+    Secret, Session, Target,
 };
 
 /// How many connections for logins are kept. More only queue at the server.
@@ -87,17 +87,17 @@ impl LdapSession {
 
     /// Logs the functional account in and proves that it is who it should be.
     async fn log_in(&self, link: &Link, functional: &Functional) -> Result<(), Reason> {
-        if is_empty(&functional.password) {
+        let Ok(password) = functional.credential.password() else {
+            return Err(self.stop("the functional account of a directory needs a password"));
+        };
+        if is_empty(password) {
             return Err(self.stop("the functional account has an empty password"));
         }
         let dn = match self.functional_dn.get() {
             Some(dn) => dn.clone(),
             None => self.find_functional(link, &functional.account).await?,
         };
-        let reply = link
-            .bind(&dn, &functional.password)
-            .await
-            .map_err(Fault::reason)?;
+        let reply = link.bind(&dn, password).await.map_err(Fault::reason)?;
         if let Some(reason) = result::functional(reply) {
             if reason.class == Class::Denied {
                 drop(self.stopped.set(reason.clone()));
@@ -301,12 +301,25 @@ fn is_empty(secret: &Secret) -> bool {
     secret.expose_secret().is_empty()
 }
 
+/// The password of a credential, if both may be handed to a directory.
+fn password_for<'a>(account: &Account, credential: &'a Credential) -> Result<&'a Secret, Reason> {
+    let password = credential.password()?;
+    super::admit(account, Some(password))?;
+    Ok(password)
+}
+
 #[async_trait]
 impl Session for LdapSession {
-    async fn change(&self, account: &Account, new: &Secret, _current: Option<&Secret>) -> Changed {
-        if let Err(reason) = super::admit(account, Some(new)) {
-            return Changed::Refused(reason);
-        }
+    async fn change(
+        &self,
+        account: &Account,
+        new: &Credential,
+        _current: Option<&Credential>,
+    ) -> Changed {
+        let new = match password_for(account, new) {
+            Ok(new) => new,
+            Err(reason) => return Changed::Refused(reason),
+        };
         let sent = AtomicBool::new(false);
         match timeout(self.limit, self.write(account, new, &sent)).await {
             Ok(changed) => changed,
@@ -318,11 +331,12 @@ impl Session for LdapSession {
         }
     }
 
-    async fn check(&self, account: &Account, secret: &Secret) -> Checked {
+    async fn check(&self, account: &Account, credential: &Credential) -> Checked {
         // Before any byte: a bind with a name and no password succeeds and proves nothing.
-        if let Err(reason) = super::admit(account, Some(secret)) {
-            return Checked::NotNow(reason);
-        }
+        let secret = match password_for(account, credential) {
+            Ok(secret) => secret,
+            Err(reason) => return Checked::NotNow(reason),
+        };
         let verdict = OnceLock::new();
         match timeout(self.limit, self.prove(account, secret, &verdict)).await {
             Ok(checked) => checked,
@@ -335,14 +349,14 @@ impl Session for LdapSession {
         }
     }
 
-    async fn evidence(&self, _: &Account, _: &Secret, _: Option<&Secret>) -> Evidence {
+    async fn evidence(&self, _: &Account, _: &Credential, _: Option<&Credential>) -> Evidence {
         Evidence::Undecided(Reason::account(
             Class::Incompatible,
             "the directory shows no password, not even hashed",
         ))
     }
 
-    async fn retire(&self, _account: &Account, _old: &Secret) -> Changed {
+    async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
         // A password has one value: the old one went with the change.
         Changed::Done
     }

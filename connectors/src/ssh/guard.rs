@@ -58,6 +58,7 @@ mod tests {
         let account = Account {
             login: Login::parse(name).unwrap(),
             dn: None,
+            uses_own: false,
         };
         admit(&account, Some(&Secret::from(secret))).is_ok()
     }

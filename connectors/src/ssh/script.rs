@@ -23,6 +23,9 @@ fn sudo(elevation: Elevation) -> &'static str {
     match elevation {
         Elevation::None => "",
         Elevation::Sudo => "sudo -n ",
+        Elevation::Doas => "doas -n ",
+        Elevation::Pbrun => "pbrun ",
+        Elevation::Pmrun => "pmrun ",
     }
 }
 
@@ -63,7 +66,7 @@ pub(super) fn set(nonce: &str, elevation: Elevation, mode: Mode) -> String {
             "x=$(printf \"\\041\"); case $(getent shadow \"$u\" | cut -d: -f2) in \
              \"$x\"*|\\**) echo KW:locked; exit 6;; esac; "
         }
-        Elevation::Sudo => "",
+        _ => "",
     };
     // printf must be the shell's own, or the password would stand in a process list. The line is
     // read whole before chpasswd starts: chpasswd would take half a line for the password, and

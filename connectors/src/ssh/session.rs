@@ -18,8 +18,8 @@ use super::script::{self, Mode};
 use super::turn::Turn;
 use super::{Nonces, guard, reply, shadow};
 use crate::{
-    Account, Changed, Checked, Class, Elevation, Evidence, Functional, HostKey, Reason, Secret,
-    Session, SshTarget, Target,
+    Account, Changed, Checked, Class, Credential, Elevation, Evidence, Functional, HostKey, Reason,
+    Secret, Session, SshTarget, Target,
 };
 
 /// The most functional connections to one host. More only wait: `chpasswd` computes each hash
@@ -99,10 +99,8 @@ impl SshSession {
             self.connect(turn).await?;
             return Ok(None);
         };
-        guard::admit(&functional.account, Some(&functional.password))?;
-        let link = self
-            .log_in(&functional.account, &functional.password, turn)
-            .await;
+        let password = password_for(&functional.account, &functional.credential)?;
+        let link = self.log_in(&functional.account, password, turn).await;
         let link = link.map_err(Failed::reason)?;
         let nonce = self.nonces.next();
         let command = script::probe(&nonce, self.elevation);
@@ -176,9 +174,8 @@ impl SshSession {
                 Err(_) => {}
             }
         }
-        let link = self
-            .log_in(&functional.account, &functional.password, turn)
-            .await;
+        let password = functional.credential.password()?;
+        let link = self.log_in(&functional.account, password, turn).await;
         let link = link.map_err(|failed| failed.reason().of_functional())?;
         let (link, output) = run(link, command, input(), turn).await?;
         self.keep(link);
@@ -311,21 +308,35 @@ fn tail(new: &Secret) -> Zeroizing<String> {
     tail
 }
 
+/// The password of a credential, if both may be handed to a host.
+fn password_for<'a>(account: &Account, credential: &'a Credential) -> Result<&'a Secret, Reason> {
+    let password = credential.password()?;
+    guard::admit(account, Some(password))?;
+    Ok(password)
+}
+
 #[async_trait]
 impl Session for SshSession {
-    async fn change(&self, account: &Account, new: &Secret, _current: Option<&Secret>) -> Changed {
-        if let Err(reason) = guard::admit(account, Some(new)) {
-            return Changed::Refused(reason);
-        }
+    async fn change(
+        &self,
+        account: &Account,
+        new: &Credential,
+        _current: Option<&Credential>,
+    ) -> Changed {
+        let new = match password_for(account, new) {
+            Ok(new) => new,
+            Err(reason) => return Changed::Refused(reason),
+        };
         let turn = Turn::new();
         let ended = self.within(&turn, self.set(account, new, &turn)).await;
         ended.unwrap_or_else(|| lost(&turn, silent()))
     }
 
-    async fn check(&self, account: &Account, secret: &Secret) -> Checked {
-        if let Err(reason) = guard::admit(account, Some(secret)) {
-            return Checked::NotNow(reason);
-        }
+    async fn check(&self, account: &Account, credential: &Credential) -> Checked {
+        let secret = match password_for(account, credential) {
+            Ok(secret) => secret,
+            Err(reason) => return Checked::NotNow(reason),
+        };
         let turn = Turn::new();
         let ended = self.within(&turn, self.prove(account, secret, &turn)).await;
         ended.unwrap_or_else(|| Checked::NotNow(silent()))
@@ -334,12 +345,14 @@ impl Session for SshSession {
     async fn evidence(
         &self,
         account: &Account,
-        candidate: &Secret,
-        current: Option<&Secret>,
+        candidate: &Credential,
+        current: Option<&Credential>,
     ) -> Evidence {
-        if let Err(reason) = guard::admit(account, Some(candidate)) {
-            return Evidence::Undecided(reason);
-        }
+        let candidate = match password_for(account, candidate) {
+            Ok(candidate) => candidate,
+            Err(reason) => return Evidence::Undecided(reason),
+        };
+        let current = current.and_then(|current| current.password().ok());
         let turn = Turn::new();
         let ended = self
             .within(&turn, self.look(account, candidate, current, &turn))
@@ -350,7 +363,7 @@ impl Session for SshSession {
         }
     }
 
-    async fn retire(&self, _account: &Account, _old: &Secret) -> Changed {
+    async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
         // A password that was replaced leaves nothing behind.
         Changed::Done
     }

@@ -185,7 +185,7 @@ async fn a_write_after_a_failed_login_still_has_its_rights() {
 async fn a_refused_functional_login_stops_the_system_at_once() {
     let slapd = Slapd::start(8, &[]);
     let wrong = Functional {
-        password: secret("Not-the-secret-1"),
+        credential: secret("Not-the-secret-1"),
         ..functional()
     };
     let reason = Ldap::new()
@@ -195,7 +195,7 @@ async fn a_refused_functional_login_stops_the_system_at_once() {
         .unwrap_err();
     assert_eq!((reason.class, reason.scope), (Class::Denied, Scope::System));
     let empty = Functional {
-        password: secret(""),
+        credential: secret(""),
         ..functional()
     };
     let reason = Ldap::new()
@@ -212,6 +212,7 @@ async fn a_functional_account_may_be_named_by_its_dn_as_login() {
     let account = Account {
         login: Login::parse(&functional_dn()).unwrap(),
         dn: None,
+        uses_own: false,
     };
     let session = Ldap::new()
         .open(
@@ -241,6 +242,7 @@ async fn the_functional_account_does_not_reset_itself() {
     let spelled = Account {
         login: Login::parse("keywheel").unwrap(),
         dn: Some("CN=Keywheel, OU=svc, DC=keywheel, DC=test".to_owned()),
+        uses_own: false,
     };
     let changed = session
         .change(&spelled, &secret("Locks-us-out-1"), None)

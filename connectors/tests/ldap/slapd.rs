@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use keywheel_connectors::conformance::Held;
-use keywheel_connectors::{Account, Functional, LdapTarget, Login, Secret, Target, TargetKind};
+use keywheel_connectors::{Account, Credential, Functional, LdapTarget, Login, Target, TargetKind};
 use tempfile::TempDir;
 
 pub(crate) const BASE: &str = "dc=keywheel,dc=test";
@@ -112,6 +112,8 @@ impl Slapd {
                 ca_pem: self.pki("ca.pem"),
                 server_name: None,
                 base_dn: BASE.to_owned(),
+                flavour: None,
+                key_attribute: None,
             }),
         }
     }
@@ -183,8 +185,8 @@ pub(crate) fn dn(uid: &str) -> String {
     format!("uid={uid},ou=people,{BASE}")
 }
 
-pub(crate) fn secret(text: &str) -> Secret {
-    Secret::from(text.to_owned())
+pub(crate) fn secret(text: &str) -> Credential {
+    Credential::from(text.to_owned())
 }
 
 pub(crate) fn functional() -> Functional {
@@ -192,8 +194,9 @@ pub(crate) fn functional() -> Functional {
         account: Account {
             login: Login::parse("keywheel").unwrap(),
             dn: Some(functional_dn()),
+            uses_own: false,
         },
-        password: secret(FUNCTIONAL_SECRET),
+        credential: secret(FUNCTIONAL_SECRET),
     }
 }
 
@@ -202,6 +205,7 @@ pub(crate) fn by_login(login: &str) -> Account {
     Account {
         login: Login::parse(login).unwrap(),
         dn: None,
+        uses_own: false,
     }
 }
 
@@ -209,6 +213,7 @@ pub(crate) fn by_login(login: &str) -> Account {
 pub(crate) fn by_dn(uid: &str) -> Account {
     Account {
         dn: Some(dn(uid)),
+        uses_own: false,
         ..by_login(uid)
     }
 }
@@ -216,7 +221,7 @@ pub(crate) fn by_dn(uid: &str) -> Account {
 pub(crate) fn held(uids: std::ops::Range<usize>) -> Vec<Held> {
     uids.map(|number| Held {
         account: by_dn(&format!("u{number}")),
-        secret: secret(INITIAL_SECRET),
+        credential: secret(INITIAL_SECRET),
     })
     .collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keywheel_connectors::conformance::Held;
 use keywheel_connectors::{
-    Account, Elevation, Functional, HostKey, Login, Secret, SshTarget, Target, TargetKind,
+    Account, Credential, Elevation, Functional, HostKey, Login, SshTarget, Target, TargetKind,
 };
 
 static STARTED: AtomicU16 = AtomicU16::new(0);
@@ -181,19 +181,20 @@ pub(crate) fn account(login: &str) -> Account {
     Account {
         login: Login::parse(login).unwrap(),
         dn: None,
+        uses_own: false,
     }
 }
 
 pub(crate) fn functional() -> Functional {
     Functional {
         account: account("kw_func"),
-        password: Secret::from("Func-kw_func-vLm9"),
+        credential: Credential::from("Func-kw_func-vLm9"),
     }
 }
 
 /// The password that every account starts with.
-pub(crate) fn first(login: &str) -> Secret {
-    Secret::from(format!("Start-{login}-vLm9"))
+pub(crate) fn first(login: &str) -> Credential {
+    Credential::from(format!("Start-{login}-vLm9"))
 }
 
 /// `kw_u0` and so on, with their first passwords.
@@ -202,7 +203,7 @@ pub(crate) fn held(count: usize) -> Vec<Held> {
         .map(|number| format!("kw_u{number}"))
         .map(|login| Held {
             account: account(&login),
-            secret: first(&login),
+            credential: first(&login),
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keywheel_connectors::conformance::{Capabilities, run};
 use keywheel_connectors::ssh::Ssh;
 use keywheel_connectors::{
-    Changed, Checked, Class, Connector, Elevation, Functional, Identity, Scope, Secret, Target,
+    Changed, Checked, Class, Connector, Credential, Elevation, Functional, Identity, Scope, Target,
 };
 
 use crate::fleet::{Fleet, account, first, functional, held, place, ssh_part};
@@ -90,7 +90,7 @@ async fn root_needs_no_sudo_and_unlocks_nobody() {
         ..functional()
     };
     let session = Ssh::new(2).open(&target, Some(&root)).await.unwrap();
-    let new = Secret::from("New-root-set-vLm9Q");
+    let new = Credential::from("New-root-set-vLm9Q");
     assert_eq!(
         session.change(&account("kw_u0"), &new, None).await,
         Changed::Done
@@ -150,7 +150,7 @@ async fn without_a_pin_or_with_another_key_nothing_is_sent() {
             (Class::IdentityMismatch, Scope::System)
         );
     }
-    let new = Secret::from("New-for-stranger-vLm9Q");
+    let new = Credential::from("New-for-stranger-vLm9Q");
     let changed = session.change(&account("kw_u0"), &new, None).await;
     let mismatch = |class| class == Class::IdentityMismatch;
     assert!(

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use keywheel_connectors::ssh::Ssh;
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Evidence, Reason, Scope, Secret, Session, Target,
+    Account, Changed, Checked, Class, Connector, Credential, Evidence, Reason, Scope, Session,
+    Target,
 };
 use tokio::time::timeout;
 
@@ -61,7 +62,7 @@ fn has_class(reason: &Reason, class: Class, scope: Scope) -> bool {
 }
 
 /// Checks again and again, until the secret is accepted; fails after 20 s.
-async fn becomes_accepted(session: &Arc<dyn Session>, account: &Account, secret: &Secret) {
+async fn becomes_accepted(session: &Arc<dyn Session>, account: &Account, secret: &Credential) {
     let accepted = async {
         while session.check(account, secret).await != Checked::Accepted {
             tokio::task::yield_now().await;
@@ -76,7 +77,7 @@ async fn a_cut_in_the_middle_of_a_command_is_never_success() {
     let wire = Wire::to((fleet.address, fleet.port));
     let session = open(&through(&wire, &fleet)).await;
     let holder = holder(&fleet);
-    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-cut-vLm9Q"));
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-cut-vLm9Q"));
     let change = session.change(&kw_u0, &new, None);
     let cut = async {
         let fleet = Arc::clone(&fleet);
@@ -100,7 +101,7 @@ async fn a_command_that_is_killed_is_never_success() {
         "printf '#!/bin/sh\\ncat >/dev/null\\nkill -9 0\\n' >/run/killed; chmod 755 /run/killed; \
          mount --bind /run/killed /usr/sbin/chpasswd",
     );
-    let new = Secret::from("New-killed-vLm9Q");
+    let new = Credential::from("New-killed-vLm9Q");
     let changed = session.change(&account("kw_u0"), &new, None).await;
     assert!(matches!(changed, Changed::Unknown(_)), "{changed:?}");
     let checked = session.check(&account("kw_u0"), &first("kw_u0")).await;
@@ -115,7 +116,7 @@ async fn a_chpasswd_that_lies_is_found_out_by_the_check() {
         "printf '#!/bin/sh\\ncat >/dev/null\\n' >/run/liar; chmod 755 /run/liar; \
          mount --bind /run/liar /usr/sbin/chpasswd",
     );
-    let new = Secret::from("New-lie-vLm9Q");
+    let new = Credential::from("New-lie-vLm9Q");
     assert_eq!(
         session.change(&account("kw_u0"), &new, None).await,
         Changed::Done
@@ -128,7 +129,7 @@ async fn a_chpasswd_that_lies_is_found_out_by_the_check() {
 async fn a_chpasswd_that_fails_says_whether_anything_changed() {
     let fleet = Fleet::start(&[("USERS", "1")]);
     let session = open(&fleet.target()).await;
-    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-full-vLm9Q"));
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-full-vLm9Q"));
     fleet.run("mount -o remount,ro,bind /etc");
     let changed = session.change(&kw_u0, &new, None).await;
     assert!(matches!(changed, Changed::NotNow(_)), "{changed:?}");
@@ -151,7 +152,7 @@ async fn wherever_the_wire_is_cut_no_half_password_is_set() {
 
     let session = open(&target).await;
     let before = wire.to_server_bytes();
-    let new = Secret::from("Swept-whole-vLm9Q");
+    let new = Credential::from("Swept-whole-vLm9Q");
     assert_eq!(session.change(&kw_u0, &new, None).await, Changed::Done);
     now = if direct.check(&kw_u0, &new).await == Checked::Accepted {
         new
@@ -167,7 +168,7 @@ async fn wherever_the_wire_is_cut_no_half_password_is_set() {
         let session = open(&target).await;
         // The connection that is open stays; only what it may still carry is bounded.
         wire.allow(needed.saturating_sub(step * 40) + 8);
-        let new = Secret::from(format!("Swept-{step}-and-long-enough-vLm9Q"));
+        let new = Credential::from(format!("Swept-{step}-and-long-enough-vLm9Q"));
         let changed = session.change(&kw_u0, &new, None).await;
         let has_new = match &changed {
             Changed::Done => {
@@ -202,7 +203,7 @@ async fn wherever_the_wire_is_cut_no_half_password_is_set() {
 #[tokio::test]
 async fn a_write_that_lands_late_is_awaited_by_the_look() {
     let fleet = Fleet::start(&[("USERS", "1"), ("WRAPPER", "1")]);
-    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-late-vLm9Q"));
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-late-vLm9Q"));
     let short = Target {
         timeout: Duration::from_secs(2),
         ..fleet.target()
@@ -231,7 +232,7 @@ async fn a_write_that_lands_late_is_awaited_by_the_look() {
 #[tokio::test]
 async fn without_the_wrapper_a_late_write_is_unknown_and_lands() {
     let fleet = Fleet::start(&[("USERS", "1")]);
-    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-late-vLm9Q"));
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-late-vLm9Q"));
     let short = Target {
         timeout: Duration::from_secs(2),
         ..fleet.target()
@@ -254,7 +255,7 @@ async fn a_locked_account_stays_locked_under_the_wrapper() {
     let session = open(&fleet.target()).await;
     let before = fleet.field("kw_locked");
     assert!(before.starts_with('!'));
-    let (locked, new) = (account("kw_locked"), Secret::from("New-locked-vLm9Q"));
+    let (locked, new) = (account("kw_locked"), Credential::from("New-locked-vLm9Q"));
     let seen = session.change(&locked, &new, None).await;
     assert!(
         matches!(&seen, Changed::NotNow(reason) if reason.class == Class::Locked),
@@ -281,7 +282,7 @@ async fn shells_of_every_kind_are_changed_and_checked() {
     let fleet = Fleet::start(&[("USERS", "1")]);
     let session = open(&fleet.target()).await;
     for login in ["kw_csh", "kw_nologin", "kw_noise"] {
-        let new = Secret::from(format!("New-{login}-vLm9Q"));
+        let new = Credential::from(format!("New-{login}-vLm9Q"));
         let account = account(login);
         assert_eq!(
             session.check(&account, &first(login)).await,
@@ -323,7 +324,7 @@ async fn an_expired_password_is_seen_in_a_dialogue_too() {
     );
     let field = fleet.field("kw_expired");
     let seen = session
-        .check(&account("kw_expired"), &Secret::from("Wrong-vLm9Q"))
+        .check(&account("kw_expired"), &Credential::from("Wrong-vLm9Q"))
         .await;
     assert!(matches!(seen, Checked::Rejected(_)), "{seen:?}");
     assert_eq!(fleet.field("kw_expired"), field);
@@ -338,7 +339,7 @@ async fn the_functional_account_may_have_any_shell() {
         ));
         fleet.run("echo 'echo NOISE; echo KW:set; echo KW:ready' >/home/kw_func/.bashrc");
         let session = open(&fleet.target()).await;
-        let new = Secret::from(format!("New-{number}-vLm9Q"));
+        let new = Credential::from(format!("New-{number}-vLm9Q"));
         let changed = session.change(&account("kw_u0"), &new, None).await;
         assert_eq!(changed, Changed::Done, "{shell}");
         assert_eq!(
@@ -370,7 +371,7 @@ async fn rights_that_are_lost_in_a_session_are_the_systems_trouble() {
     let fleet = Fleet::start(&[("USERS", "1")]);
     let session = open(&fleet.target()).await;
     fleet.run("sed -i '/^kw_func/s/NOPASSWD: //' /etc/sudoers");
-    let new = Secret::from("New-late-vLm9Q");
+    let new = Credential::from("New-late-vLm9Q");
     let seen = session.change(&account("kw_u0"), &new, None).await;
     assert!(
         matches!(&seen, Changed::NotNow(reason) if has_class(reason, Class::Privilege, Scope::System)),
@@ -413,7 +414,7 @@ async fn odd_passwords_arrive_as_they_are() {
         long.as_str(),
     ];
     for odd in odd {
-        let new = Secret::from(odd);
+        let new = Credential::from(odd);
         assert_eq!(
             session.change(&kw_u0, &new, None).await,
             Changed::Done,
@@ -434,7 +435,7 @@ async fn faillock_is_not_tripped_by_five_rotations() {
     let kw_u0 = account("kw_u0");
     let mut old = first("kw_u0");
     for number in 0..5 {
-        let new = Secret::from(format!("New-{number}-vLm9Q"));
+        let new = Credential::from(format!("New-{number}-vLm9Q"));
         assert_eq!(session.change(&kw_u0, &new, None).await, Changed::Done);
         let seen = session.check(&kw_u0, &old).await;
         assert!(matches!(seen, Checked::Rejected(_)), "{seen:?}");
@@ -488,7 +489,7 @@ async fn a_server_that_falls_silent_in_a_session_ends_within_the_deadline() {
     let session = open(&target).await;
     wire.stall();
     let limit = target.timeout + Duration::from_secs(2);
-    let (kw_u0, new) = (account("kw_u0"), Secret::from("New-silent-vLm9Q"));
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-silent-vLm9Q"));
     let changed = timeout(limit, session.change(&kw_u0, &new, None))
         .await
         .unwrap();
@@ -525,7 +526,7 @@ async fn a_server_without_room_is_told_apart_and_recovers() {
         }
     };
     let session = timeout(Duration::from_secs(10), recovered).await.unwrap();
-    let new = Secret::from("New-room-vLm9Q");
+    let new = Credential::from("New-room-vLm9Q");
     let accounts = held(8);
     let calls = accounts
         .iter()
@@ -550,7 +551,7 @@ async fn of_sixty_changes_at_once_none_is_lost() {
     let session = open(&target).await;
     let accounts = held(60);
     let new = |held: &keywheel_connectors::conformance::Held| {
-        Secret::from(format!("New-{}-vLm9Q", held.account.login))
+        Credential::from(format!("New-{}-vLm9Q", held.account.login))
     };
     let calls = accounts.iter().map(|held| {
         let session = Arc::clone(&session);
@@ -573,12 +574,12 @@ async fn changes_that_wait_for_the_password_lock_hold_up_no_login() {
     let accounts = held(9);
     let holder = holder(&fleet);
     let changes = accounts.iter().take(8).map(|held| {
-        let new = Secret::from(format!("New-{}-vLm9Q", held.account.login));
+        let new = Credential::from(format!("New-{}-vLm9Q", held.account.login));
         let session = Arc::clone(&session);
         async move { session.change(&held.account, &new, None).await }
     });
     let login = async {
-        let seen = session.check(&accounts[8].account, &accounts[8].secret);
+        let seen = session.check(&accounts[8].account, &accounts[8].credential);
         let seen = seen.await;
         release(holder);
         seen
@@ -617,7 +618,7 @@ async fn no_secret_stands_in_a_process_list_or_an_environment() {
     });
     let accounts = held(4);
     for round in 0..6 {
-        let new = Secret::from(format!("Canary-{round}-vLm9Q"));
+        let new = Credential::from(format!("Canary-{round}-vLm9Q"));
         let calls = accounts
             .iter()
             .map(|held| session.change(&held.account, &new, None));

@@ -87,7 +87,7 @@ pub(super) fn elevation(fields: &Fields) -> Result<Option<Elevation>, ApiError> 
     // A command that nothing runs would fail at the first change, far from here.
     known
         .map(Some)
-        .ok_or_else(|| ApiError::field("ElevationCommand", "must be sudo"))
+        .ok_or_else(|| ApiError::field("ElevationCommand", "must be sudo, doas, pbrun or pmrun"))
 }
 
 async fn find(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {

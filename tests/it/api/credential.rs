@@ -146,12 +146,17 @@ async fn a_queued_change_is_answered_before_anything_runs() {
     // The same order again joins it; one that waits runs it now.
     let again = admin.post(&path, &json!({"Queue": true})).await.expect(204);
     assert_eq!(again.header(header::LOCATION), location);
-    world.work();
-    let now = admin
-        .post(&path, &json!({"Queue": false}))
-        .await
-        .expect(204);
-    assert_eq!(now.header(header::LOCATION), location);
+    let body = json!({"Queue": false});
+    let work = async {
+        until(async || {
+            let job = admin.below("").get(&location).await.expect(200).json();
+            job["lane"] == "interactive"
+        })
+        .await;
+        world.work();
+    };
+    let (now, ()) = tokio::join!(admin.post(&path, &body), work);
+    assert_eq!(now.expect(204).header(header::LOCATION), location);
     assert_eq!(world.targets.system(HOST).changes("root"), 1);
 }
 

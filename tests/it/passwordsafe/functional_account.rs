@@ -79,7 +79,7 @@ async fn what_is_wrong_with_a_functional_account_names_the_field() {
         ("PlatformID", json!(1)),
         ("AccountName", json!("a:b")),
         ("DisplayName", json!("x".repeat(101))),
-        ("ElevationCommand", json!("pbrun")),
+        ("ElevationCommand", json!("su")),
         ("Password", json!("canary\n")),
         ("Password", json!("canary".repeat(200))),
         ("PrivateKey", json!("canary")),

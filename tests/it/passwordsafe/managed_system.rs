@@ -176,7 +176,7 @@ async fn what_is_wrong_with_a_system_names_the_field() {
         ("ReleaseDuration", json!(0)),
         ("MaxReleaseDuration", json!(525_601)),
         ("FunctionalAccountID", json!(9)),
-        ("ElevationCommand", json!("pmrun")),
+        ("ElevationCommand", json!("su")),
         ("SshKeyEnforcementMode", json!(3)),
         ("ChangeFrequencyType", json!("weekly")),
         ("ChangeTime", json!("24:00")),

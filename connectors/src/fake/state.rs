@@ -1,0 +1,159 @@
+//! What a fake target holds: its accounts, what they were told to do, how it judges.
+//!
+//! Invariant: a password replaces the one before it; a key joins the others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::world::{Counts, OnChange, OnCheck, OnOpen};
+
+/// Calls that were told in advance, and what follows them.
+#[derive(Debug, Default)]
+pub(super) struct Script<T> {
+    pub(super) next: VecDeque<T>,
+    pub(super) then: Option<T>,
+}
+
+impl<T: Copy> Script<T> {
+    fn take(&mut self) -> Option<T> {
+        self.next.pop_front().or(self.then)
+    }
+}
+
+/// What a login shows.
+#[derive(Debug)]
+pub(super) enum Proof {
+    Password(String),
+    /// The public half of the key that it holds.
+    Key(String),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AccountState {
+    pub(super) accepted: Vec<String>,
+    pub(super) keys: Vec<String>,
+    pub(super) history: Vec<String>,
+    pub(super) on_change: Script<OnChange>,
+    pub(super) on_check: Script<OnCheck>,
+    pub(super) changes: usize,
+    pub(super) failed: usize,
+    pub(super) failed_in_a_row: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) accounts: BTreeMap<String, AccountState>,
+    pub(super) on_open: Script<OnOpen>,
+    pub(super) on_change: Script<OnChange>,
+    pub(super) on_check: Script<OnCheck>,
+    pub(super) blind: bool,
+    pub(super) lock_after: Option<usize>,
+    pub(super) late: Vec<(String, Proof)>,
+    pub(super) counts: Counts,
+}
+
+/// How a login ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    Right,
+    Wrong,
+    Locked,
+    NoAccount,
+}
+
+impl State {
+    pub(super) fn next_open(&mut self) -> OnOpen {
+        self.on_open.take().unwrap_or_default()
+    }
+
+    /// Takes what an account's own script says, else the system's.
+    pub(super) fn next_change(&mut self, login: &str) -> OnChange {
+        self.counts.changes += 1;
+        let own = self.accounts.get_mut(login).and_then(|account| {
+            account.changes += 1;
+            account.on_change.take()
+        });
+        own.or_else(|| self.on_change.take()).unwrap_or_default()
+    }
+
+    pub(super) fn next_check(&mut self, login: &str) -> OnCheck {
+        self.counts.checks += 1;
+        let own = self
+            .accounts
+            .get_mut(login)
+            .and_then(|account| account.on_check.take());
+        own.or_else(|| self.on_check.take()).unwrap_or_default()
+    }
+
+    pub(super) fn knows(&self, login: &str) -> bool {
+        self.accounts.contains_key(login)
+    }
+
+    pub(super) fn accepts(&self, login: &str, proof: &Proof) -> bool {
+        self.accounts.get(login).is_some_and(|account| match proof {
+            Proof::Password(secret) => account.accepted.contains(secret),
+            Proof::Key(public) => account.keys.contains(public),
+        })
+    }
+
+    pub(super) fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// Sets a password, or adds a key to the others.
+    pub(super) fn set(&mut self, login: &str, proof: &Proof) {
+        let Some(account) = self.accounts.get_mut(login) else {
+            return;
+        };
+        match proof {
+            Proof::Password(secret) => {
+                account.accepted = vec![secret.clone()];
+                account.history.push(secret.clone());
+            }
+            Proof::Key(public) => {
+                account.keys.retain(|held| held != public);
+                account.keys.push(public.clone());
+            }
+        }
+    }
+
+    pub(super) fn remove_key(&mut self, login: &str, public: &str) {
+        if let Some(account) = self.accounts.get_mut(login) {
+            account.keys.retain(|held| held != public);
+        }
+    }
+
+    pub(super) fn set_late(&mut self, login: &str, proof: Proof) {
+        self.late.push((login.to_owned(), proof));
+    }
+
+    pub(super) fn fail(&mut self, login: &str) {
+        if let Some(account) = self.accounts.get_mut(login) {
+            account.failed += 1;
+            account.failed_in_a_row += 1;
+        }
+    }
+
+    pub(super) fn judge(&mut self, login: &str, proof: &Proof) -> Judged {
+        let lock_after = self.lock_after;
+        let right = self.accepts(login, proof);
+        let Some(account) = self.accounts.get_mut(login) else {
+            return Judged::NoAccount;
+        };
+        if lock_after.is_some_and(|limit| account.failed_in_a_row >= limit) {
+            return Judged::Locked;
+        }
+        if right {
+            account.failed_in_a_row = 0;
+            return Judged::Right;
+        }
+        self.fail(login);
+        Judged::Wrong
+    }
+}
+
+impl State {
+    /// What an unreachable or hanging system does to connections that are no functional login.
+    pub(super) fn lasting_open(&self) -> OnOpen {
+        self.on_open.then.unwrap_or_default()
+    }
+}
