@@ -88,6 +88,7 @@ nsslapd-allow-anonymous-access: rootdse
 nsslapd-accesslog-logging-enabled: off
 nsslapd-pwpolicy-local: on
 passwordStorageScheme: SSHA512
+passwordTrackUpdateTime: on
 nsslapd-rootpwstoragescheme: SSHA512
 passwordIsGlobalPolicy: on
 passwordCheckSyntax: on

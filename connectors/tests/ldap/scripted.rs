@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::{Checked, Class, Connector, Identity, Target};
+use keywheel_connectors::{Checked, Class, Connector, Identity, Scope, Target};
 
 use super::middle;
-use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, secret};
+use super::slapd::{
+    FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, dn, functional, ldap_mut, secret,
+};
 
 /// One BER element, at most 64 KiB.
 fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -46,6 +48,15 @@ fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
 
 const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
 const WHO_AM_I: &str = "1.3.6.1.4.1.4203.1.11.3";
+const DOMAIN: &str = "1.2.840.113556.1.4.800";
+const READ_ONLY: &str = "1.2.840.113556.1.4.1920";
+const CONTEXTS: [(&str, &[&str]); 2] = [
+    ("defaultNamingContext", &["DC=ad,DC=test"]),
+    (
+        "configurationNamingContext",
+        &["CN=Configuration,DC=ad,DC=test"],
+    ),
+];
 
 #[tokio::test]
 async fn directories_that_are_not_served_are_refused_by_name() {
@@ -55,18 +66,19 @@ async fn directories_that_are_not_served_are_refused_by_name() {
         port,
         ..slapd.ldaps()
     };
-    let both = [PASSWORD_MODIFY, WHO_AM_I];
+    let [context, configuration] = CONTEXTS;
     for (attributes, why) in [
         (
-            vec![("supportedCapabilities", &["1.2.840.113556.1.4.800"][..])],
-            "Active Directory",
+            vec![
+                ("supportedCapabilities", &[DOMAIN, READ_ONLY][..]),
+                context,
+                configuration,
+            ],
+            "read-only",
         ),
         (
-            vec![
-                ("vendorName", &["389 Project"][..]),
-                ("supportedExtension", &both),
-            ],
-            "389",
+            vec![("supportedCapabilities", &[DOMAIN][..]), context],
+            "does not name its domain",
         ),
         (
             vec![("supportedExtension", &[WHO_AM_I][..])],
@@ -75,6 +87,10 @@ async fn directories_that_are_not_served_are_refused_by_name() {
         (
             vec![("supportedExtension", &[PASSWORD_MODIFY][..])],
             "who is logged in",
+        ),
+        (
+            vec![("vendorName", &["389 Project"][..])],
+            "password modify",
         ),
         (vec![], "password modify"),
     ] {
@@ -89,14 +105,77 @@ async fn directories_that_are_not_served_are_refused_by_name() {
             .map(|_| ());
         assert_eq!(opened.unwrap_err(), identified);
     }
-    *middle.poison.lock().unwrap() = Some(root_dse(&[("SUPPORTEDEXTENSION", &both)]));
-    let identity = Ldap::new().identify(&target).await;
-    assert_eq!(
-        identity,
-        Ok(Identity::Ldap {
-            flavour: "generic".to_owned()
-        })
-    );
+}
+
+/// What each product says of itself, and the name that is pinned for it.
+fn products() -> Vec<(&'static str, Vec<(&'static str, &'static [&'static str])>)> {
+    const BOTH: &[&str] = &[PASSWORD_MODIFY, WHO_AM_I];
+    let [context, configuration] = CONTEXTS;
+    let domain = vec![
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    let with = |mut attributes: Vec<_>, name, values: &'static [&'static str]| {
+        attributes.push((name, values));
+        attributes
+    };
+    let both = || vec![("SUPPORTEDEXTENSION", BOTH)];
+    vec![
+        ("ad", domain.clone()),
+        (
+            "samba",
+            with(
+                domain,
+                "vendorName",
+                &["Samba Team (https://www.samba.org)"],
+            ),
+        ),
+        ("389ds", with(both(), "vendorName", &["389 Project"])),
+        (
+            "openldap",
+            with(both(), "structuralObjectClass", &["OpenLDAProotDSE"]),
+        ),
+        ("generic", both()),
+    ]
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_the_pinned_one_hears_no_login() {
+    let slapd = Slapd::start(63, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    for (name, attributes) in products() {
+        *middle.poison.lock().unwrap() = Some(root_dse(&attributes));
+        for pinned in [
+            "openldap", "389ds", "ad", "samba", "generic", "", "OpenLDAP",
+        ] {
+            let mut target = Target {
+                port,
+                ..slapd.ldaps()
+            };
+            ldap_mut(&mut target).flavour = Some(pinned.to_owned());
+            let flavour = name.to_owned();
+            let identity = Ldap::new().identify(&target).await;
+            assert_eq!(identity, Ok(Identity::Ldap { flavour }));
+            middle.heard.lock().unwrap().clear();
+            // Nobody logs in, so that what was pinned is all that decides.
+            let opened = Ldap::new().open(&target, None).await.map(|_| ());
+            if pinned == name || (pinned, name) == ("ad", "samba") {
+                assert_eq!(opened, Ok(()), "{pinned}: {name}");
+                continue;
+            }
+            let reason = opened.unwrap_err();
+            assert_eq!(
+                (reason.class, reason.scope),
+                (Class::IdentityMismatch, Scope::System)
+            );
+            let opened = Ldap::new().open(&target, Some(&functional())).await;
+            assert_eq!(opened.map(|_| ()).unwrap_err(), reason);
+            let secret = FUNCTIONAL_SECRET.as_bytes();
+            let heard = middle.heard();
+            assert!(!heard.windows(secret.len()).any(|bytes| bytes == secret));
+        }
+    }
 }
 
 #[tokio::test]
