@@ -19,8 +19,8 @@
 #   uid=tight              locked after 3 failures         uid=young     minimum age of an hour
 #   uid=must               every reset must be changed     uid=off       inactivated by an operator
 #   uid=expired            its password is too old         uid=twin      exists twice
-#   uid=keyed              has two SSH keys                uid=sealed    the functional account may
-#                                                                        not write there
+#   uid=keyed              has two SSH keys of others      uid=sealed    no right to set its password
+#   uid=stuck              like must, without the right to release it
 # Passwords at the start: functional-secret for the functional account, initial-secret for the rest,
 # admin-secret for cn=Directory Manager.
 . "$(dirname "${BASH_SOURCE[0]}")/ldap-lib.sh"
@@ -146,9 +146,10 @@ entries() {
   printf 'aci: (targetattr="*")(version 3.0; acl "all"; allow (read,search,compare) userdn="ldap:///all";)\n'
   printf 'aci: (targetattr="userPassword")(version 3.0; acl "own"; allow (write) userdn="ldap:///self";)\n'
   printf 'aci: (targetattr="userPassword")(version 3.0; acl "hash"; deny (read,search,compare) userdn="ldap:///anyone";)\n'
-  printf 'aci: (targetattr="userPassword || nsSshPublicKey || passwordExpirationTime")'
-  printf '(target!="ldap:///uid=sealed,ou=people,%s")' "$base"
-  printf '(version 3.0; acl "set"; allow (write) userdn="ldap:///%s";)\n\n' "$functional"
+  printf 'aci: (targetattr="userPassword || nsSshPublicKey")(targetfilter="(!(uid=sealed))")'
+  printf '(version 3.0; acl "set"; allow (write) userdn="ldap:///%s";)\n' "$functional"
+  printf 'aci: (targetattr="passwordExpirationTime")(targetfilter="(!(uid=stuck))")'
+  printf '(version 3.0; acl "release"; allow (write) userdn="ldap:///%s";)\n\n' "$functional"
   for unit in svc people elsewhere policies; do
     printf 'dn: ou=%s,%s\nobjectClass: organizationalUnit\nou: %s\n\n' "$unit" "$base" "$unit"
   done
@@ -161,9 +162,10 @@ entries() {
   person tight people "$(under tight)\n"
   person young people "$(under young)\npasswordAllowChangeTime: $(date -u -d '+1 hour' +%Y%m%d%H%M%SZ)\n"
   person must people "$(under must)\n"
+  person stuck people "$(under must)\n"
   person expired people "$(under old)\npasswordExpirationTime: 20200101000000Z\n"
   person off people 'nsAccountLock: true\n'
-  person keyed people 'nsSshPublicKey: ssh-ed25519 AAAAfirst someone@else\nnsSshPublicKey: ssh-rsa AAAAsecond other@else\n'
+  person keyed people 'nsSshPublicKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5first somebody@else\nnsSshPublicKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5second somebody@else\n'
   person sealed people ''
   person twin people ''
   person twin elsewhere ''

@@ -1,56 +1,41 @@
 //! Resets and logins, as they go when nobody means harm.
 
-use std::time::Duration;
-
 use futures::future::join_all;
-use keywheel_connectors::conformance::{self, Capabilities};
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{
     Account, Changed, Checked, Class, Connector, Functional, Identity, Login, Scope, Target,
 };
 
 use super::middle;
+use super::shared::conforms;
 use super::slapd::{
-    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, ldap_mut, secret,
+    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, secret,
 };
-
-async fn conforms(slapd: &Slapd, target: Target) {
-    let (_mute, mute_port) = middle::plain_server(slapd.ip, b"").await;
-    let mute = Target {
-        port: mute_port,
-        timeout: Duration::from_millis(500),
-        ..target.clone()
-    };
-    let mut wrong_identity = target.clone();
-    ldap_mut(&mut wrong_identity).server_name = Some("elsewhere.test".to_owned());
-    let can = Capabilities {
-        evidence: false,
-        unknown_account: by_dn("nobody"),
-        // Port 1 of an address of our own: nobody listens there.
-        unreachable: Target {
-            port: 1,
-            ..target.clone()
-        },
-        mute: Some(mute),
-        wrong_identity: Some(wrong_identity),
-    };
-    let mut accounts = held(0..8);
-    let kept = conformance::run(&Ldap::new(), &target, &functional(), &mut accounts, &can)
-        .await
-        .unwrap_or_else(|broken| panic!("{broken:#?}"));
-    assert!(kept.len() >= 10, "{kept:?}");
-}
 
 #[tokio::test]
 async fn every_promise_is_kept_by_ldaps() {
     let slapd = Slapd::start(0, &[]);
-    conforms(&slapd, slapd.ldaps()).await;
+    conforms(
+        slapd.ldaps(),
+        functional(),
+        held(0..8),
+        by_dn("nobody"),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn every_promise_is_kept_by_starttls() {
     let slapd = Slapd::start(1, &[]);
-    conforms(&slapd, slapd.starttls()).await;
+    conforms(
+        slapd.starttls(),
+        functional(),
+        held(0..8),
+        by_dn("nobody"),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -107,8 +107,10 @@ async fn directories_that_are_not_served_are_refused_by_name() {
     }
 }
 
+type Attributes = Vec<(&'static str, &'static [&'static str])>;
+
 /// What each product says of itself, and the name that is pinned for it.
-fn products() -> Vec<(&'static str, Vec<(&'static str, &'static [&'static str])>)> {
+fn products() -> Vec<(&'static str, Attributes)> {
     const BOTH: &[&str] = &[PASSWORD_MODIFY, WHO_AM_I];
     let [context, configuration] = CONTEXTS;
     let domain = vec![
