@@ -307,3 +307,31 @@ async fn a_closed_session_sends_nothing() {
     let checked = session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await;
     assert!(matches!(checked, Checked::NotNow(_)));
 }
+
+/// How long a rotation over two new connections may take. A stall costs 40 ms, and a rotation has
+/// several chances of one.
+const FRESH: std::time::Duration = std::time::Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_fresh_rotation_waits_for_nothing() {
+    let slapd = Slapd::start(14, &[]);
+    // The fastest of many: another test's work on this machine is no stall of ours.
+    for round in 0..60 {
+        let new = secret(&format!("Without-a-stall-{round}"));
+        let rotation = async {
+            let session = Ldap::new()
+                .open(&slapd.ldaps(), Some(&functional()))
+                .await
+                .unwrap();
+            assert_eq!(
+                session.change(&by_dn("u1"), &new, None).await,
+                Changed::Done
+            );
+            assert_eq!(session.check(&by_dn("u1"), &new).await, Checked::Accepted);
+        };
+        if tokio::time::timeout(FRESH, rotation).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no rotation of sixty ended within {FRESH:?}");
+}

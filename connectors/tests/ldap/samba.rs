@@ -15,15 +15,15 @@ use super::middle;
 use super::shared::{self, SAMBA, account, conforms, on_its_own};
 use super::slapd::{ldap_mut, secret};
 
-const INITIAL: &str = "Initial-secret-1";
-const FUNCTIONAL: &str = "Functional-secret-1";
+pub(crate) const INITIAL: &str = "Initial-secret-1";
+pub(crate) const FUNCTIONAL: &str = "Functional-secret-1";
 const KEYS: &str = "altSecurityIdentities";
 
-fn by_dn(name: &str) -> Account {
+pub(crate) fn by_dn(name: &str) -> Account {
     account(name, Some(format!("CN={name},OU=people,DC=ad,DC=test")))
 }
 
-fn functional() -> Functional {
+pub(crate) fn functional() -> Functional {
     let dn = "CN=keywheel,OU=svc,DC=ad,DC=test".to_owned();
     shared::functional(account("keywheel", Some(dn)), FUNCTIONAL)
 }
