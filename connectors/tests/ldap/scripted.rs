@@ -28,6 +28,11 @@ fn success(tag: u8, value: Option<&str>) -> Vec<u8> {
 }
 
 fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
+    searched(1, attributes)
+}
+
+/// The answer to a search that finds one entry.
+fn searched(id: u8, attributes: &[(&str, &[&str])]) -> Vec<u8> {
     let attributes = attributes.iter().map(|(name, values)| {
         let values = values
             .iter()
@@ -42,8 +47,8 @@ fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
         )
     });
     let attributes = element(0x30, &[&attributes.collect::<Vec<_>>().concat()]);
-    let entry = message(1, &element(0x64, &[&[4, 0], &attributes]));
-    [entry, message(1, &success(0x65, None))].concat()
+    let entry = message(id, &element(0x64, &[&[4, 0], &attributes]));
+    [entry, message(id, &success(0x65, None))].concat()
 }
 
 const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
@@ -220,6 +225,47 @@ async fn a_login_that_names_somebody_else_is_not_accepted() {
             Checked::Accepted => assert!(same, "{identity}"),
             Checked::Rejected(reason) => panic!("{identity}: {reason}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_domain_login_counts_only_for_the_entry_that_its_token_begins_with() {
+    let slapd = Slapd::start(64, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_secs(1),
+        ..slapd.ldaps()
+    };
+    let [context, configuration] = CONTEXTS;
+    let domain = [
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    *middle.poison.lock().unwrap() = Some(root_dse(&domain));
+    let session = Ldap::new().open(&target, None).await.unwrap();
+    for (token, own, same) in [
+        (&["S-me", "S-group"][..], &["S-me"][..], true),
+        (&["S-you", "S-me"], &["S-me"], false),
+        (&["S-you"], &["S-me"], false),
+        (&[], &["S-me"], false),
+        (&["S-me"], &[], false),
+        (&[], &[], false),
+    ] {
+        let token = searched(2, &[("tokenGroups", token)]);
+        let own = searched(3, &[("objectSid", own)]);
+        *middle.poison.lock().unwrap() =
+            Some([message(1, &success(0x61, None)), token, own].concat());
+        let checked = session
+            .check(&by_dn("u1"), &secret("Whatever-it-is-1"))
+            .await;
+        let right = match &checked {
+            Checked::Accepted => same,
+            Checked::NotNow(reason) => !same && reason.class == Class::IdentityMismatch,
+            Checked::Rejected(_) => false,
+        };
+        assert!(right, "{checked:?}");
     }
 }
 
