@@ -1,8 +1,9 @@
 //! Changes one account's credential: by the functional account, or by the account itself.
 //!
-//! Invariant: `sent` is set before the first byte of a new credential leaves; until then whatever
-//! goes wrong has changed nothing.
+//! Invariant: a change is noted as sent before the first byte of a new credential leaves; until
+//! then whatever goes wrong has changed nothing.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::diagnosis::Said;
@@ -13,9 +14,42 @@ use super::key::{self, Keys};
 use super::link::{Fault, Link, Reply};
 use super::ppolicy::Objection;
 use super::result::{self, Verdict};
-use super::session::{LdapSession, over};
+use super::session::{LdapSession, late, over};
 use super::write;
-use crate::{Account, Changed, Class, Credential, KeyPair, Reason, Secret};
+use crate::{Account, Changed, Class, Credential, KeyPair, Reason, Scope, Secret};
+
+/// How far a change has come, for whoever gives up waiting.
+#[derive(Default)]
+pub(super) struct Progress {
+    sent: AtomicBool,
+    outcome: OnceLock<Changed>,
+}
+
+impl Progress {
+    fn send(&self) {
+        self.sent.store(true, Ordering::Release);
+    }
+
+    /// Notes the directory's word, so that no silence afterwards can take it back.
+    fn end(&self, changed: Changed) -> Changed {
+        self.outcome.get_or_init(|| changed.clone());
+        changed
+    }
+
+    /// What is known of a change that nobody waits for any longer.
+    pub(super) fn given_up(self) -> Changed {
+        if let Some(changed) = self.outcome.into_inner() {
+            return changed;
+        }
+        if self.sent.into_inner() {
+            return Changed::Unknown(Reason::system(
+                Class::Unknown,
+                "the directory did not answer in time; the credential may have been set",
+            ));
+        }
+        Changed::NotNow(late())
+    }
+}
 
 impl LdapSession {
     /// Writes the credential.
@@ -24,14 +58,14 @@ impl LdapSession {
         account: &Account,
         new: &Credential,
         current: Option<&Credential>,
-        sent: &AtomicBool,
+        progress: &Progress,
     ) -> Changed {
         let written = match new {
             Credential::Password(new) if account.uses_own => {
-                self.change_own(account, new, current, sent).await
+                self.change_own(account, new, current, progress).await
             }
-            Credential::Password(new) => self.reset(account, new, current, sent).await,
-            Credential::Key(new) => self.swap(account, new, current, sent).await,
+            Credential::Password(new) => self.reset(account, new, current, progress).await,
+            Credential::Key(new) => self.swap(account, new, current, progress).await,
         };
         written.unwrap_or_else(Changed::NotNow)
     }
@@ -42,7 +76,7 @@ impl LdapSession {
         account: &Account,
         new: &Secret,
         current: Option<&Credential>,
-        sent: &AtomicBool,
+        progress: &Progress,
     ) -> Result<Changed, Reason> {
         self.has_functional("without a functional account no password can be set")?;
         let _turn = self.turns.acquire().await.map_err(|_| over())?;
@@ -64,7 +98,7 @@ impl LdapSession {
             self.marks().insert(dn.clone(), mark);
         }
         let current = current.and_then(|current| current.password().ok());
-        sent.store(true, Ordering::Release);
+        progress.send();
         let written = write::reset(&link, root.flavour, &dn, new, current).await;
         let changed = match written {
             Ok(reply) => {
@@ -75,6 +109,7 @@ impl LdapSession {
             }
             Err(fault) => unanswered(fault),
         };
+        let changed = progress.end(changed);
         if changed == Changed::Done {
             write::release(&link, root.flavour, &dn).await;
         }
@@ -92,7 +127,7 @@ impl LdapSession {
         account: &Account,
         new: &Secret,
         current: Option<&Credential>,
-        sent: &AtomicBool,
+        progress: &Progress,
     ) -> Result<Changed, Reason> {
         let Some(Ok(current)) = current.map(Credential::password) else {
             return Err(Reason::account(
@@ -112,16 +147,22 @@ impl LdapSession {
             self.give_back(link, bound).await;
             return Err(reason);
         }
-        sent.store(true, Ordering::Release);
+        progress.send();
         let changed = match write::own(&link, root.flavour, &dn, new, current).await {
             // The login has just proved it, so it is the right to look at it that lacks.
             Ok(reply) if reply.said == Said::OldUnchecked => Changed::NotNow(Reason::account(
                 Class::Privilege,
                 "the account may write its password, but the old one may not be compared for it",
             )),
-            Ok(reply) => of_own(root.flavour, reply),
+            Ok(reply) => match of_own(root.flavour, reply) {
+                Changed::Refused(_) if root.is_too_young(&link, &dn).await => {
+                    Changed::NotNow(result::too_young())
+                }
+                changed => changed,
+            },
             Err(fault) => return Ok(unanswered(fault)),
         };
+        let changed = progress.end(changed);
         self.give_back(link, bound).await;
         Ok(changed)
     }
@@ -150,7 +191,7 @@ impl LdapSession {
         account: &Account,
         new: &KeyPair,
         current: Option<&Credential>,
-        sent: &AtomicBool,
+        progress: &Progress,
     ) -> Result<Changed, Reason> {
         self.has_functional("without a functional account no key can be set")?;
         let old = current.and_then(|current| match current {
@@ -165,7 +206,7 @@ impl LdapSession {
         let Some(mods) = keys.swap(attribute, new, old)? else {
             return Ok(Changed::Done);
         };
-        sent.store(true, Ordering::Release);
+        progress.send();
         Ok(match link.modify(&dn, mods).await {
             Ok(reply) => {
                 if reply.code == OPERATIONS_ERROR {
@@ -180,12 +221,14 @@ impl LdapSession {
     /// The attribute that holds keys here.
     pub(super) fn attribute(&self, flavour: Flavour) -> Result<&str, Reason> {
         let attribute = self.key_attribute.as_deref().or(flavour.key_attribute());
-        attribute.ok_or_else(|| {
-            Reason::system(
-                Class::Incompatible,
+        let no = |text| Reason::system(Class::Incompatible, text);
+        match attribute {
+            Some(name) if key::is_attribute(name) => Ok(name),
+            Some(_) => Err(no("the attribute that is set for SSH keys cannot hold any")),
+            None => Err(no(
                 "set the attribute that holds SSH keys: this directory has none of its own",
-            )
-        })
+            )),
+        }
     }
 
     fn has_functional(&self, text: &'static str) -> Result<(), Reason> {
@@ -194,12 +237,14 @@ impl LdapSession {
     }
 }
 
-/// What a refused self-change says: the functional account has no part in it.
+/// What a self-change was answered: the functional account has no part in it.
 fn of_own(flavour: Flavour, reply: Reply) -> Changed {
     match result::written(flavour, reply) {
-        Changed::NotNow(reason) if reason.class == Class::Denied => Changed::NotNow(
-            Reason::account(reason.class, "the directory refuses the current password"),
-        ),
+        Changed::NotNow(reason)
+            if reason.class == Class::Denied && reason.scope == Scope::System =>
+        {
+            Changed::Unknown(result::unlisted(reply.code))
+        }
         changed => changed,
     }
 }

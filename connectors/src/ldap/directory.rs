@@ -4,6 +4,7 @@
 
 use ldap3::{Scope, ldap_escape};
 
+use super::age;
 use super::dn::{self, Dn};
 use super::entry::Entry;
 use super::flavour::{self, Flavour};
@@ -255,6 +256,14 @@ impl Root {
         self.flavour.mark()?;
         let found = self.one(link, dn, Scope::Base, "(objectClass=*)").await;
         found.ok()?.mark
+    }
+
+    /// True if it is the minimum age that keeps a password of a domain from being changed.
+    pub(super) async fn is_too_young(&self, link: &Link, dn: &str) -> bool {
+        match &self.domain {
+            Some(domain) => age::is_too_young(link, &domain.context, dn).await,
+            None => false,
+        }
     }
 
     /// True if the connection is logged in as the entry of this name.

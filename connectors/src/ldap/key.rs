@@ -31,6 +31,19 @@ pub(super) fn admit(pair: &KeyPair) -> Result<(), Reason> {
     ))
 }
 
+/// True for the name of an attribute that keys may be written to: never one that holds passwords.
+pub(super) fn is_attribute(name: &str) -> bool {
+    let sign = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '.');
+    let secret = [
+        "userPassword",
+        "unicodePwd",
+        "2.5.4.35",
+        "1.2.840.113556.1.4.90",
+    ];
+    let is = |other: &&str| name.eq_ignore_ascii_case(other);
+    !name.is_empty() && name.chars().all(sign) && !secret.iter().any(is)
+}
+
 /// The value that stands for a key of ours.
 fn line(pair: &KeyPair) -> String {
     format!("{} {}", pair.public, pair.marker)
@@ -232,6 +245,28 @@ mod tests {
         ] {
             let changed = swapped(reply(said));
             assert!(matches!(&changed, Changed::NotNow(reason) if reason.class == class));
+        }
+    }
+
+    #[test]
+    fn a_key_is_never_written_where_passwords_live() {
+        for name in [
+            "sshPublicKey",
+            "altSecurityIdentities",
+            "1.3.6.1.4.1.24552.500.1.1.1.13",
+        ] {
+            assert!(is_attribute(name), "{name}");
+        }
+        for name in [
+            "",
+            "userPassword",
+            "USERPASSWORD",
+            "unicodePwd",
+            "2.5.4.35",
+            "a b",
+            "x;y",
+        ] {
+            assert!(!is_attribute(name), "{name}");
         }
     }
 

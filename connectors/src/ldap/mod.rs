@@ -8,6 +8,7 @@
 //! Invariant: nothing secret leaves before the directory's certificate was verified, and there is
 //! no way to reach a directory without TLS.
 
+mod age;
 mod ber;
 mod change;
 mod diagnosis;

@@ -95,11 +95,12 @@ fn refused(text: &'static str) -> Changed {
     Changed::Refused(account(Class::Refused, text))
 }
 
-fn too_young() -> Changed {
-    Changed::NotNow(account(
+/// Why a password may not be changed yet.
+pub(super) fn too_young() -> Reason {
+    account(
         Class::Busy,
         "the minimum age of the present password has not passed",
-    ))
+    )
 }
 
 fn old_demanded() -> Reason {
@@ -119,7 +120,7 @@ fn old_refused() -> Reason {
 /// Active Directory's `constraintViolation` and `unwillingToPerform`: the number says which.
 fn restricted(reply: Reply) -> Changed {
     match reply.said {
-        Said::TooYoung => too_young(),
+        Said::TooYoung => Changed::NotNow(too_young()),
         Said::Number(PASSWORD_RESTRICTION) => {
             refused("the password is too short, too simple or was used before")
         }
@@ -151,7 +152,7 @@ fn unwilling(flavour: Flavour, reply: Reply) -> Changed {
 /// `constraintViolation` elsewhere: the policy says which, or at least the text.
 fn constrained(reply: Reply) -> Changed {
     match reply.objection {
-        Some(Objection::TooYoung) => too_young(),
+        Some(Objection::TooYoung) => Changed::NotNow(too_young()),
         Some(Objection::Quality) => refused("the password is too simple for the policy"),
         Some(Objection::TooShort) => refused("the password is too short for the policy"),
         Some(Objection::TooLong) => refused("the password is too long for the policy"),
@@ -259,6 +260,7 @@ pub(super) fn functional(flavour: Flavour, reply: Reply) -> Option<Reason> {
     })
 }
 
+/// A result that no table lists.
 pub(super) fn unlisted(code: u32) -> Reason {
     // The number is the server's, but a number carries no secret.
     Reason::account(

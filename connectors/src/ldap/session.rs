@@ -4,7 +4,6 @@
 //! kept connection waits while logged in as somebody.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::change::Progress;
 use super::directory::{self, Found, Name, OPERATIONS_ERROR, Root};
 use super::dn;
 use super::link::{Fault, Link, Reply};
@@ -257,7 +257,7 @@ pub(super) fn over() -> Reason {
     )
 }
 
-fn late() -> Reason {
+pub(super) fn late() -> Reason {
     Reason::system(
         Class::Unreachable,
         "the directory did not answer in time; nothing was sent",
@@ -280,15 +280,10 @@ impl Session for LdapSession {
         if let Err(reason) = super::admit(account, Some(new)) {
             return Changed::Refused(reason);
         }
-        let sent = AtomicBool::new(false);
-        match timeout(self.limit, self.write(account, new, current, &sent)).await {
-            Ok(changed) => changed,
-            Err(_) if sent.load(Ordering::Acquire) => Changed::Unknown(Reason::system(
-                Class::Unknown,
-                "the directory did not answer in time; the credential may have been set",
-            )),
-            Err(_) => Changed::NotNow(late()),
-        }
+        let progress = Progress::default();
+        let write = self.write(account, new, current, &progress);
+        let written = timeout(self.limit, write).await;
+        written.unwrap_or_else(|_| progress.given_up())
     }
 
     /// A password is proved by a login. A key cannot be: that the entry shows it when it is read

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::{Checked, Class, Connector, Identity, Scope, Target};
+use keywheel_connectors::{Changed, Checked, Class, Connector, Identity, Scope, Target};
 
 use super::middle;
+use super::shared::on_its_own;
 use super::slapd::{
     FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, dn, functional, ldap_mut, secret,
 };
@@ -234,7 +235,7 @@ async fn a_domain_login_counts_only_for_the_entry_that_its_token_begins_with() {
     let (middle, port) = middle::impostor(&slapd).await;
     let target = Target {
         port,
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_millis(500),
         ..slapd.ldaps()
     };
     let [context, configuration] = CONTEXTS;
@@ -266,6 +267,57 @@ async fn a_domain_login_counts_only_for_the_entry_that_its_token_begins_with() {
             Checked::Rejected(_) => false,
         };
         assert!(right, "{checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_does_not_name_the_minimum_age_is_asked_for_its_times() {
+    let slapd = Slapd::start(65, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_millis(500),
+        ..slapd.ldaps()
+    };
+    let [context, configuration] = CONTEXTS;
+    let domain = [
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    *middle.poison.lock().unwrap() = Some(root_dse(&domain));
+    let session = Ldap::new().open(&target, None).await.unwrap();
+    let text = b"0000052D: SvcErr: DSID-031A1262, problem 5003";
+    let parts: [&[u8]; 3] = [&[0x0a, 1, 19, 4, 0], &element(0x04, &[text]), &[]];
+    for (now, class) in [
+        ("20261121000000.0Z", Class::Busy),
+        ("20271121000000.0Z", Class::Refused),
+        ("whenever", Class::Refused),
+    ] {
+        // The password was set in November 2026 and must stay for a day.
+        let answers = [
+            message(1, &success(0x61, None)),
+            searched(2, &[("tokenGroups", &["S-me"])]),
+            searched(3, &[("objectSid", &["S-me"])]),
+            message(4, &element(0x67, &parts)),
+            searched(5, &[("currentTime", &[now])]),
+            searched(6, &[("pwdLastSet", &["134397769099941560"])]),
+            searched(7, &[("minPwdAge", &["-864000000000"])]),
+        ];
+        *middle.poison.lock().unwrap() = Some(answers.concat());
+        let new = secret("Whatever-it-is-2");
+        let changed = session
+            .change(
+                &on_its_own(by_dn("u1")),
+                &new,
+                Some(&secret("Whatever-it-is-1")),
+            )
+            .await;
+        let (Changed::NotNow(reason) | Changed::Refused(reason)) = &changed else {
+            panic!("{now}: {changed:?}");
+        };
+        assert_eq!(reason.class, class, "{now}");
+        assert_eq!(matches!(changed, Changed::NotNow(_)), class == Class::Busy);
     }
 }
 
