@@ -46,7 +46,7 @@ answers() {
     vendorName | grep -qF '389 Project'
 }
 
-# The template of the package, with our paths. Nothing of it is ever started as it is: the server
+# The template of the package, with our paths and with the plugin that counts an entry's changes. Nothing of it is ever started as it is: the server
 # would listen on every address and without TLS.
 configuration() {
   sed -e "s|%schema_dir%|$conf/schema|" -e "s|%cert_dir%|$conf|" -e "s|%config_dir%|$conf|" \
@@ -59,6 +59,8 @@ configuration() {
     -e "s|%ldapi%|$dir/run/socket|" -e "s|%ds_suffix%|$base|" "$data/template-dse.ldif" |
     awk -v global="$dir/config.ldif" -v store="$dir/store.ldif" '
       function all(file) { while ((getline line < file) > 0) print line }
+      /^dn:/ { counting = /^dn: cn=USN,/ }
+      counting { sub(/^nsslapd-pluginenabled: off/, "nsslapd-pluginenabled: on") }
       { print }
       /^dn: cn=config$/ { all(global) }
       /^dn: cn=config,cn=ldbm database,/ { all(store) }'

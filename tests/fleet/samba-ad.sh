@@ -19,9 +19,10 @@
 #                          refused, locked after 5 failures
 #   CN=tight               locked after 3 failures         CN=young     minimum age of a day
 #   CN=must                must change it first            CN=off       disabled
-#   CN=gone                the account has expired         CN=sealed    lies where the functional
-#   CN=keyed               holds values of others in                    account has no right: OU=closed
-#                          altSecurityIdentities           CN=twin      another's UPN is its name
+#   CN=gone                the account has expired         CN=twin      another's UPN is its name
+#   CN=keyed               holds values of others in altSecurityIdentities
+#   CN=sealed,OU=closed    the functional account has no right there
+#   CN=half,OU=half        it may reset there, and not unlock
 # Passwords at the start: Functional-secret-1 for the functional account, Initial-secret-1 for the
 # rest, Admin-secret-1 for CN=Administrator,CN=Users.
 . "$(dirname "${BASH_SOURCE[0]}")/ldap-lib.sh"
@@ -100,19 +101,21 @@ first() {
   person keywheel svc Functional-secret-1 'userPrincipalName: keywheel@ad.test\n'
 }
 
-# rights SID: what the functional account may do to users below a unit.
+# rights SID [half]: what the functional account may do to users below a unit; half: reset alone.
 rights() {
   local user=bf967aba-0de6-11d0-a285-00aa003049e2 reset=00299570-246d-11d0-a768-00aa006e0529
   local lockout=28630ebf-41d5-11d1-a9c1-0000f80367c1 last=bf967a0a-0de6-11d0-a285-00aa003049e2
   local keys=00fbf30c-91fe-11d1-aebc-0000f80367c1
   printf 'O:DAG:DAD:AI(A;;GA;;;SY)(A;;GA;;;DA)(A;;RPLCLORC;;;AU)'
   printf '(OA;CIIO;CR;%s;%s;%s)' "$reset" "$user" "$1"
+  [[ ${2:-} != half ]] || return 0
   printf '(OA;CIIO;RPWP;%s;%s;%s)' "$lockout" "$user" "$1" "$last" "$user" "$1" "$keys" "$user" "$1"
 }
 
 entries() { # SID of the functional account
   local i
   unit people "nTSecurityDescriptor: $(rights "$1")\n"
+  unit half "nTSecurityDescriptor: $(rights "$1" half)\n"
   unit closed
   unit elsewhere
   for ((i = 0; i < count; i++)); do
@@ -128,6 +131,7 @@ entries() { # SID of the functional account
   person twin people Initial-secret-1 ''
   person other elsewhere Initial-secret-1 ''
   person sealed closed Initial-secret-1 ''
+  person half half Initial-secret-1 ''
   policy tight 3 0
   policy young 5 -864000000000
 }

@@ -1,14 +1,18 @@
 //! 389 Directory Server.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use keywheel_connectors::conformance::Held;
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Credential, Functional, Identity, KeyPair, Scope,
-    Secret, Session,
+    Account, Changed, Checked, Class, Connector, Evidence, Functional, Identity, Scope, Session,
+    Target,
 };
 
+use super::key::pair;
+use super::middle;
 use super::shared::{self, DS389, account, conforms, on_its_own};
 use super::slapd::{FUNCTIONAL_SECRET, INITIAL_SECRET, dn, functional_dn, secret};
 
@@ -166,12 +170,33 @@ async fn an_account_changes_its_own_password_there() {
     assert!(matches!(changed, Changed::Refused(_)), "{changed:?}");
 }
 
-fn pair(name: &str) -> Credential {
-    Credential::Key(KeyPair {
-        private: Secret::from("stays at home"),
-        public: format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{name}"),
-        marker: format!("keywheel:{name}"),
-    })
+#[tokio::test]
+async fn a_write_that_never_arrived_there_is_known_where_changes_are_counted() {
+    let (middle, port) = middle::proxy((DS389.ip, DS389.tls_port).into(), DS389.ip).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_secs(3),
+        ..DS389.ldaps()
+    };
+    let session = shared::open(&target, &functional()).await;
+    let (account, current) = (account("u12", None), secret(INITIAL_SECRET));
+    for (deaf, text) in [(true, "Never-arrived-1"), (false, "Arrived-unheard-1")] {
+        // The look-up comes first, then the write.
+        let at = if deaf {
+            &middle.deaf_at
+        } else {
+            &middle.swallow_at
+        };
+        at.store(2, Ordering::SeqCst);
+        let new = secret(text);
+        let changed = session.change(&account, &new, Some(&current)).await;
+        assert!(matches!(changed, Changed::Unknown(_)), "{changed:?}");
+        middle.deaf.store(false, Ordering::SeqCst);
+        middle.swallow.store(false, Ordering::SeqCst);
+        let seen = session.evidence(&account, &new, Some(&current)).await;
+        let unmoved = seen == Evidence::Current;
+        assert_eq!(unmoved, deaf, "{seen:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use keywheel_connectors::conformance::Held;
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    KeyPair, Scope, Secret, Session, Target,
+    Account, Changed, Checked, Class, Connector, Evidence, Functional, Identity, Scope, Session,
+    Target,
 };
 
+use super::key::pair;
 use super::middle;
 use super::shared::{self, SAMBA, account, conforms, on_its_own};
 use super::slapd::{ldap_mut, secret};
@@ -282,6 +283,9 @@ async fn a_domain_says_what_is_wrong_with_a_password_by_number() {
         .change(&by_dn("nobody"), &secret("Nobody-here-1"), None)
         .await;
     assert!(matches!(changed, Changed::NotNow(reason) if reason.class == Class::NoAccount));
+    // Without the right to unlock, a reset is still a reset.
+    let half = account("half", Some("CN=half,OU=half,DC=ad,DC=test".to_owned()));
+    sets(&session, &half, "Reset-alone-1").await;
 }
 
 #[tokio::test]
@@ -365,14 +369,6 @@ async fn no_password_of_a_domain_is_ever_stored_in_the_clear() {
         files += 1;
     }
     assert!(files > 3, "{files} files");
-}
-
-fn pair(name: &str) -> Credential {
-    Credential::Key(KeyPair {
-        private: Secret::from("stays at home"),
-        public: format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{name}"),
-        marker: format!("keywheel:{name}"),
-    })
 }
 
 #[tokio::test]
