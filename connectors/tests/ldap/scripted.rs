@@ -235,7 +235,7 @@ async fn a_domain_login_counts_only_for_the_entry_that_its_token_begins_with() {
     let (middle, port) = middle::impostor(&slapd).await;
     let target = Target {
         port,
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(1),
         ..slapd.ldaps()
     };
     let [context, configuration] = CONTEXTS;
@@ -276,7 +276,7 @@ async fn a_domain_that_does_not_name_the_minimum_age_is_asked_for_its_times() {
     let (middle, port) = middle::impostor(&slapd).await;
     let target = Target {
         port,
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(1),
         ..slapd.ldaps()
     };
     let [context, configuration] = CONTEXTS;
