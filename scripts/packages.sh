@@ -18,7 +18,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 build=(build-essential pkg-config libssl-dev)
 fleet=(openssh-server openssh-client sshpass sudo libpam-modules libpam-pwquality cracklib-runtime
-  tcsh util-linux slapd slapd-contrib ldap-utils openssl procps)
+  tcsh util-linux slapd slapd-contrib ldap-utils openssl procps
+  389-ds-base libnss3-tools samba-ad-dc samba-ad-provision ldb-tools)
 tests=(postgresql prometheus jq python3 git)
 
 # Everything that would start a server while a package is installed asks this file first.

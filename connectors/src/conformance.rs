@@ -34,6 +34,8 @@ pub struct Held {
 pub struct Capabilities {
     /// True: the session finds [`crate::Evidence`]. False: every look is `Undecided`.
     pub evidence: bool,
+    /// True: the target takes the old password for a while yet, as a domain controller does.
+    pub old_lingers: bool,
     /// An account that the target does not know.
     pub unknown_account: Account,
     /// A target of this kind where nobody listens.

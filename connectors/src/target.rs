@@ -84,8 +84,8 @@ pub struct LdapTarget {
     pub server_name: Option<String>,
     /// Where accounts without a DN are looked up.
     pub base_dn: String,
-    /// What the directory was found to be, once it is pinned: `openldap`, `389ds`, `ad`,
-    /// `generic`. `None`: it is found out anew.
+    /// What the directory was found to be, once it is pinned: `openldap`, `389ds`, `ad`, `samba`,
+    /// `generic`. `ad` admits Samba, too. `None`: it is found out anew.
     pub flavour: Option<String>,
     /// The attribute that holds SSH public keys, if not the flavour's own.
     pub key_attribute: Option<String>,
@@ -98,7 +98,7 @@ pub enum Identity {
     Ssh(HostKey),
     /// A directory and what its root DSE says it is.
     Ldap {
-        /// For example `openldap`, `generic`.
+        /// As it is pinned in [`LdapTarget::flavour`].
         #[serde(deserialize_with = "wire::word")]
         flavour: String,
     },
@@ -120,7 +120,7 @@ pub struct Functional {
 pub struct Account {
     /// Its login name.
     pub login: Login,
-    /// Its distinguished name, where known; directories only.
+    /// Its distinguished name, or the identifier of its entry as `<GUID=…>`; directories only.
     pub dn: Option<String>,
     /// True: it changes its own credential; no functional account is asked.
     pub uses_own: bool,

@@ -53,6 +53,7 @@ fn world() -> FakeWorld {
 fn capabilities() -> Capabilities {
     Capabilities {
         evidence: true,
+        old_lingers: false,
         unknown_account: account("nobody"),
         unreachable: target("nowhere"),
         mute: Some(target("mute")),

@@ -1,4 +1,4 @@
-# Sourced by the directory recipes (ca.sh, slapd.sh); does nothing by itself.
+# Sourced by the directory recipes (ca.sh, slapd.sh, ds389.sh, samba-ad.sh); does nothing by itself.
 # Whatever they make lies below FLEET_DIR, and they signal no process that they did not record.
 set -eu -o pipefail
 umask 077
@@ -49,4 +49,16 @@ until_true() {
     sleep 0.025
   done
   return 1
+}
+
+# hold: starts a server that many tests of one process share, and ends it when that process does:
+# its end closes our standard input, however it came about. An interrupt meant for the tests must
+# not end us before the server.
+hold() {
+  trap '' INT
+  start
+  cat >/dev/null
+  stopped
+  rm -rf "$dir" "$pki"
+  rmdir "$fleet" 2>/dev/null || true
 }

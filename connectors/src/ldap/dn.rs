@@ -59,6 +59,17 @@ pub(super) fn same(left: &str, right: &str) -> bool {
     Dn::parse(left).is_some_and(|left| Dn::parse(right) == Some(left))
 }
 
+/// The DNS name of a domain's own name: `ad.test` for `DC=ad,DC=test`.
+pub(super) fn dns_name(context: &str) -> Option<String> {
+    let labels = Dn::parse(context)?.0.into_iter().map(|part| {
+        let [(kind, value)] = part.as_slice() else {
+            return None;
+        };
+        (kind == "dc").then(|| String::from_utf8(value.clone()).ok())?
+    });
+    Some(labels.collect::<Option<Vec<_>>>()?.join("."))
+}
+
 /// Splits at separators that are neither escaped nor quoted; `None` for a dangling escape.
 fn split<'a>(text: &'a str, separators: &[char]) -> Option<Vec<&'a str>> {
     let (mut parts, mut start, mut escaped, mut quoted) = (Vec::new(), 0, false, false);
@@ -157,6 +168,13 @@ mod tests {
         ] {
             assert!(same(left, right), "{left} and {right}");
         }
+    }
+
+    #[test]
+    fn a_domain_is_named_by_its_components() {
+        assert_eq!(dns_name("DC=Ad,DC=Test"), Some("ad.test".to_owned()));
+        assert_eq!(dns_name("OU=people,DC=ad,DC=test"), None);
+        assert_eq!(dns_name(""), None);
     }
 
     #[test]

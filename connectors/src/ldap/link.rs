@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt;
 use ldap3::exop::{PasswordModify, WhoAmI};
 use ldap3::{
-    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry,
-    SearchOptions, StdStream,
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope, SearchOptions,
+    StdStream,
 };
 use secrecy::ExposeSecret;
 
+use super::diagnosis::{self, Said};
+use super::entry::Entry;
 use super::guard::{self, Ending, EndingSlot};
 use super::ppolicy::{self, Objection};
 use super::tls::Endpoint;
@@ -38,6 +40,8 @@ pub(super) struct Reply {
     pub(super) code: u32,
     /// What its password policy says.
     pub(super) objection: Option<Objection>,
+    /// What its text says beyond that.
+    pub(super) said: Said,
 }
 
 /// Why there is no answer.
@@ -149,22 +153,35 @@ impl Link {
     }
 
     /// Sets the password of `dn`, which must not be empty. Source: RFC 3062.
-    pub(super) async fn set_password(&self, dn: &str, new: &Secret) -> Result<Reply, Fault> {
+    pub(super) async fn set_password(
+        &self,
+        dn: &str,
+        old: Option<&Secret>,
+        new: &Secret,
+    ) -> Result<Reply, Fault> {
         let mut ldap = self.ldap.clone();
         ldap.with_controls(ppolicy::request());
         let write = async move {
-            #[expect(clippy::disallowed_methods, reason = "the write carries the password")]
-            let new_pass = Some(new.expose_secret());
+            #[expect(clippy::disallowed_methods, reason = "the write carries the passwords")]
+            let (old_pass, new_pass) = (old.map(ExposeSecret::expose_secret), new.expose_secret());
             ldap.extended(PasswordModify {
                 user_id: Some(dn),
-                old_pass: None,
-                new_pass,
+                old_pass,
+                new_pass: Some(new_pass),
             })
             .await
         };
         self.run(write)
             .await
             .map(|ldap3::result::ExopResult(_, result)| reply(&result))
+    }
+
+    /// Changes attributes of `dn` in one step: all of them, or none.
+    pub(super) async fn modify(&self, dn: &str, mods: Vec<Mod<Vec<u8>>>) -> Result<Reply, Fault> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(ppolicy::request());
+        let write = async move { ldap.modify(dn, mods).await };
+        self.run(write).await.map(|result| reply(&result))
     }
 
     /// Searches; yields at most [`ENTRIES_MAX`] entries and follows no referral.
@@ -174,7 +191,7 @@ impl Link {
         scope: Scope,
         filter: &str,
         attributes: &[&str],
-    ) -> Result<(Vec<SearchEntry>, Reply), Fault> {
+    ) -> Result<(Vec<Entry>, Reply), Fault> {
         let mut ldap = self.ldap.clone();
         let limit = i32::try_from(ENTRIES_MAX).unwrap_or(i32::MAX);
         ldap.with_search_options(SearchOptions::new().sizelimit(limit));
@@ -189,12 +206,14 @@ impl Link {
                     return Ok((entries, None));
                 }
                 if !item.is_ref() && !item.is_intermediate() {
-                    entries.push(SearchEntry::construct(item));
+                    entries.push(Entry::read(item));
                 }
             }
             Ok((entries, Some(stream.finish().await)))
         };
         let (entries, result) = self.run(run).await?;
+        let entries: Option<Vec<Entry>> = entries.into_iter().collect();
+        let entries = entries.ok_or_else(unreadable)?;
         let Some(result) = result else {
             // The server ignores the limit and may go on sending.
             self.retire();
@@ -203,6 +222,7 @@ impl Link {
                 Reply {
                     code: SIZE_LIMIT_EXCEEDED,
                     objection: None,
+                    said: Said::Nothing,
                 },
             ));
         };
@@ -226,10 +246,7 @@ impl Link {
             }
             Ok(Err(LdapError::OpSend { .. } | LdapError::FilterParsing)) => Err(Fault::NotSent),
             Ok(Err(_)) => Err(Fault::Lost(self.why_silent())),
-            Err(_) => Err(Fault::Lost(Reason::system(
-                Class::Incompatible,
-                "the directory's answer cannot be read",
-            ))),
+            Err(_) => Err(unreadable()),
         }
     }
 
@@ -247,6 +264,13 @@ impl Link {
 /// `sizeLimitExceeded`.
 pub(super) const SIZE_LIMIT_EXCEEDED: u32 = 4;
 
+fn unreadable() -> Fault {
+    Fault::Lost(Reason::system(
+        Class::Incompatible,
+        "the directory's answer cannot be read",
+    ))
+}
+
 fn gone() -> Reason {
     Reason::system(
         Class::Unreachable,
@@ -258,6 +282,7 @@ fn reply(result: &LdapResult) -> Reply {
     Reply {
         code: result.rc,
         objection: ppolicy::objection(&result.ctrls),
+        said: diagnosis::read(&result.text),
     }
 }
 

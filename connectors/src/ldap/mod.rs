@@ -1,20 +1,30 @@
 //! Sets passwords of a directory's entries over LDAP, and proves them by logins.
 //!
-//! A functional account resets passwords by the password modify operation (RFC 3062). Served are
-//! OpenLDAP and whatever offers that operation and "Who am I?" (RFC 4532).
+//! A functional account resets passwords, or an account changes its own: by the password modify
+//! operation (RFC 3062) on OpenLDAP, 389 Directory Server and whatever else offers that operation
+//! and "Who am I?" (RFC 4532), and by `unicodePwd` on Active Directory. SSH keys are swapped in
+//! the entry.
 //!
 //! Invariant: nothing secret leaves before the directory's certificate was verified, and there is
 //! no way to reach a directory without TLS.
 
+mod age;
 mod ber;
+mod change;
+mod diagnosis;
 mod directory;
 mod dn;
+mod entry;
+mod flavour;
 mod guard;
+mod key;
 mod link;
 mod ppolicy;
+mod prove;
 mod result;
 mod session;
 mod tls;
+mod write;
 
 use std::sync::Arc;
 
@@ -26,6 +36,7 @@ use crate::{
     Account, Class, Connector, Credential, Functional, Identity, LdapTarget, Reason, Secret,
     Session, Target, TargetKind,
 };
+use directory::Name;
 use session::LdapSession;
 
 /// The longest password that is handed to a directory, in characters.
@@ -49,18 +60,18 @@ impl Connector for Ldap {
     }
 
     fn admit(&self, account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
-        admit(account, credential.map(Credential::password).transpose()?)
+        admit(account, credential)
     }
 
     async fn identify(&self, target: &Target) -> Result<Identity, Reason> {
         let endpoint = tls::Endpoint::new(target, ldap_of(target)?)?;
         let look = async {
             let link = link::Link::connect(&endpoint).await?;
-            directory::flavour(&link).await
+            directory::root(&link).await
         };
-        let flavour = timeout(target.timeout, look).await.map_err(|_| late())??;
+        let root = timeout(target.timeout, look).await.map_err(|_| late())??;
         Ok(Identity::Ldap {
-            flavour: flavour.to_owned(),
+            flavour: root.flavour.name().to_owned(),
         })
     }
 
@@ -77,19 +88,28 @@ impl Connector for Ldap {
     }
 }
 
-/// Says whether the directory could take the account or the secret for something else.
+/// Says whether the directory could take the account or the credential for something else.
+fn admit(account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
+    if Name::of(account).is_none() {
+        return Err(Reason::account(
+            Class::Refused,
+            "what is given as the account's DN is no distinguished name",
+        ));
+    }
+    match credential {
+        None => Ok(()),
+        Some(Credential::Password(password)) => admit_password(password),
+        Some(Credential::Key(pair)) => key::admit(pair),
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "looks at the password's characters"
 )]
-fn admit(account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
+fn admit_password(secret: &Secret) -> Result<(), Reason> {
     let refuse = |text| Err(Reason::account(Class::Refused, text));
-    if account.dn.is_some() && directory::known(account).is_none() {
-        return refuse("what is given as the account's DN is no distinguished name");
-    }
-    let Some(secret) = secret.map(ExposeSecret::expose_secret) else {
-        return Ok(());
-    };
+    let secret = secret.expose_secret();
     if secret.is_empty() {
         // A bind with a name and no password succeeds as nobody. Source: RFC 4513 5.1.2.
         return refuse("an empty password is none");
@@ -157,7 +177,15 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_refused() {
-        for dn in ["", " ", "u1", "x)(uid=*", "uid="] {
+        for dn in [
+            "",
+            " ",
+            "u1",
+            "x)(uid=*",
+            "uid=",
+            "<GUID=x)(uid=*>",
+            "<GUID=>",
+        ] {
             let reason = Ldap::new().admit(&account(Some(dn)), None).unwrap_err();
             assert_eq!(reason.class, Class::Refused, "{dn:?}");
         }
@@ -165,5 +193,7 @@ mod tests {
             Ldap::new().admit(&account(Some("uid=u1,dc=test")), None),
             Ok(())
         );
+        let id = "<GUID=48989570-7a4e-1041-8c42-ef8b0f921cc9>";
+        assert_eq!(Ldap::new().admit(&account(Some(id)), None), Ok(()));
     }
 }

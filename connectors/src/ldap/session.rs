@@ -3,8 +3,8 @@
 //! Invariant: no login of a managed account ever happens on the functional connection, and no
 //! kept connection waits while logged in as somebody.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +12,11 @@ use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::directory;
+use super::change::Progress;
+use super::directory::{self, Found, Name, OPERATIONS_ERROR, Root};
 use super::dn;
-use super::link::{Fault, Link};
-use super::result::{self, Verdict};
+use super::link::{Fault, Link, Reply};
+use super::result;
 use super::tls::Endpoint;
 use crate::{
     Account, Changed, Checked, Class, Credential, Evidence, Functional, LdapTarget, Reason, Scope,
@@ -24,19 +25,27 @@ use crate::{
 
 /// How many connections for logins are kept. More only queue at the server.
 const PROBES_MAX: usize = 4;
+/// How many entries' marks are kept for a later look. Only lost answers leave any.
+const MARKS_MAX: usize = 1_024;
 
 /// A session on one directory.
 pub(super) struct LdapSession {
     endpoint: Endpoint,
-    base_dn: String,
+    pub(super) base_dn: String,
+    pinned: Option<String>,
+    pub(super) key_attribute: Option<String>,
     limit: Duration,
-    functional: Option<Functional>,
-    functional_dn: OnceLock<String>,
+    pub(super) functional: Option<Functional>,
+    pub(super) functional_dn: OnceLock<String>,
+    /// What the directory said of itself when it was reached first.
+    root: OnceLock<Root>,
     /// Bound as the functional account, or as nobody if there is none.
     shared: tokio::sync::Mutex<Option<Arc<Link>>>,
-    turns: Semaphore,
+    pub(super) turns: Semaphore,
     kept: std::sync::Mutex<Vec<Link>>,
-    probes: Semaphore,
+    pub(super) probes: Semaphore,
+    /// What entries showed before a write whose answer was lost, by DN.
+    marks: std::sync::Mutex<HashMap<String, Vec<u8>>>,
     /// Set by the first refused functional login, so that there is no second one.
     stopped: OnceLock<Reason>,
 }
@@ -54,212 +63,139 @@ impl LdapSession {
         Ok(Self {
             endpoint: Endpoint::new(target, ldap)?,
             base_dn: ldap.base_dn.clone(),
+            pinned: ldap.flavour.clone(),
+            key_attribute: ldap.key_attribute.clone(),
             limit: target.timeout,
             functional: functional.cloned(),
             functional_dn: OnceLock::new(),
+            root: OnceLock::new(),
             shared: tokio::sync::Mutex::default(),
             turns: Semaphore::new(target.in_flight.max(1)),
             kept: std::sync::Mutex::default(),
             probes: Semaphore::new(PROBES_MAX),
+            marks: std::sync::Mutex::default(),
             stopped: OnceLock::new(),
         })
     }
 
-    /// The shared connection, opened anew if the last one is of no more use.
-    pub(super) async fn shared(&self) -> Result<Arc<Link>, Reason> {
+    /// The shared connection, opened anew if the last one is of no more use, and what answers.
+    pub(super) async fn shared(&self) -> Result<(Arc<Link>, &Root), Reason> {
         // Held while connecting: one functional login at a time, not one per waiting account.
         let mut shared = self.shared.lock().await;
-        if let Some(link) = shared.as_ref().filter(|link| link.usable()) {
-            return Ok(Arc::clone(link));
+        if let Some(link) = shared.as_ref().filter(|link| link.usable())
+            && let Some(root) = self.root.get()
+        {
+            return Ok((Arc::clone(link), root));
         }
         *shared = None;
         if let Some(reason) = self.stopped.get() {
             return Err(reason.clone());
         }
         let link = Link::connect(&self.endpoint).await?;
-        let flavour = directory::flavour(&link).await?;
-        tracing::debug!(flavour, "directory connected");
+        let root = self.recognise(&directory::root(&link).await?)?;
         if let Some(functional) = &self.functional {
-            self.log_in(&link, functional).await?;
+            self.log_in(&link, root, functional).await?;
         }
-        Ok(Arc::clone(shared.insert(Arc::new(link))))
+        Ok((Arc::clone(shared.insert(Arc::new(link))), root))
+    }
+
+    /// Compares what answers with what was pinned, and with what answered before.
+    fn recognise(&self, root: &Root) -> Result<&Root, Reason> {
+        let flavour = root.flavour;
+        tracing::debug!(flavour = flavour.name(), "directory connected");
+        let foreign = self.pinned.as_ref().is_some_and(|name| !flavour.is(name));
+        if foreign || self.root.get_or_init(|| root.clone()) != root {
+            return Err(self.stop(
+                Class::IdentityMismatch,
+                "the directory is another product or domain than the pinned one; nothing was sent",
+            ));
+        }
+        // Set a line above.
+        self.root.get().ok_or_else(over)
     }
 
     /// Logs the functional account in and proves that it is who it should be.
-    async fn log_in(&self, link: &Link, functional: &Functional) -> Result<(), Reason> {
+    async fn log_in(
+        &self,
+        link: &Link,
+        root: &Root,
+        functional: &Functional,
+    ) -> Result<(), Reason> {
+        let stop = |text| Err(self.stop(Class::Denied, text));
         let Ok(password) = functional.credential.password() else {
-            return Err(self.stop("the functional account of a directory needs a password"));
+            return stop("a functional account logs in to a directory with a password");
         };
         if is_empty(password) {
-            return Err(self.stop("the functional account has an empty password"));
+            return stop("the functional account has an empty password");
         }
-        let dn = match self.functional_dn.get() {
-            Some(dn) => dn.clone(),
-            None => self.find_functional(link, &functional.account).await?,
+        let account = &functional.account;
+        let late = match self.functional_dn.get() {
+            Some(_) => None,
+            None => late_name(root, account),
         };
-        let reply = link.bind(&dn, password).await.map_err(Fault::reason)?;
-        if let Some(reason) = result::functional(reply) {
+        let name = match (self.functional_dn.get(), &late) {
+            (Some(dn), _) => dn.clone(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => self.find_functional(link, root, account).await?,
+        };
+        let reply = link.bind(&name, password).await.map_err(Fault::reason)?;
+        if let Some(reason) = result::functional(root.flavour, reply) {
             if reason.class == Class::Denied {
                 drop(self.stopped.set(reason.clone()));
             }
             return Err(reason);
         }
-        let identity = link.who_am_i().await.map_err(Fault::reason)?;
-        if !identity.is_some_and(|identity| dn::same(&identity, &dn)) {
-            return Err(self.stop("the directory took the functional login for somebody else's"));
+        let dn = match late {
+            // Anywhere in the domain: the system's base is where managed accounts live.
+            Some(_) => root.find(link, "", account).await.map_err(not_found)?.dn,
+            None => name,
+        };
+        if !root.is_bound_as(link, &dn).await.map_err(Fault::reason)? {
+            return stop("the directory took the functional login for somebody else's");
         }
         drop(self.functional_dn.set(dn));
         Ok(())
     }
 
-    async fn find_functional(&self, link: &Link, account: &Account) -> Result<String, Reason> {
-        let login = account.login.as_str();
-        if account.dn.is_none() && dn::Dn::parse(login).is_some() {
-            return Ok(login.to_owned());
+    async fn find_functional(
+        &self,
+        link: &Link,
+        root: &Root,
+        account: &Account,
+    ) -> Result<String, Reason> {
+        if account.dn.is_none() && dn::Dn::parse(account.login.as_str()).is_some() {
+            return Ok(account.login.as_str().to_owned());
         }
-        if account.dn.is_some() && directory::known(account).is_none() {
-            return Err(self.stop("the functional account's DN is no distinguished name"));
+        if Name::of(account).is_none() {
+            return Err(self.stop(
+                Class::Denied,
+                "the functional account's DN is no distinguished name",
+            ));
         }
-        directory::resolve(link, &self.base_dn, account)
-            .await
-            .map_err(|reason| match reason.scope {
-                Scope::System => reason,
-                Scope::Account => Reason::system(
-                    Class::NoAccount,
-                    "the functional account was not found by its login name; give its DN",
-                ),
-            })
+        let found = root.find(link, &self.base_dn, account).await;
+        found.map(|found| found.dn).map_err(not_found)
     }
 
-    fn stop(&self, text: &'static str) -> Reason {
-        let reason = Reason::system(Class::Denied, text);
+    fn stop(&self, class: Class, text: &'static str) -> Reason {
+        let reason = Reason::system(class, text);
         drop(self.stopped.set(reason.clone()));
         reason
     }
 
-    /// Writes the secret. `sent` is set before the first byte of it leaves.
-    async fn write(&self, account: &Account, new: &Secret, sent: &AtomicBool) -> Changed {
-        if self.functional.is_none() {
-            return Changed::NotNow(Reason::system(
-                Class::Privilege,
-                "without a functional account no password can be set",
-            ));
-        }
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Changed::NotNow(over());
-        };
-        let link = match self.shared().await {
-            Ok(link) => link,
-            Err(reason) => return Changed::NotNow(reason),
-        };
-        let dn = match directory::resolve(&link, &self.base_dn, account).await {
-            Ok(dn) => dn,
-            Err(reason) => return Changed::NotNow(reason),
-        };
-        if self
-            .functional_dn
-            .get()
-            .is_some_and(|own| dn::same(own, &dn))
-        {
-            return Changed::NotNow(Reason::account(
-                Class::Privilege,
-                "this is the functional account itself; its password is not reset by itself",
-            ));
-        }
-        sent.store(true, Ordering::Release);
-        match link.set_password(&dn, new).await {
-            Ok(reply) => {
-                if reply.code == OPERATIONS_ERROR {
-                    link.retire();
-                }
-                result::written(reply)
-            }
-            Err(Fault::NotSent) => Changed::NotNow(Reason::system(
-                Class::Unreachable,
-                "the connection was lost before the password was sent",
-            )),
-            Err(Fault::Lost(reason)) => Changed::Unknown(Reason {
-                class: if reason.class == Class::Incompatible {
-                    reason.class
-                } else {
-                    Class::Unknown
-                },
-                ..reason
-            }),
-        }
-    }
-
-    /// Logs in as the account on a connection of its own. The verdict is noted before the
-    /// connection is tidied up, so that a server that falls silent then cannot take it back.
-    async fn prove(
-        &self,
-        account: &Account,
-        secret: &Secret,
-        verdict: &OnceLock<Checked>,
-    ) -> Checked {
-        let Ok(_probe) = self.probes.acquire().await else {
-            return Checked::NotNow(over());
-        };
-        let dn = match self.name_of(account).await {
-            Ok(dn) => dn,
-            Err(reason) => return Checked::NotNow(reason),
-        };
-        let link = match self.probe().await {
-            Ok(link) => link,
-            Err(reason) => return Checked::NotNow(reason),
-        };
-        // Never repeated: the directory may have counted a bind whose answer was lost.
-        let reply = match link.bind(&dn, secret).await {
-            Ok(reply) => reply,
-            Err(fault) => return Checked::NotNow(fault.reason()),
-        };
-        let checked = match result::judged(reply) {
-            Verdict::Right => match link.who_am_i().await {
-                Ok(Some(identity)) if dn::same(&identity, &dn) => Checked::Accepted,
-                Ok(_) => Checked::NotNow(Reason::account(
-                    Class::IdentityMismatch,
-                    "the directory took the login for somebody else's",
-                )),
-                Err(fault) => Checked::NotNow(fault.reason()),
-            },
-            Verdict::Wrong => self.refused(&dn).await,
-            Verdict::NotNow(reason) => Checked::NotNow(reason),
-        };
-        verdict.get_or_init(|| checked.clone());
-        // A refused bind leaves the connection anonymous already. Source: RFC 4511 4.2.1.
-        let nobody = reply.code != 0
-            || link
-                .unbind_identity()
-                .await
-                .is_ok_and(|reply| reply.code == 0);
-        if nobody && reply.code != OPERATIONS_ERROR {
-            self.keep(link);
-        }
-        checked
-    }
-
-    /// Asks the entry whether the refusal is about the secret.
-    async fn refused(&self, dn: &str) -> Checked {
-        if self.functional.is_some()
-            && let Ok(_turn) = self.turns.acquire().await
-            && let Ok(shared) = self.shared().await
-            && let Some(reason) = directory::hindrance(&shared, dn).await
-        {
-            return Checked::NotNow(reason);
-        }
-        Checked::Rejected(Reason::account(Class::Denied, "the login was refused"))
-    }
-
-    async fn name_of(&self, account: &Account) -> Result<String, Reason> {
-        if let Some(dn) = directory::known(account) {
-            return Ok(dn.to_owned());
+    /// Where an account lives, looked up by whoever the shared connection is logged in as.
+    pub(super) async fn find(&self, account: &Account) -> Result<(Found, &Root), Reason> {
+        if let (Some(Name::Dn(dn)), Some(root)) = (Name::of(account), self.root.get()) {
+            let dn = dn.to_owned();
+            return Ok((Found { dn, mark: None }, root));
         }
         let _turn = self.turns.acquire().await.map_err(|_| over())?;
-        let shared = self.shared().await?;
-        directory::resolve(&shared, &self.base_dn, account).await
+        let (shared, root) = self.shared().await?;
+        let found = root.find(&shared, &self.base_dn, account).await?;
+        Ok((found, root))
     }
 
-    async fn probe(&self) -> Result<Link, Reason> {
+    /// A connection for one login: a kept one, or a new one.
+    pub(super) async fn probe(&self) -> Result<Link, Reason> {
         while let Some(link) = self.kept_links().pop() {
             if link.usable() {
                 return Ok(link);
@@ -268,28 +204,60 @@ impl LdapSession {
         Link::connect(&self.endpoint).await
     }
 
-    fn keep(&self, link: Link) {
-        if !self.probes.is_closed() && link.usable() {
+    /// Keeps a connection on which a bind was answered so, once it is nobody's.
+    pub(super) async fn give_back(&self, link: Link, bound: Reply) {
+        // A refused bind leaves the connection anonymous already. Source: RFC 4511 4.2.1.
+        let nobody = bound.code != 0
+            || link
+                .unbind_identity()
+                .await
+                .is_ok_and(|reply| reply.code == 0);
+        let fit = nobody && bound.code != OPERATIONS_ERROR && link.usable();
+        if fit && !self.probes.is_closed() {
             self.kept_links().push(link);
         }
     }
 
-    fn kept_links(&self) -> std::sync::MutexGuard<'_, Vec<Link>> {
+    fn kept_links(&self) -> MutexGuard<'_, Vec<Link>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What entries showed before a write that has not been answered.
+    pub(super) fn marks(&self) -> MutexGuard<'_, HashMap<String, Vec<u8>>> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.len() >= MARKS_MAX {
+            marks.clear();
+        }
+        marks
     }
 }
 
-/// `operationsError`: some servers answer so on a connection that lost its identity.
-const OPERATIONS_ERROR: u32 = 1;
+/// The name under which an account logs in before it could be looked up: domains alone.
+pub(super) fn late_name(root: &Root, account: &Account) -> Option<String> {
+    match Name::of(account) {
+        Some(Name::Login(login)) if dn::Dn::parse(login).is_none() => root.bind_name(login),
+        _ => None,
+    }
+}
 
-fn over() -> Reason {
+fn not_found(reason: Reason) -> Reason {
+    match reason.scope {
+        Scope::System => reason,
+        Scope::Account => Reason::system(
+            Class::NoAccount,
+            "the functional account was not found by its login name; give its DN",
+        ),
+    }
+}
+
+pub(super) fn over() -> Reason {
     Reason::system(
         Class::Unreachable,
         "the session was closed; nothing was sent",
     )
 }
 
-fn late() -> Reason {
+pub(super) fn late() -> Reason {
     Reason::system(
         Class::Unreachable,
         "the directory did not answer in time; nothing was sent",
@@ -301,44 +269,38 @@ fn is_empty(secret: &Secret) -> bool {
     secret.expose_secret().is_empty()
 }
 
-/// The password of a credential, if both may be handed to a directory.
-fn password_for<'a>(account: &Account, credential: &'a Credential) -> Result<&'a Secret, Reason> {
-    let password = credential.password()?;
-    super::admit(account, Some(password))?;
-    Ok(password)
-}
-
 #[async_trait]
 impl Session for LdapSession {
     async fn change(
         &self,
         account: &Account,
         new: &Credential,
-        _current: Option<&Credential>,
+        current: Option<&Credential>,
     ) -> Changed {
-        let new = match password_for(account, new) {
-            Ok(new) => new,
-            Err(reason) => return Changed::Refused(reason),
-        };
-        let sent = AtomicBool::new(false);
-        match timeout(self.limit, self.write(account, new, &sent)).await {
-            Ok(changed) => changed,
-            Err(_) if sent.load(Ordering::Acquire) => Changed::Unknown(Reason::system(
-                Class::Unknown,
-                "the directory did not answer in time; the password may have been set",
-            )),
-            Err(_) => Changed::NotNow(late()),
+        if let Err(reason) = super::admit(account, Some(new)) {
+            return Changed::Refused(reason);
         }
+        let progress = Progress::default();
+        let write = self.write(account, new, current, &progress);
+        let written = timeout(self.limit, write).await;
+        written.unwrap_or_else(|_| progress.given_up())
     }
 
+    /// A password is proved by a login. A key cannot be: that the entry shows it when it is read
+    /// back is the strongest proof that a directory gives.
     async fn check(&self, account: &Account, credential: &Credential) -> Checked {
         // Before any byte: a bind with a name and no password succeeds and proves nothing.
-        let secret = match password_for(account, credential) {
-            Ok(secret) => secret,
-            Err(reason) => return Checked::NotNow(reason),
-        };
+        if let Err(reason) = super::admit(account, Some(credential)) {
+            return Checked::NotNow(reason);
+        }
         let verdict = OnceLock::new();
-        match timeout(self.limit, self.prove(account, secret, &verdict)).await {
+        let check = async {
+            match credential {
+                Credential::Password(password) => self.prove(account, password, &verdict).await,
+                Credential::Key(pair) => self.read_back(account, pair).await,
+            }
+        };
+        match timeout(self.limit, check).await {
             Ok(checked) => checked,
             Err(_) => verdict.into_inner().unwrap_or_else(|| {
                 Checked::NotNow(Reason::system(
@@ -349,15 +311,22 @@ impl Session for LdapSession {
         }
     }
 
-    async fn evidence(&self, _: &Account, _: &Credential, _: Option<&Credential>) -> Evidence {
-        Evidence::Undecided(Reason::account(
-            Class::Incompatible,
-            "the directory shows no password, not even hashed",
-        ))
+    async fn evidence(
+        &self,
+        account: &Account,
+        candidate: &Credential,
+        current: Option<&Credential>,
+    ) -> Evidence {
+        let look = self.look(account, candidate, current);
+        match timeout(self.limit, look).await {
+            Ok(Ok(evidence)) => evidence,
+            Ok(Err(reason)) => Evidence::Undecided(reason),
+            Err(_) => Evidence::Undecided(late()),
+        }
     }
 
+    /// Nothing to do: a password has one value, and a key was swapped for the new one.
     async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
-        // A password has one value: the old one went with the change.
         Changed::Done
     }
 

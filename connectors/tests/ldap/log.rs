@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use keywheel_connectors::{Changed, Checked};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::samba;
+use super::shared::{self, SAMBA, on_its_own};
 use super::slapd::{FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, open, secret};
 
 #[derive(Clone, Default)]
@@ -59,15 +61,45 @@ async fn a_log_of_everything_holds_no_secret() {
         Checked::Rejected(_)
     ));
     session.close().await;
+    // A domain's way of writing, and an account that changes itself.
+    let next = "Never-to-be-logged-8";
+    let session = shared::open(&SAMBA.ldaps(), &samba::functional()).await;
+    let own = on_its_own(samba::by_dn("u17"));
+    let current = secret(samba::INITIAL);
+    let changed = session.change(&own, &secret(set), Some(&current)).await;
+    assert_eq!(changed, Changed::Done);
+    let changed = session
+        .change(&samba::by_dn("u17"), &secret(next), None)
+        .await;
+    assert_eq!(changed, Changed::Done);
+    session.close().await;
+    let wide = |word: &str| {
+        word.encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<_>>()
+    };
     let log = String::from_utf8_lossy(&pages.0.lock().unwrap()).into_owned();
     // A deaf ear proves nothing.
     assert!(log.contains("directory connected"), "our own log is heard");
     assert!(log.contains("rustls"), "the libraries' logs are heard");
-    for word in [FUNCTIONAL_SECRET, INITIAL_SECRET, refused, set] {
+    let (theirs, first) = (samba::FUNCTIONAL, samba::INITIAL);
+    for word in [
+        FUNCTIONAL_SECRET,
+        INITIAL_SECRET,
+        refused,
+        set,
+        theirs,
+        first,
+        next,
+    ] {
         assert!(!log.contains(word), "{word} was logged");
         assert!(
             !log.contains(&format!("{:?}", word.as_bytes())),
             "{word} was logged as bytes"
+        );
+        assert!(
+            !log.contains(format!("{:?}", wide(word)).trim_matches(['[', ']'])),
+            "{word} was logged as a domain gets it"
         );
     }
 }

@@ -19,6 +19,12 @@ use super::slapd::Slapd;
 pub(crate) struct Middle {
     /// True: answers are swallowed.
     pub(crate) swallow: AtomicBool,
+    /// True: requests are swallowed, and the server never sees them.
+    pub(crate) deaf: AtomicBool,
+    /// With the request of this number from now on, answers are swallowed; 0: never.
+    pub(crate) swallow_at: AtomicUsize,
+    /// With the request of this number from now on, requests are; 0: never.
+    pub(crate) deaf_at: AtomicUsize,
     /// Sent instead of the next answers.
     pub(crate) poison: Mutex<Option<Vec<u8>>>,
     /// Connections taken so far.
@@ -30,6 +36,19 @@ pub(crate) struct Middle {
 impl Middle {
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.heard.lock().unwrap().clone()
+    }
+
+    /// Notes that a request came, and turns mute or deaf if it was to be the last.
+    fn count_request(&self) {
+        for (left, flag) in [
+            (&self.swallow_at, &self.swallow),
+            (&self.deaf_at, &self.deaf),
+        ] {
+            let one_less = |left: usize| left.checked_sub(1);
+            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) == Ok(1) {
+                flag.store(true, Ordering::SeqCst);
+            }
+        }
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -151,6 +170,10 @@ where
         let mut chunk = vec![0; 16 << 10];
         while let Ok(size @ 1..) = client_read.read(&mut chunk).await {
             middle.heard.lock().unwrap().extend(&chunk[..size]);
+            middle.count_request();
+            if middle.deaf.load(Ordering::SeqCst) {
+                continue;
+            }
             server_write.write_all(&chunk[..size]).await?;
             server_write.flush().await?;
         }

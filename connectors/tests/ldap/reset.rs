@@ -1,56 +1,41 @@
 //! Resets and logins, as they go when nobody means harm.
 
-use std::time::Duration;
-
 use futures::future::join_all;
-use keywheel_connectors::conformance::{self, Capabilities};
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Functional, Identity, Login, Scope, Target,
+    Account, Changed, Checked, Class, Connector, Functional, Identity, Login, Scope,
 };
 
 use super::middle;
+use super::shared::conforms;
 use super::slapd::{
-    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, ldap_mut, open, secret,
+    INITIAL_SECRET, Slapd, by_dn, by_login, functional, functional_dn, held, open, secret,
 };
-
-async fn conforms(slapd: &Slapd, target: Target) {
-    let (_mute, mute_port) = middle::plain_server(slapd.ip, b"").await;
-    let mute = Target {
-        port: mute_port,
-        timeout: Duration::from_millis(500),
-        ..target.clone()
-    };
-    let mut wrong_identity = target.clone();
-    ldap_mut(&mut wrong_identity).server_name = Some("elsewhere.test".to_owned());
-    let can = Capabilities {
-        evidence: false,
-        unknown_account: by_dn("nobody"),
-        // Port 1 of an address of our own: nobody listens there.
-        unreachable: Target {
-            port: 1,
-            ..target.clone()
-        },
-        mute: Some(mute),
-        wrong_identity: Some(wrong_identity),
-    };
-    let mut accounts = held(0..8);
-    let kept = conformance::run(&Ldap::new(), &target, &functional(), &mut accounts, &can)
-        .await
-        .unwrap_or_else(|broken| panic!("{broken:#?}"));
-    assert!(kept.len() >= 10, "{kept:?}");
-}
 
 #[tokio::test]
 async fn every_promise_is_kept_by_ldaps() {
     let slapd = Slapd::start(0, &[]);
-    conforms(&slapd, slapd.ldaps()).await;
+    conforms(
+        slapd.ldaps(),
+        functional(),
+        held(0..8),
+        by_dn("nobody"),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn every_promise_is_kept_by_starttls() {
     let slapd = Slapd::start(1, &[]);
-    conforms(&slapd, slapd.starttls()).await;
+    conforms(
+        slapd.starttls(),
+        functional(),
+        held(0..8),
+        by_dn("nobody"),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -285,4 +270,32 @@ async fn a_closed_session_sends_nothing() {
     assert!(matches!(changed, Changed::NotNow(_)));
     let checked = session.check(&by_dn("u1"), &secret(INITIAL_SECRET)).await;
     assert!(matches!(checked, Checked::NotNow(_)));
+}
+
+/// How long a rotation over two new connections may take. One stall alone costs 40 ms, and a
+/// rotation that waits for acknowledgements has several.
+const FRESH: std::time::Duration = std::time::Duration::from_millis(30);
+
+#[tokio::test]
+async fn a_fresh_rotation_waits_for_nothing() {
+    let slapd = Slapd::start(14, &[]);
+    // The fastest of many: another test's work on this machine is no stall of ours.
+    for round in 0..60 {
+        let new = secret(&format!("Without-a-stall-{round}"));
+        let rotation = async {
+            let session = Ldap::new()
+                .open(&slapd.ldaps(), Some(&functional()))
+                .await
+                .unwrap();
+            assert_eq!(
+                session.change(&by_dn("u1"), &new, None).await,
+                Changed::Done
+            );
+            assert_eq!(session.check(&by_dn("u1"), &new).await, Checked::Accepted);
+        };
+        if tokio::time::timeout(FRESH, rotation).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no rotation of sixty ended within {FRESH:?}");
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use keywheel_connectors::ldap::Ldap;
-use keywheel_connectors::{Checked, Class, Connector, Identity, Target};
+use keywheel_connectors::{Changed, Checked, Class, Connector, Identity, Scope, Target};
 
 use super::middle;
-use super::slapd::{INITIAL_SECRET, Slapd, by_dn, dn, functional, open, secret};
+use super::shared::on_its_own;
+use super::slapd::{
+    FUNCTIONAL_SECRET, INITIAL_SECRET, Slapd, by_dn, dn, functional, ldap_mut, open, secret,
+};
 
 /// One BER element, at most 64 KiB.
 fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -26,6 +29,11 @@ fn success(tag: u8, value: Option<&str>) -> Vec<u8> {
 }
 
 fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
+    searched(1, attributes)
+}
+
+/// The answer to a search that finds one entry.
+fn searched(id: u8, attributes: &[(&str, &[&str])]) -> Vec<u8> {
     let attributes = attributes.iter().map(|(name, values)| {
         let values = values
             .iter()
@@ -40,30 +48,40 @@ fn root_dse(attributes: &[(&str, &[&str])]) -> Vec<u8> {
         )
     });
     let attributes = element(0x30, &[&attributes.collect::<Vec<_>>().concat()]);
-    let entry = message(1, &element(0x64, &[&[4, 0], &attributes]));
-    [entry, message(1, &success(0x65, None))].concat()
+    let entry = message(id, &element(0x64, &[&[4, 0], &attributes]));
+    [entry, message(id, &success(0x65, None))].concat()
 }
 
 const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
 const WHO_AM_I: &str = "1.3.6.1.4.1.4203.1.11.3";
+const DOMAIN: &str = "1.2.840.113556.1.4.800";
+const READ_ONLY: &str = "1.2.840.113556.1.4.1920";
+const CONTEXTS: [(&str, &[&str]); 2] = [
+    ("defaultNamingContext", &["DC=ad,DC=test"]),
+    (
+        "configurationNamingContext",
+        &["CN=Configuration,DC=ad,DC=test"],
+    ),
+];
 
 #[tokio::test]
 async fn directories_that_are_not_served_are_refused_by_name() {
     let slapd = Slapd::start(60, &[]);
     let (middle, port) = middle::impostor(&slapd).await;
     let target = slapd.at(port);
-    let both = [PASSWORD_MODIFY, WHO_AM_I];
+    let [context, configuration] = CONTEXTS;
     for (attributes, why) in [
         (
-            vec![("supportedCapabilities", &["1.2.840.113556.1.4.800"][..])],
-            "Active Directory",
+            vec![
+                ("supportedCapabilities", &[DOMAIN, READ_ONLY][..]),
+                context,
+                configuration,
+            ],
+            "read-only",
         ),
         (
-            vec![
-                ("vendorName", &["389 Project"][..]),
-                ("supportedExtension", &both),
-            ],
-            "389",
+            vec![("supportedCapabilities", &[DOMAIN][..]), context],
+            "does not name its domain",
         ),
         (
             vec![("supportedExtension", &[WHO_AM_I][..])],
@@ -72,6 +90,10 @@ async fn directories_that_are_not_served_are_refused_by_name() {
         (
             vec![("supportedExtension", &[PASSWORD_MODIFY][..])],
             "who is logged in",
+        ),
+        (
+            vec![("vendorName", &["389 Project"][..])],
+            "password modify",
         ),
         (vec![], "password modify"),
     ] {
@@ -86,14 +108,79 @@ async fn directories_that_are_not_served_are_refused_by_name() {
             .map(|_| ());
         assert_eq!(opened.unwrap_err(), identified);
     }
-    *middle.poison.lock().unwrap() = Some(root_dse(&[("SUPPORTEDEXTENSION", &both)]));
-    let identity = Ldap::new().identify(&target).await;
-    assert_eq!(
-        identity,
-        Ok(Identity::Ldap {
-            flavour: "generic".to_owned()
-        })
-    );
+}
+
+type Attributes = Vec<(&'static str, &'static [&'static str])>;
+
+/// What each product says of itself, and the name that is pinned for it.
+fn products() -> Vec<(&'static str, Attributes)> {
+    const BOTH: &[&str] = &[PASSWORD_MODIFY, WHO_AM_I];
+    let [context, configuration] = CONTEXTS;
+    let domain = vec![
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    let with = |mut attributes: Vec<_>, name, values: &'static [&'static str]| {
+        attributes.push((name, values));
+        attributes
+    };
+    let both = || vec![("SUPPORTEDEXTENSION", BOTH)];
+    vec![
+        ("ad", domain.clone()),
+        (
+            "samba",
+            with(
+                domain,
+                "vendorName",
+                &["Samba Team (https://www.samba.org)"],
+            ),
+        ),
+        ("389ds", with(both(), "vendorName", &["389 Project"])),
+        (
+            "openldap",
+            with(both(), "structuralObjectClass", &["OpenLDAProotDSE"]),
+        ),
+        ("generic", both()),
+    ]
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_the_pinned_one_hears_no_login() {
+    let slapd = Slapd::start(63, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    for (name, attributes) in products() {
+        *middle.poison.lock().unwrap() = Some(root_dse(&attributes));
+        for pinned in [
+            "openldap", "389ds", "ad", "samba", "generic", "", "OpenLDAP",
+        ] {
+            let mut target = Target {
+                port,
+                ..slapd.ldaps()
+            };
+            ldap_mut(&mut target).flavour = Some(pinned.to_owned());
+            let flavour = name.to_owned();
+            let identity = Ldap::new().identify(&target).await;
+            assert_eq!(identity, Ok(Identity::Ldap { flavour }));
+            middle.heard.lock().unwrap().clear();
+            // Nobody logs in, so that what was pinned is all that decides.
+            let opened = Ldap::new().open(&target, None).await.map(|_| ());
+            if pinned == name || (pinned, name) == ("ad", "samba") {
+                assert_eq!(opened, Ok(()), "{pinned}: {name}");
+                continue;
+            }
+            let reason = opened.unwrap_err();
+            assert_eq!(
+                (reason.class, reason.scope),
+                (Class::IdentityMismatch, Scope::System)
+            );
+            let opened = Ldap::new().open(&target, Some(&functional())).await;
+            assert_eq!(opened.map(|_| ()).unwrap_err(), reason);
+            let secret = FUNCTIONAL_SECRET.as_bytes();
+            let heard = middle.heard();
+            assert!(!heard.windows(secret.len()).any(|bytes| bytes == secret));
+        }
+    }
 }
 
 #[tokio::test]
@@ -132,6 +219,98 @@ async fn a_login_that_names_somebody_else_is_not_accepted() {
             Checked::Accepted => assert!(same, "{identity}"),
             Checked::Rejected(reason) => panic!("{identity}: {reason}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_domain_login_counts_only_for_the_entry_that_its_token_begins_with() {
+    let slapd = Slapd::start(64, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_secs(1),
+        ..slapd.ldaps()
+    };
+    let [context, configuration] = CONTEXTS;
+    let domain = [
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    *middle.poison.lock().unwrap() = Some(root_dse(&domain));
+    let session = Ldap::new().open(&target, None).await.unwrap();
+    for (token, own, same) in [
+        (&["S-me", "S-group"][..], &["S-me"][..], true),
+        (&["S-you", "S-me"], &["S-me"], false),
+        (&["S-you"], &["S-me"], false),
+        (&[], &["S-me"], false),
+        (&["S-me"], &[], false),
+        (&[], &[], false),
+    ] {
+        let token = searched(2, &[("tokenGroups", token)]);
+        let own = searched(3, &[("objectSid", own)]);
+        *middle.poison.lock().unwrap() =
+            Some([message(1, &success(0x61, None)), token, own].concat());
+        let checked = session
+            .check(&by_dn("u1"), &secret("Whatever-it-is-1"))
+            .await;
+        let right = match &checked {
+            Checked::Accepted => same,
+            Checked::NotNow(reason) => !same && reason.class == Class::IdentityMismatch,
+            Checked::Rejected(_) => false,
+        };
+        assert!(right, "{checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_does_not_name_the_minimum_age_is_asked_for_its_times() {
+    let slapd = Slapd::start(65, &[]);
+    let (middle, port) = middle::impostor(&slapd).await;
+    let target = Target {
+        port,
+        timeout: Duration::from_secs(1),
+        ..slapd.ldaps()
+    };
+    let [context, configuration] = CONTEXTS;
+    let domain = [
+        ("supportedCapabilities", &[DOMAIN][..]),
+        context,
+        configuration,
+    ];
+    *middle.poison.lock().unwrap() = Some(root_dse(&domain));
+    let session = Ldap::new().open(&target, None).await.unwrap();
+    let text = b"0000052D: SvcErr: DSID-031A1262, problem 5003";
+    let parts: [&[u8]; 3] = [&[0x0a, 1, 19, 4, 0], &element(0x04, &[text]), &[]];
+    for (now, class) in [
+        ("20261121000000.0Z", Class::Busy),
+        ("20271121000000.0Z", Class::Refused),
+        ("whenever", Class::Refused),
+    ] {
+        // The password was set in November 2026 and must stay for a day.
+        let answers = [
+            message(1, &success(0x61, None)),
+            searched(2, &[("tokenGroups", &["S-me"])]),
+            searched(3, &[("objectSid", &["S-me"])]),
+            message(4, &element(0x67, &parts)),
+            searched(5, &[("currentTime", &[now])]),
+            searched(6, &[("pwdLastSet", &["134397769099941560"])]),
+            searched(7, &[("minPwdAge", &["-864000000000"])]),
+        ];
+        *middle.poison.lock().unwrap() = Some(answers.concat());
+        let new = secret("Whatever-it-is-2");
+        let changed = session
+            .change(
+                &on_its_own(by_dn("u1")),
+                &new,
+                Some(&secret("Whatever-it-is-1")),
+            )
+            .await;
+        let (Changed::NotNow(reason) | Changed::Refused(reason)) = &changed else {
+            panic!("{now}: {changed:?}");
+        };
+        assert_eq!(reason.class, class, "{now}");
+        assert_eq!(matches!(changed, Changed::NotNow(_)), class == Class::Busy);
     }
 }
 

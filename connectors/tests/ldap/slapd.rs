@@ -173,7 +173,7 @@ impl Drop for Slapd {
 }
 
 /// The test's own pair of ports, or the next one that nobody holds: another run may be going on.
-fn free_ports(ip: Ipv4Addr, number: u16) -> (u16, u16) {
+pub(crate) fn free_ports(ip: Ipv4Addr, number: u16) -> (u16, u16) {
     let free = |port: u16| std::net::TcpListener::bind((ip, port)).is_ok();
     (0..10)
         .map(|round| (38_900 + number + 100 * round, 63_600 + number + 100 * round))

@@ -29,6 +29,7 @@ fn capabilities(fleet: &Fleet, evidence: bool) -> (Capabilities, Peer) {
     ssh_part(&mut stranger).host_key.as_mut().unwrap().sha256 = [7; 32];
     let can = Capabilities {
         evidence,
+        old_lingers: false,
         unknown_account: account("kw_nobody"),
         unreachable: nobody,
         mute: Some(mute),
