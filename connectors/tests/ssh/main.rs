@@ -2,6 +2,9 @@
 //! The SSH connector on real servers.
 
 mod fleet;
+mod keys;
+mod own;
+mod paths;
 mod peer;
 mod promises;
 mod traps;
