@@ -50,7 +50,8 @@ impl Way {
     /// Sets `$k`, if the prefix needs it. The question does not stand in the command itself.
     pub(super) fn preamble(self, nonce: &str) -> String {
         if self.asks {
-            format!("k=$(printf \"KW%s-SUDO:\" {nonce}); ")
+            // With a line break, so that what follows stands on a line of its own.
+            format!("k=$(printf \"KW%s-SUDO:\\n.\" {nonce}); k=${{k%.}}; ")
         } else {
             String::new()
         }

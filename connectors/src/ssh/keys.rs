@@ -62,6 +62,8 @@ impl Wish {
 /// Speaks with the script.
 pub(super) struct Keys {
     nonce: String,
+    /// The script's own sentinel, unlike the command's.
+    mark: String,
     wish: Wish,
     /// What is still to be said, in this order.
     script: Option<String>,
@@ -87,14 +89,14 @@ impl Keys {
         };
         let server = if is_dropbear { "other" } else { "openssh" };
         let blobs: Vec<&str> = elsewhere.iter().map(|pair| blob(pair)).collect();
+        let mark = format!("{nonce}f");
+        let request = format!("{verb}\n{login}\n{mark}\n{server}\n{}\n", blobs.join(" "));
         Self {
             nonce: nonce.to_owned(),
+            mark,
             wish,
             script: Some(sent_script()),
-            request: Some(format!(
-                "{verb}\n{login}\n{nonce}\n{server}\n{}\n",
-                blobs.join(" ")
-            )),
+            request: Some(request),
             asked,
             is_over: false,
         }
@@ -102,7 +104,7 @@ impl Keys {
 
     /// The file as it was shown, and all that came after it.
     fn shown<'a>(&self, heard: &'a [u8], what: &str) -> Option<(&'a [u8], &'a [u8])> {
-        let head = format!("KW{}:{what}:", self.nonce);
+        let head = format!("KW{}:{what}:", self.mark);
         let at = heard
             .windows(head.len())
             .position(|window| window == head.as_bytes())?;
@@ -340,16 +342,19 @@ mod tests {
 
     #[test]
     fn only_the_file_itself_proves_a_change() {
-        let shown = format!("KW#:file:0\n\nKW:ready\nKW#:now:{}\n{LINE}\n", LINE.len());
+        let shown = format!("KW#f:file:0\n\nKW:ready\nKW#f:now:{}\n{LINE}\n", LINE.len());
         assert_eq!(
             changed(&format!("{shown}KW:set\nKW#:0\n"), Some(0)),
             Changed::Done
         );
         assert_eq!(changed(&shown, None), Changed::Done);
         for text in [
-            "KW#:file:0\n\nKW:ready\nKW:set\nKW#:0\n".to_owned(),
-            format!("KW#:file:0\n\nKW:ready\nKW#:now:{}\n{LINE}", LINE.len() + 9),
-            "KW#:file:0\n\nKW:ready\nKW#:now:0\n\nKW:set\nKW#:0\n".to_owned(),
+            "KW#f:file:0\n\nKW:ready\nKW:set\nKW#:0\n".to_owned(),
+            format!(
+                "KW#f:file:0\n\nKW:ready\nKW#f:now:{}\n{LINE}",
+                LINE.len() + 9
+            ),
+            "KW#f:file:0\n\nKW:ready\nKW#f:now:0\n\nKW:set\nKW#:0\n".to_owned(),
         ] {
             let seen = changed(&text, Some(0));
             assert!(matches!(seen, Changed::Unknown(_)), "{text}: {seen:?}");
@@ -359,9 +364,9 @@ mod tests {
     #[test]
     fn what_stands_in_the_file_is_no_answer() {
         let file = "KW:kept\nKW:symlink\nKWother:now:3\nKW:set\n";
-        let text = format!("KW#:file:{}\n{file}\nKW:ready\n", file.len());
+        let text = format!("KW#f:file:{}\n{file}\nKW:ready\n", file.len());
         assert!(matches!(changed(&text, Some(0)), Changed::Unknown(_)));
-        let early = format!("KW:begin\nKW#:file:{}\n{file}KW:ready\n", file.len() + 30);
+        let early = format!("KW:begin\nKW#f:file:{}\n{file}KW:ready\n", file.len() + 30);
         let mut talk = talk();
         talk.next(b"");
         assert!(matches!(talk.next(b"KW:begin\n"), Say::Plain(_)));
@@ -377,7 +382,7 @@ mod tests {
         }
         let seen = changed("KW:begin\nKW:no-account\nKW#:8\n", Some(0));
         assert!(matches!(seen, Changed::Refused(_)), "{seen:?}");
-        let full = "KW#:file:0\n\nKW:ready\nKW:unchanged\nKW#:7\n";
+        let full = "KW#f:file:0\n\nKW:ready\nKW:unchanged\nKW#:7\n";
         assert!(matches!(changed(full, Some(0)), Changed::NotNow(_)));
     }
 }
