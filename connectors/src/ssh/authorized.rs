@@ -3,10 +3,8 @@
 //! Invariant: a line whose key is not the one that is added or removed stays as it is, byte for
 //! byte.
 
-use crate::{Class, KeyPair, Reason};
-
-/// The longest line that is made here; sshd reads 8 KiB in its oldest versions.
-const LINE_MAX_BYTES: usize = 8_192;
+use crate::KeyPair;
+use crate::credential::is_key_type;
 
 /// What is to become of a file.
 #[derive(Debug)]
@@ -18,33 +16,6 @@ pub(super) enum Edit<'a> {
     },
     /// Every line of this key less.
     Remove { old: &'a KeyPair },
-}
-
-/// Says what is wrong with a key pair's public half or marker.
-pub(super) fn admit(pair: &KeyPair) -> Result<(), Reason> {
-    let refused = |text| Err(Reason::account(Class::Refused, text));
-    let mut words = pair.public.split(' ');
-    let (Some(kind), Some(blob), None) = (words.next(), words.next(), words.next()) else {
-        return refused("a public key is its algorithm and its base64, with one blank between");
-    };
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-    if !is_kind(kind.as_bytes()) || blob.is_empty() || !blob.bytes().all(is_base64) {
-        return refused("a public key is its algorithm and its base64, with one blank between");
-    }
-    if pair.marker.is_empty() || !pair.marker.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refused("a key's marker is one word");
-    }
-    if pair.public.len() + pair.marker.len() > LINE_MAX_BYTES / 2 {
-        return refused("a public key with its marker has at most 4,096 bytes");
-    }
-    Ok(())
-}
-
-/// Whether this word names a key's algorithm, and no option.
-fn is_kind(word: &[u8]) -> bool {
-    let begins = [&b"ssh-"[..], b"ecdsa-", b"sk-"];
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-@.".contains(byte);
-    begins.iter().any(|begin| word.starts_with(begin)) && word.iter().all(is_word)
 }
 
 /// The base64 of a key's public half.
@@ -112,7 +83,7 @@ fn key(line: &[u8]) -> Option<Key<'_>> {
         return None;
     }
     let (options, rest) = match line.iter().position(|byte| is_blank(*byte)) {
-        Some(end) if is_kind(line.get(..end)?) => (&[][..], line),
+        Some(end) if is_key_type(line.get(..end)?) => (&[][..], line),
         _ => {
             let end = options_end(line);
             (line.get(..end)?, line.get(end..)?)
@@ -123,7 +94,7 @@ fn key(line: &[u8]) -> Option<Key<'_>> {
         .filter(|word| !word.is_empty());
     let kind = words.next()?;
     let blob = words.next()?;
-    is_kind(kind).then_some(Key { options, blob })
+    is_key_type(kind).then_some(Key { options, blob })
 }
 
 /// Where the options end: at the first blank outside of quotes.
@@ -237,37 +208,5 @@ mod tests {
         let before = b"\xff\xfe\0 \r\nssh-rsa AAAA \xe9\n";
         let after = edited(before, &add).unwrap();
         assert!(after.starts_with(before));
-    }
-
-    #[test]
-    fn a_public_half_that_is_more_than_one_key_is_refused() {
-        assert!(admit(&pair('N')).is_ok());
-        for public in [
-            "",
-            "ssh-ed25519",
-            "ssh-ed25519 AAAA comment",
-            "ssh-ed25519 AAAA\nssh-rsa BBBB",
-            "command=\"x\" AAAA",
-            "ssh-ed25519  AAAA",
-        ] {
-            let public = public.to_owned();
-            assert!(
-                admit(&KeyPair {
-                    public,
-                    ..pair('N')
-                })
-                .is_err()
-            );
-        }
-        for marker in ["", "two words", "line\nbreak"] {
-            let marker = marker.to_owned();
-            assert!(
-                admit(&KeyPair {
-                    marker,
-                    ..pair('N')
-                })
-                .is_err()
-            );
-        }
     }
 }

@@ -89,7 +89,7 @@ impl Way {
 /// The account may not do what was asked, by the elevating program's own words (under
 /// `LC_ALL=C`).
 pub(super) fn says_no(text: &str) -> bool {
-    const WORDS: [&str; 11] = [
+    const WORDS: [&str; 12] = [
         "sudo: a password is required",
         "sudo: a terminal is required",
         "is not allowed to execute",
@@ -101,6 +101,7 @@ pub(super) fn says_no(text: &str) -> bool {
         "doas: Authentication failed",
         "Request rejected by p",
         "doas: a tty is required",
+        "doas: doas is not enabled",
     ];
     WORDS.iter().any(|words| text.contains(words))
 }

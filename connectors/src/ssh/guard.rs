@@ -5,7 +5,6 @@
 
 use secrecy::ExposeSecret;
 
-use super::authorized;
 use crate::{Account, Class, Credential, Reason, Secret};
 
 /// The longest name that Linux takes (`useradd(8)`).
@@ -23,7 +22,7 @@ pub(super) fn admit(account: &Account, credential: Option<&Credential>) -> Resul
     }
     match credential {
         Some(Credential::Password(secret)) => admit_secret(secret),
-        Some(Credential::Key(pair)) => authorized::admit(pair),
+        Some(Credential::Key(pair)) => pair.admit(),
         None => Ok(()),
     }
 }

@@ -139,8 +139,6 @@ fn failed(output: &Output) -> Changed {
         let text = "the target could not set the password: full disk, read-only files, PAM";
         return Changed::NotNow(Reason::account(Class::Busy, text));
     }
-    #[cfg(debug_assertions)]
-    eprintln!("DBG {:?}", output.text.as_str());
     let text = "chpasswd failed and does not say that nothing changed";
     Changed::Unknown(Reason::account(Class::Unknown, text))
 }

@@ -27,12 +27,13 @@ pub(super) enum Mode {
 
 /// Puts a body between the environment that it needs and the sentinel.
 ///
-/// The sentinel's text does not stand in the command, so that a shell that echoes the command
+/// Both streams are one: sshd may end the channel before all of the second one was sent. The
+/// sentinel's text does not stand in the command, so that a shell that echoes the command
 /// does not answer for it.
 fn framed(nonce: &str, body: &str) -> String {
     format!(
         "sh -c 'LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH; export LC_ALL PATH; \
-         ({body}); printf \"KW%s:%s\\n\" {nonce} $?'"
+         ({body}) 2>&1; printf \"KW%s:%s\\n\" {nonce} $?'"
     )
 }
 

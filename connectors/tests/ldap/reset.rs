@@ -24,6 +24,7 @@ async fn conforms(slapd: &Slapd, target: Target) {
     let mut wrong_identity = target.clone();
     ldap_mut(&mut wrong_identity).server_name = Some("elsewhere.test".to_owned());
     let can = Capabilities {
+        keys: Vec::new(),
         evidence: false,
         unknown_account: by_dn("nobody"),
         // Port 1 of an address of our own: nobody listens there.

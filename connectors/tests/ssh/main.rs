@@ -1,6 +1,7 @@
 #![cfg(test)]
 //! The SSH connector on real servers.
 
+mod dropbear;
 mod fleet;
 mod keys;
 mod own;
