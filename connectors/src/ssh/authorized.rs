@@ -76,7 +76,7 @@ fn keys(file: &[u8]) -> impl Iterator<Item = (&[u8], Key<'_>)> {
     lines(file).filter_map(|line| Some((line, key(line)?)))
 }
 
-/// Reads a line as sshd does (`sshd(8)`, AUTHORIZED_KEYS FILE FORMAT).
+/// Reads a line as sshd does (`sshd(8)`, `AUTHORIZED_KEYS FILE FORMAT`).
 fn key(line: &[u8]) -> Option<Key<'_>> {
     let line = line.trim_ascii();
     if line.first().is_none_or(|first| *first == b'#') {

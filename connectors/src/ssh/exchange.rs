@@ -141,8 +141,7 @@ impl SshSession {
         wish: Wish,
         asked: Asked,
     ) -> Keys {
-        let login = account.login.as_str();
-        Keys::new(nonce, login, self.is_dropbear, elsewhere, wish, asked)
+        Keys::new(nonce, account, self.is_dropbear, elsewhere, wish, asked)
     }
 
     /// Lets an account change its own credential.
@@ -212,9 +211,9 @@ impl SshSession {
     ) -> Changed {
         let login = account.login.clone();
         let (now, then, watched) = (current.clone(), new.clone(), Arc::clone(turn));
-        let log_in =
+        let enter =
             move |link: &Link| log_in_and_change(link, login.as_str(), &now, &then, &watched);
-        let link = match self.log_in_by(log_in, turn).await {
+        let link = match self.log_in_by(enter, turn).await {
             Ok((_, Entered::Changed)) => return Changed::Done,
             Ok((link, Entered::AsBefore)) => link,
             Err(Failed::Unjudged(reason)) if reason.class == Class::Refused => {
@@ -293,6 +292,11 @@ impl SshSession {
         current: Option<&Credential>,
         turn: &Arc<Turn>,
     ) -> Result<Evidence, Reason> {
+        if account.uses_own && self.power.is_none() {
+            let text = "an account that changes itself is looked at by nobody: only its logins \
+                        decide";
+            return Err(Reason::account(Class::Privilege, text));
+        }
         match candidate {
             Credential::Password(candidate) => {
                 let current = current.and_then(|current| current.password().ok());
@@ -329,8 +333,8 @@ impl SshSession {
         let nonce = self.nonces.next();
         let order = Order::new(script::read(&nonce, power.way, power.mode));
         let head = || script::read_head(power.mode, account.login.as_str());
-        // Without the wrapper the field is read twice.
-        let talk = || lines(power, &nonce, head(), None, 2);
+        // Without the wrapper the field is read up to three times.
+        let talk = || lines(power, &nonce, head(), None, 3);
         let (output, _) = self.command(power, order, talk, turn).await?;
         let (candidate, current) = (candidate.clone(), current.cloned());
         on_thread(move || {

@@ -10,10 +10,11 @@
 use zeroize::Zeroizing;
 
 use super::authorized::{Edit, blob, edited, holds};
+use super::elevate::says_no;
 use super::link::Output;
 use super::reply;
 use super::talk::{Asked, Say, Talk, has_line};
-use crate::{Changed, Class, Evidence, KeyPair, Reason};
+use crate::{Account, Changed, Class, Evidence, KeyPair, Reason};
 
 /// The script, as it is installed.
 const SCRIPT: &str = include_str!("../../../config/targets/keywheel-keys");
@@ -69,14 +70,16 @@ pub(super) struct Keys {
     script: Option<String>,
     request: Option<String>,
     asked: Asked,
+    /// True: the account itself is logged in.
+    is_own: bool,
     is_over: bool,
 }
 
 impl Keys {
-    /// `login`: whose file. `elsewhere`: keys that must not stand in a file that sshd reads, too.
+    /// `account`: whose file. `elsewhere`: keys that must not stand in a second file.
     pub(super) fn new(
         nonce: &str,
-        login: &str,
+        account: &Account,
         is_dropbear: bool,
         elsewhere: &[&KeyPair],
         wish: Wish,
@@ -90,7 +93,11 @@ impl Keys {
         let server = if is_dropbear { "other" } else { "openssh" };
         let blobs: Vec<&str> = elsewhere.iter().map(|pair| blob(pair)).collect();
         let mark = format!("{nonce}f");
-        let request = format!("{verb}\n{login}\n{mark}\n{server}\n{}\n", blobs.join(" "));
+        let request = format!(
+            "{verb}\n{}\n{mark}\n{server}\n{}\n",
+            account.login,
+            blobs.join(" ")
+        );
         Self {
             nonce: nonce.to_owned(),
             mark,
@@ -98,17 +105,18 @@ impl Keys {
             script: Some(sent_script()),
             request: Some(request),
             asked,
+            is_own: account.uses_own,
             is_over: false,
         }
     }
 
     /// The file as it was shown, and all that came after it.
-    fn shown<'a>(&self, heard: &'a [u8], what: &str) -> Option<(&'a [u8], &'a [u8])> {
-        let head = format!("KW{}:{what}:", self.mark);
+    fn shown<'a>(&self, heard: &'a [u8], name: &str) -> Option<(&'a [u8], &'a [u8])> {
+        let label = format!("KW{}:{name}:", self.mark);
         let at = heard
-            .windows(head.len())
-            .position(|window| window == head.as_bytes())?;
-        let rest = heard.get(at + head.len()..)?;
+            .windows(label.len())
+            .position(|window| window == label.as_bytes())?;
+        let rest = heard.get(at + label.len()..)?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let bytes: usize = std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
         let rest = rest.get(end + 1..)?;
@@ -119,7 +127,7 @@ impl Keys {
     pub(super) fn changed(&self, output: &Output, sent: bool) -> Changed {
         let is_whole = reply::ended_well(output, &self.nonce);
         let Some((_, after)) = self.shown(&output.bytes, "file") else {
-            return not_begun(output, is_whole);
+            return self.not_begun(output, is_whole);
         };
         if let Some((now, _)) = self.shown(after, "now")
             && self.wish.is_met(now)
@@ -148,7 +156,7 @@ impl Keys {
     ) -> Result<Evidence, Reason> {
         let is_whole = reply::ended_well(output, &self.nonce);
         let Some((file, _)) = self.shown(&output.bytes, "file").filter(|_| is_whole) else {
-            return Err(match not_begun(output, is_whole) {
+            return Err(match self.not_begun(output, is_whole) {
                 Changed::NotNow(reason) | Changed::Refused(reason) | Changed::Unknown(reason) => {
                     reason
                 }
@@ -162,6 +170,35 @@ impl Keys {
         } else {
             Evidence::Neither
         })
+    }
+
+    /// What became of a change whose file was never shown: nothing.
+    fn not_begun(&self, output: &Output, is_whole: bool) -> Changed {
+        let said = |word: &str| output.text.lines().any(|line| line == word);
+        if is_whole && said("KW:no-account") {
+            let text = "the target has no such account";
+            return Changed::Refused(Reason::account(Class::NoAccount, text));
+        }
+        let reason = refused(&output.text).filter(|_| is_whole);
+        Changed::NotNow(reason.unwrap_or_else(|| self.silence(output)))
+    }
+
+    /// Why the script said nothing that is known.
+    fn silence(&self, output: &Output) -> Reason {
+        if !self.is_own {
+            if says_no(&output.text) {
+                let text = "the functional account may set no keys: allow it keywheel-keys or sh \
+                            by the elevation command of this system";
+                return Reason::account(Class::Privilege, text);
+            }
+            return reply::not_begun(output);
+        }
+        if reply::wants_new_password(&output.text) {
+            let text = "the account's password must be changed before anything else";
+            return Reason::account(Class::Expired, text);
+        }
+        let text = "the account's shell runs nothing: only a functional account can change it";
+        Reason::account(Class::Incompatible, text)
     }
 }
 
@@ -277,28 +314,10 @@ fn refused(said: &str) -> Option<Reason> {
         .map(|(_, class, text)| Reason::account(class, text))
 }
 
-/// What became of a change whose file was never shown: nothing.
-fn not_begun(output: &Output, is_whole: bool) -> Changed {
-    let said = |word: &str| output.text.lines().any(|line| line == word);
-    if is_whole && said("KW:no-account") {
-        let text = "the target has no such account";
-        return Changed::Refused(Reason::account(Class::NoAccount, text));
-    }
-    let reason = refused(&output.text).filter(|_| is_whole);
-    Changed::NotNow(reason.unwrap_or_else(|| {
-        if super::elevate::says_no(&output.text) {
-            let text = "the functional account may set no keys: allow it keywheel-keys or sh by \
-                        the elevation command of this system";
-            return Reason::account(Class::Privilege, text);
-        }
-        reply::not_begun(output)
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+    use crate::{Login, Secret};
 
     const NONCE: &str = "00c0ffee00c0ffee";
 
@@ -313,7 +332,8 @@ mod tests {
     fn talk() -> Keys {
         let (new, current) = (pair('N'), None);
         let wish = Wish::Add { new, current };
-        Keys::new(NONCE, "kw_u0", false, &[], wish, Asked::new(None))
+        let account = Account::named(Login::parse("kw_u0").unwrap(), None);
+        Keys::new(NONCE, &account, false, &[], wish, Asked::new(None))
     }
 
     fn output(text: &str, status: Option<i32>) -> Output {

@@ -252,7 +252,7 @@ fn converse(
                     channel.send_eof()?;
                     listens = false;
                 }
-                Say::HangUp => return Ok((output(&heard, None), Ended::ByUs)),
+                Say::HangUp => return Ok((output(heard, None), Ended::ByUs)),
             }
         }
         let count = channel.read(piece.as_mut_slice())?;
@@ -275,13 +275,13 @@ fn converse(
     } else {
         Some(channel.exit_status()?)
     };
-    Ok((output(&heard, status), Ended::ByItself))
+    Ok((output(heard, status), Ended::ByItself))
 }
 
-fn output(heard: &Zeroizing<Vec<u8>>, status: Option<i32>) -> Output {
+fn output(heard: Zeroizing<Vec<u8>>, status: Option<i32>) -> Output {
     Output {
-        text: Zeroizing::new(String::from_utf8_lossy(heard).into_owned()),
-        bytes: heard.clone(),
+        text: Zeroizing::new(String::from_utf8_lossy(&heard).into_owned()),
+        bytes: heard,
         status,
     }
 }

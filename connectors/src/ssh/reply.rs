@@ -42,7 +42,7 @@ pub(super) fn lost_answer() -> Changed {
 }
 
 /// The login must change its own password first, by sshd's words or PAM's.
-fn wants_new_password(text: &str) -> bool {
+pub(super) fn wants_new_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("password has expired") || text.contains("password change required")
 }

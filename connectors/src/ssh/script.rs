@@ -118,22 +118,24 @@ pub(super) fn set_head(mode: Mode, login: &str) -> String {
 
 /// Reads the account's shadow field: prints `KW:field:<field>`. Head: what [`read_head`] gives.
 ///
-/// The wrapper waits for whoever may still write. Without it, every [`set`] that is under way is
-/// awaited here, and the field is read twice: both must be the same.
+/// The wrapper waits for whoever may still write. Without it, every [`set`] and every `chpasswd`
+/// that is under way is awaited here, and the field is read until it stays the same for a second.
 pub(super) fn read(nonce: &str, way: Way, mode: Mode) -> String {
     let (raise, preamble) = (way.prefix(), way.preamble(nonce));
     if mode == Mode::Wrapper {
         return framed(nonce, &format!("{preamble}{raise}{WRAPPER}"));
     }
-    // The brackets keep this command from finding itself.
+    // The brackets keep this command from finding itself. Writers that begin later are no
+    // concern: nobody sends a second password for an account whose first one is in doubt.
     let body = format!(
         "{preamble}IFS= read -r u || exit 5; \
-         id -u \"$u\" >/dev/null 2>&1 || {{ echo KW:no-account; exit 8; }}; i=0; \
-         for f in $(grep -ls \"KW-S[E]T\" /proc/[0-9]*/cmdline); do \
-         while grep -qs \"KW-S[E]T\" $f; do i=$((i + 1)); \
-         [ $i -le {LOOKS_MAX} ] || {{ echo KW:busy; exit 4; }}; sleep 0.1; done; done; \
+         id -u \"$u\" >/dev/null 2>&1 || {{ echo KW:no-account; exit 8; }}; \
          look() {{ {raise}/usr/bin/getent shadow \"$u\"; }}; \
-         a=$(look) || {{ echo KW:no-look; exit 3; }}; sleep 1; b=$(look); \
+         wrote() {{ grep -ls -e \"KW-S[E]T\" -e \"^/usr/sbin/chpasswd\" \"$@\"; }}; \
+         a=$(look) || {{ echo KW:no-look; exit 3; }}; i=0; \
+         for f in $(wrote /proc/[0-9]*/cmdline); do while wrote $f >/dev/null; do i=$((i + 1)); \
+         [ $i -le {LOOKS_MAX} ] || {{ echo KW:busy; exit 4; }}; sleep 0.1; done; done; \
+         sleep 1; b=$(look); [ \"$a\" = \"$b\" ] || {{ a=$b; sleep 1; b=$(look); }}; \
          [ \"$a\" = \"$b\" ] || {{ echo KW:busy; exit 4; }}; \
          a=${{a#*:}}; printf \"KW:field:%s\\n\" \"${{a%%:*}}\""
     );
@@ -231,8 +233,18 @@ mod tests {
                     "{command}"
                 );
             }
+            assert!(set(nonce, way, Mode::Plain).contains("KW-SET"));
             assert!(read(nonce, way, Mode::Plain).contains("KW-S[E]T"));
             assert!(!read(nonce, way, Mode::Plain).contains("KW-SET"));
+        }
+    }
+
+    #[test]
+    fn chpasswd_never_takes_a_hash_for_a_password() {
+        for elevation in [Elevation::None, Elevation::Sudo, Elevation::Doas] {
+            let command = set("0", Way::silent(elevation), Mode::Plain);
+            // No option at all: -e would store what it gets.
+            assert!(command.contains("/usr/sbin/chpasswd; then"), "{command}");
         }
     }
 }

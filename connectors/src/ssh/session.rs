@@ -176,15 +176,15 @@ impl SshSession {
         turn: &Arc<Turn>,
     ) -> Result<Link, Failed> {
         let (login, credential) = (account.login.clone(), credential.clone());
-        let log_in = move |link: &Link| log_in(link, login.as_str(), &credential);
-        let (link, ()) = self.log_in_by(log_in, turn).await?;
+        let enter = move |link: &Link| log_in(link, login.as_str(), &credential);
+        let (link, ()) = self.log_in_by(enter, turn).await?;
         Ok(link)
     }
 
     /// The same, by a login of the caller's own.
     pub(super) async fn log_in_by<T: Send + 'static>(
         &self,
-        log_in: impl FnOnce(&Link) -> Result<T, Failed> + Send + 'static,
+        enter: impl FnOnce(&Link) -> Result<T, Failed> + Send + 'static,
         turn: &Arc<Turn>,
     ) -> Result<(Link, T), Failed> {
         let _place = self.logins.acquire().await;
@@ -193,7 +193,7 @@ impl SshSession {
         let logged_in = on_thread(move || {
             let shaken = Link::shake_hands(wire, Some(&pin), limit, &turn);
             let link = shaken.map_err(Failed::Unjudged)?;
-            let seen = log_in(&link)?;
+            let seen = enter(&link)?;
             Ok((link, seen))
         });
         logged_in

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keywheel_connectors::{
-    Changed, Checked, Class, Credential, Evidence, KeyPair, Session, Target,
+    Changed, Checked, Class, Credential, Evidence, KeyPair, Scope, Session, Target,
 };
 
 use crate::fleet::{Fleet, account, first, functional, key, key_pair, open, own};
@@ -22,7 +22,9 @@ async fn session(fleet: &Fleet) -> Arc<dyn Session> {
 
 /// Writes the key file of `kw_u0`, byte for byte, as its owner has it.
 fn write(fleet: &Fleet, file: &str) {
-    let octal: String = file.bytes().map(|byte| format!("\\\\{byte:03o}")).collect();
+    let octal = file.bytes().fold(String::new(), |octal, byte| {
+        octal + &format!("\\\\{byte:03o}")
+    });
     fleet.run(&format!(
         "install -d -m 700 -o kw_u0 -g kw_u0 /home/kw_u0/.ssh; printf {octal} >{FILE}; \
          chown kw_u0:kw_u0 {FILE}; chmod 600 {FILE}"
@@ -205,6 +207,27 @@ async fn a_home_without_keys_gets_its_folder_and_file() {
         .await;
     assert_eq!(changed, Changed::Done);
     assert!(fleet.field("kw_locked").starts_with('!'));
+    // On OpenSSH a key is proven by the login alone there.
+    let seen = session.check(&account("kw_locked"), &key(&new)).await;
+    assert_eq!(seen, Checked::Accepted);
+    // A password that must be changed first stands in a key's way.
+    let kw_expired = account("kw_expired");
+    let changed = session.change(&kw_expired, &key(&new), None).await;
+    assert_eq!(changed, Changed::Done);
+    let seen = session.check(&kw_expired, &key(&new)).await;
+    assert!(
+        matches!(&seen, Checked::NotNow(reason) if reason.class == Class::Expired),
+        "{seen:?}"
+    );
+    let other = key_pair("ed25519", "keywheel:8:2");
+    let seen = session
+        .change(&own("kw_expired"), &key(&other), Some(&key(&new)))
+        .await;
+    assert!(
+        matches!(&seen, Changed::NotNow(reason)
+            if reason.class == Class::Expired && reason.scope == Scope::Account),
+        "{seen:?}"
+    );
     let unknown = session
         .change(&account("kw_nobody"), &key(&new), None)
         .await;

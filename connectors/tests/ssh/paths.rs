@@ -1,5 +1,7 @@
 //! How the functional account logs in and raises its rights.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keywheel_connectors::ssh::Ssh;
@@ -8,7 +10,7 @@ use keywheel_connectors::{
 };
 use tokio::time::timeout;
 
-use crate::fleet::{Fleet, account, first, functional, key, key_pair, open, ssh_part};
+use crate::fleet::{Fleet, account, first, functional, key, key_pair, open, own, ssh_part};
 
 fn raised_by(fleet: &Fleet, elevation: Elevation) -> Target {
     let mut target = fleet.target();
@@ -190,4 +192,66 @@ async fn a_look_without_the_wrapper_awaits_who_may_still_write() {
         matches!(&seen, Evidence::Undecided(reason) if reason.class == Class::Privilege),
         "{seen:?}"
     );
+}
+
+/// Which processes show one of these texts in their arguments or environment, until told to end;
+/// and how often `seen` was there.
+fn watch(
+    texts: &'static [&'static str],
+    seen: &'static str,
+    is_over: &Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<(usize, usize)> {
+    let is_over = Arc::clone(is_over);
+    tokio::task::spawn_blocking(move || {
+        let (mut leaks, mut count) = (0, 0);
+        while !is_over.load(Ordering::SeqCst) {
+            for process in std::fs::read_dir("/proc").unwrap().map_while(Result::ok) {
+                for file in ["cmdline", "environ"] {
+                    let bytes = std::fs::read(process.path().join(file)).unwrap_or_default();
+                    let text = String::from_utf8_lossy(&bytes);
+                    count += usize::from(text.contains(seen));
+                    leaks += usize::from(texts.iter().any(|one| text.contains(one)));
+                }
+            }
+        }
+        (leaks, count)
+    })
+}
+
+#[tokio::test]
+async fn no_secret_stands_in_a_process_list_on_any_way() {
+    const CANARIES: [&str; 4] = ["Canary-", "Func-kw_func", "Start-kw_", "OPENSSH PRIVATE"];
+    let fleet = Fleet::start(&[("USERS", "2"), ("SUDO", "all"), ("ASKS", "1")]);
+    let session = open(&fleet.target(), Some(&functional())).await;
+    for seen in ["sudo", "passwd"] {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watch = watch(&CANARIES, seen, &is_over);
+        for round in 0..3 {
+            let new = Credential::from(format!("Canary-{seen}-{round}-vLm9Q"));
+            let pair = key_pair("ed25519", "keywheel:7:1");
+            let (account, current) = match seen {
+                "sudo" => (account("kw_u0"), None),
+                _ if round == 0 => (own("kw_u1"), Some(first("kw_u1"))),
+                _ => {
+                    let last = format!("Canary-{seen}-{}-vLm9Q", round - 1);
+                    (own("kw_u1"), Some(Credential::from(last)))
+                }
+            };
+            let changed = session.change(&account, &new, current.as_ref()).await;
+            assert_eq!(changed, Changed::Done, "{seen}");
+            assert_eq!(session.check(&account, &new).await, Checked::Accepted);
+            let changed = session.change(&account, &key(&pair), Some(&new)).await;
+            assert_eq!(changed, Changed::Done, "{seen}");
+            let accepted = session.check(&account, &key(&pair)).await;
+            assert_eq!(accepted, Checked::Accepted, "{seen}");
+            assert_eq!(session.retire(&account, &key(&pair)).await, Changed::Done);
+        }
+        is_over.store(true, Ordering::SeqCst);
+        let (leaks, count) = watch.await.unwrap();
+        assert!(count > 0, "the sampling saw {seen} run");
+        assert_eq!(leaks, 0, "{seen}");
+    }
+    for canary in CANARIES {
+        assert!(!fleet.log().contains(canary), "the server's log holds it");
+    }
 }
