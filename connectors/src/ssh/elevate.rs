@@ -57,6 +57,16 @@ impl Way {
         }
     }
 
+    /// Finds out that `sudo` takes the password, before anything else stands on the input: what
+    /// it reads after a wrong one it would try as the next. Prints `KW:begin`.
+    pub(super) fn check(self) -> String {
+        if self.asks {
+            format!("{}-l >/dev/null || exit 3; echo KW:begin; ", self.prefix())
+        } else {
+            String::new()
+        }
+    }
+
     /// The answer to that question, and `after` it what the raised program reads first.
     #[expect(
         clippy::disallowed_methods,
@@ -74,13 +84,13 @@ impl Way {
             Credential::Password(_) | Credential::Key(_) => return Asked::new(None),
         };
         // Reserved first: a buffer that grows leaves copies behind.
-        let mut lines = Zeroizing::new(String::with_capacity(password.len() + after.len() + 1));
-        lines.push_str(password);
-        lines.push('\n');
-        lines.push_str(after);
+        let mut line = Zeroizing::new(String::with_capacity(password.len() + 1));
+        line.push_str(password);
+        line.push('\n');
         Asked::new(Some(Answer {
             prompt: format!("KW{nonce}-SUDO:"),
-            lines,
+            line,
+            after: after.to_owned(),
             times,
         }))
     }
@@ -89,13 +99,14 @@ impl Way {
 /// The account may not do what was asked, by the elevating program's own words (under
 /// `LC_ALL=C`).
 pub(super) fn says_no(text: &str) -> bool {
-    const WORDS: [&str; 12] = [
+    const WORDS: [&str; 13] = [
         "sudo: a password is required",
         "sudo: a terminal is required",
         "is not allowed to execute",
         "may not run sudo",
         "is not in the sudoers file",
         "incorrect password attempt",
+        "Sorry, try again",
         "doas: Operation not permitted",
         "doas: Authorization required",
         "doas: Authentication failed",

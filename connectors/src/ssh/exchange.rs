@@ -38,7 +38,8 @@ fn tail(new: &Secret) -> Zeroizing<String> {
     tail
 }
 
-/// A head that the wrapper must not get before its password was asked for.
+/// What is said to a command that may ask for a password so many times. A head that the wrapper
+/// reads must not come before `sudo` has read its password.
 fn lines(
     power: &Power,
     nonce: &str,
@@ -47,7 +48,7 @@ fn lines(
     times: usize,
 ) -> Lines {
     if power.mode == Mode::Wrapper && power.way.asks {
-        let asked = power.way.asked(nonce, &power.functional, &head, 1);
+        let asked = power.way.asked(nonce, &power.functional, &head, 2);
         return Lines::new(String::new(), tail, asked);
     }
     let asked = power.way.asked(nonce, &power.functional, "", times);
@@ -92,7 +93,7 @@ impl SshSession {
         let nonce = self.nonces.next();
         let order = Order::new(script::set(&nonce, power.way, power.mode));
         let head = || script::set_head(power.mode, account.login.as_str());
-        let talk = || lines(power, &nonce, head(), Some(tail(new)), 1);
+        let talk = || lines(power, &nonce, head(), Some(tail(new)), 2);
         match self.command(power, order, talk, turn).await {
             Ok((output, _)) => reply::changed(&output, &nonce, turn.was_sent()),
             Err(reason) => lost(turn, reason),
@@ -334,7 +335,7 @@ impl SshSession {
         let order = Order::new(script::read(&nonce, power.way, power.mode));
         let head = || script::read_head(power.mode, account.login.as_str());
         // Without the wrapper the field is read up to three times.
-        let talk = || lines(power, &nonce, head(), None, 3);
+        let talk = || lines(power, &nonce, head(), None, 4);
         let (output, _) = self.command(power, order, talk, turn).await?;
         let (candidate, current) = (candidate.clone(), current.cloned());
         on_thread(move || {

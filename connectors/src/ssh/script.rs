@@ -70,7 +70,7 @@ pub(super) fn probe(nonce: &str, way: Way) -> String {
 
 /// Sets a password. Head: what [`set_head`] gives. Tail: the password and `KW-END`, a line each.
 pub(super) fn set(nonce: &str, way: Way, mode: Mode) -> String {
-    let (raise, preamble) = (way.prefix(), way.preamble(nonce));
+    let (raise, preamble) = (way.prefix(), way.preamble(nonce) + &way.check());
     if mode == Mode::Wrapper {
         return framed(nonce, &format!("{preamble}{raise}{WRAPPER}"));
     }
@@ -121,7 +121,7 @@ pub(super) fn set_head(mode: Mode, login: &str) -> String {
 /// The wrapper waits for whoever may still write. Without it, every [`set`] and every `chpasswd`
 /// that is under way is awaited here, and the field is read until it stays the same for a second.
 pub(super) fn read(nonce: &str, way: Way, mode: Mode) -> String {
-    let (raise, preamble) = (way.prefix(), way.preamble(nonce));
+    let (raise, preamble) = (way.prefix(), way.preamble(nonce) + &way.check());
     if mode == Mode::Wrapper {
         return framed(nonce, &format!("{preamble}{raise}{WRAPPER}"));
     }

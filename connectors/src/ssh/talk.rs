@@ -31,8 +31,11 @@ pub(super) trait Talk: Send {
 pub(super) struct Answer {
     /// The question, drawn for this exchange alone.
     pub(super) prompt: String,
-    /// The password and a line break; then what the raised program reads first.
-    pub(super) lines: Zeroizing<String>,
+    /// The password and a line break.
+    pub(super) line: Zeroizing<String>,
+    /// What the raised program reads first. Sent along once `KW:begin` has shown that the
+    /// password is right: `sudo` would try it as the next one.
+    pub(super) after: String,
     /// How often the question may come; once more means that the password is wrong.
     pub(super) times: usize,
 }
@@ -54,13 +57,21 @@ impl Asked {
         if count(heard, answer.prompt.as_bytes()) <= self.given {
             return None;
         }
-        // A second try of a wrong password would only count against the account.
+        // A second try of a wrong password would only count against the account. That the input
+        // ends counts as one already.
         if self.given == answer.times || count(heard, b"try again") > 0 {
             return Some(Say::HangUp);
         }
         self.given += 1;
-        let lines = answer.lines.as_bytes().to_vec();
-        Some(Say::Plain(Zeroizing::new(lines)))
+        let after = if has_line(heard, b"KW:begin") {
+            answer.after.as_bytes()
+        } else {
+            b""
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(answer.line.len() + after.len()));
+        bytes.extend_from_slice(answer.line.as_bytes());
+        bytes.extend_from_slice(after);
+        Some(Say::Plain(bytes))
     }
 
     /// Whether a question may still come.
@@ -70,7 +81,7 @@ impl Asked {
     }
 }
 
-/// Says a head at once, and a tail after `KW:ready`.
+/// Says a head at once, or after `KW:begin` where `sudo` asks; and a tail after `KW:ready`.
 pub(super) struct Lines {
     head: Option<String>,
     tail: Option<Zeroizing<String>>,
@@ -90,7 +101,8 @@ impl Lines {
 
 impl Talk for Lines {
     fn next(&mut self, heard: &[u8]) -> Say {
-        if let Some(head) = self.head.take() {
+        let may_begin = self.asked.answer.is_none() || has_line(heard, b"KW:begin");
+        if may_begin && let Some(head) = self.head.take() {
             return Say::Plain(Zeroizing::new(head.into_bytes()));
         }
         if let Some(say) = self.asked.next(heard) {
@@ -145,7 +157,8 @@ mod tests {
     fn answer(times: usize) -> Asked {
         Asked::new(Some(Answer {
             prompt: "KW1-SUDO:".into(),
-            lines: Zeroizing::new("right\n".into()),
+            line: Zeroizing::new("right\n".into()),
+            after: "read\n".into(),
             times,
         }))
     }
@@ -173,10 +186,24 @@ mod tests {
         }
         assert_eq!(said(&talk.next(b"KW1-SUDO:")), "plain right\n");
         assert_eq!(said(&talk.next(b"KW1-SUDO:")), "over");
-        // Asked again, it was wrong; a third try would lock somebody out.
+        // Asked again, it was wrong; more tries would lock somebody out.
         assert_eq!(
             said(&talk.next(b"KW1-SUDO:\nSorry, try again.\nKW1-SUDO:")),
             "hang up"
         );
+    }
+
+    #[test]
+    fn nothing_that_sudo_could_try_as_a_password_comes_before_its_own() {
+        let mut talk = Lines::new("name\n".into(), None, answer(2));
+        assert_eq!(said(&talk.next(b"")), "-");
+        assert_eq!(said(&talk.next(b"KW1-SUDO:\n")), "plain right\n");
+        assert_eq!(said(&talk.next(b"KW1-SUDO:\n")), "-");
+        let begun = b"KW1-SUDO:\nKW:begin\n";
+        assert_eq!(said(&talk.next(begun)), "plain name\n");
+        assert_eq!(said(&talk.next(begun)), "-");
+        let asked = b"KW1-SUDO:\nKW:begin\nKW1-SUDO:\n";
+        assert_eq!(said(&talk.next(asked)), "plain right\nread\n");
+        assert_eq!(said(&talk.next(asked)), "over");
     }
 }

@@ -131,6 +131,32 @@ async fn sudo_that_asks_gets_its_password_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn a_password_that_sudo_no_longer_takes_locks_nobody_out() {
+    for wrapper in ["0", "1"] {
+        let fleet = Fleet::start(&[
+            ("USERS", "1"),
+            ("SUDO", "shadow"),
+            ("ASKS", "1"),
+            ("FAILLOCK", "3"),
+            ("WRAPPER", wrapper),
+        ]);
+        let session = open(&fleet.target(), Some(&functional())).await;
+        let field = fleet.field("kw_u0");
+        fleet.run("echo kw_func:Other-kw_func-vLm9 | chpasswd -c SHA512");
+        let (kw_u0, new) = (account("kw_u0"), Credential::from("New-never-sent-vLm9Q"));
+        let seen = session.change(&kw_u0, &new, None).await;
+        assert!(
+            matches!(&seen, Changed::NotNow(reason) if reason.scope == Scope::System),
+            "{wrapper}: {seen:?}"
+        );
+        assert_eq!(fleet.field("kw_u0"), field);
+        // One try, and one that sudo makes of the input's end. The new password was none.
+        let failed = fleet.run("faillock --user kw_func | grep -c ' V$'; true");
+        assert_eq!(failed.trim(), "2", "{wrapper}");
+    }
+}
+
+#[tokio::test]
 async fn sudo_that_no_longer_asks_passes_no_password_on_to_chpasswd() {
     let fleet = Fleet::start(&[("USERS", "1"), ("SUDO", "shadow"), ("ASKS", "1")]);
     let short = Target {
