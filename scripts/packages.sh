@@ -17,8 +17,8 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 build=(build-essential pkg-config libssl-dev)
-fleet=(openssh-server openssh-client sshpass sudo libpam-modules libpam-pwquality cracklib-runtime
-  tcsh util-linux slapd slapd-contrib ldap-utils openssl procps
+fleet=(openssh-server openssh-client dropbear-bin sshpass sudo opendoas libpam-modules
+  libpam-pwquality cracklib-runtime tcsh util-linux slapd slapd-contrib ldap-utils openssl procps
   389-ds-base libnss3-tools samba-ad-dc samba-ad-provision ldb-tools)
 tests=(postgresql prometheus jq python3 git)
 

@@ -3,6 +3,7 @@
 //! Invariant: the suite knows no kind of target; what differs between kinds is told to it in
 //! [`Capabilities`].
 
+mod keys;
 mod promises;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,8 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::{
-    Account, Changed, Checked, Connector, Credential, Functional, Reason, Scope, Session, Target,
+    Account, Changed, Checked, Connector, Credential, Functional, KeyPair, Reason, Scope, Session,
+    Target,
 };
 
 /// An account and the credential that it has now.
@@ -36,6 +38,9 @@ pub struct Capabilities {
     pub evidence: bool,
     /// True: the target takes the old password for a while yet, as a domain controller does.
     pub old_lingers: bool,
+    /// Fresh key pairs, [`KEYS_MIN`] of them or more, for a target that takes keys beside a
+    /// password. Empty: it takes none.
+    pub keys: Vec<KeyPair>,
     /// An account that the target does not know.
     pub unknown_account: Account,
     /// A target of this kind where nobody listens.
@@ -63,6 +68,9 @@ impl fmt::Display for Broken {
 
 /// The fewest accounts that the suite can work with.
 pub const ACCOUNTS_MIN: usize = 6;
+
+/// The fewest key pairs that the suite can work with.
+pub const KEYS_MIN: usize = 3;
 
 /// How much later than the target's time-out an answer may come on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
@@ -101,6 +109,9 @@ pub async fn run(
             suite.remember(&held.credential);
         }
         verdicts.extend(suite.with_one(first).await);
+        if !can.keys.is_empty() {
+            verdicts.extend(suite.with_keys(first).await);
+        }
         verdicts.extend(suite.with_many(rest).await);
     } else {
         verdicts.push((

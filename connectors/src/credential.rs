@@ -29,6 +29,46 @@ pub struct KeyPair {
     pub marker: String,
 }
 
+/// The longest line of `authorized_keys`; sshd reads 8 KiB in its oldest versions. Half of it is
+/// left to options.
+const LINE_MAX_BYTES: usize = 4_096;
+
+impl KeyPair {
+    /// Says whether the public half and the marker are one line that lets one key in.
+    ///
+    /// # Errors
+    /// A [`Reason`] of class [`Class::Refused`] naming what is wrong.
+    pub fn admit(&self) -> Result<(), Reason> {
+        let mut words = self.public.split(' ');
+        let is_blob = |blob: &str| {
+            let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+            !blob.is_empty() && blob.bytes().all(is_base64)
+        };
+        let is_public = match (words.next(), words.next(), words.next()) {
+            (Some(kind), Some(blob), None) => is_key_type(kind.as_bytes()) && is_blob(blob),
+            _ => false,
+        };
+        let is_marker = |byte: u8| byte.is_ascii_graphic();
+        let wrong = if !is_public {
+            "a public key is its algorithm and its base64, with one blank between"
+        } else if self.marker.is_empty() || !self.marker.bytes().all(is_marker) {
+            "a key's marker is one word"
+        } else if self.public.len() + self.marker.len() > LINE_MAX_BYTES {
+            "a public key with its marker has at most 4,096 bytes"
+        } else {
+            return Ok(());
+        };
+        Err(Reason::account(Class::Refused, wrong))
+    }
+}
+
+/// Whether this word names a key's algorithm, and no option of a line in `authorized_keys`.
+pub(crate) fn is_key_type(word: &[u8]) -> bool {
+    let begins = [&b"ssh-"[..], b"ecdsa-", b"sk-"];
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-@.".contains(byte);
+    begins.iter().any(|begin| word.starts_with(begin)) && word.iter().all(is_word)
+}
+
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair")
@@ -69,5 +109,38 @@ impl From<&str> for Credential {
 impl From<String> for Credential {
     fn from(password: String) -> Self {
         Self::Password(Secret::from(password))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> KeyPair {
+        KeyPair {
+            private: Secret::from("-"),
+            public: "ssh-ed25519 AAAA".into(),
+            marker: "keywheel:7:1".into(),
+        }
+    }
+
+    #[test]
+    fn a_public_half_that_is_more_than_one_key_is_refused() {
+        assert!(pair().admit().is_ok());
+        for public in [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA comment",
+            "ssh-ed25519 AAAA\nssh-rsa BBBB",
+            "command=\"x\" AAAA",
+            "ssh-ed25519  AAAA",
+        ] {
+            let public = public.to_owned();
+            assert!(KeyPair { public, ..pair() }.admit().is_err());
+        }
+        for marker in ["", "two words", "line\nbreak"] {
+            let marker = marker.to_owned();
+            assert!(KeyPair { marker, ..pair() }.admit().is_err());
+        }
     }
 }

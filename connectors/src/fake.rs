@@ -88,6 +88,9 @@ impl Connector for Fake {
     }
 
     fn admit(&self, _account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
+        if let Some(Credential::Key(pair)) = credential {
+            return pair.admit();
+        }
         let Some(Proof::Password(secret)) = credential.map(proof) else {
             return Ok(());
         };

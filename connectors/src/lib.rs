@@ -73,7 +73,8 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
 
     /// Opens one functional session: connects, proves the target's identity, logs in.
     ///
-    /// Without a functional account the session can only [`Session::check`].
+    /// Without a functional account the session can only [`Session::check`], and change accounts
+    /// that change themselves ([`Account::uses_own`]).
     ///
     /// # Errors
     /// A [`Reason`] of scope [`Scope::System`]: nothing was changed, and no account of the

@@ -1,18 +1,26 @@
 //! Changes accounts of a host over SSH.
 //!
-//! The procedure stands in `session.rs`, the connection in `link.rs`, what is run on the target
-//! in `script.rs`, what its output means in `reply.rs`.
+//! The session stands in `session.rs`, what is exchanged for one account in `exchange.rs`, the
+//! connection in `link.rs`, what is run on the target in `script.rs`, what is said to it in
+//! `talk.rs`, what its output means in `reply.rs`. `keys.rs` and `authorized.rs` know key files,
+//! `own.rs` knows `passwd`.
 //!
 //! Invariant: no byte of a credential leaves before the host key was compared with the pinned
 //! one.
 
+mod authorized;
+mod elevate;
+mod exchange;
 mod guard;
+mod keys;
 mod link;
 mod login;
+mod own;
 mod reply;
 mod script;
 mod session;
 mod shadow;
+mod talk;
 mod turn;
 
 use std::sync::Arc;
@@ -31,7 +39,8 @@ use turn::Turn;
 /// The connector to hosts that speak SSH.
 ///
 /// The target must be able to run `sh` and `chpasswd`; with `keywheel-passwd` installed there it
-/// also gives evidence and refuses to unlock locked accounts.
+/// also gives evidence and refuses to unlock locked accounts. Keys need `sh`, the usual small
+/// programs and, through a functional account, `runuser`.
 #[derive(Debug)]
 pub struct Ssh {
     nonces: Arc<Nonces>,
@@ -88,8 +97,7 @@ impl Connector for Ssh {
     }
 
     fn admit(&self, account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
-        let password = credential.map(Credential::password).transpose()?;
-        guard::admit(account, password)
+        guard::admit(account, credential)
     }
 
     async fn identify(&self, target: &Target) -> Result<Identity, Reason> {

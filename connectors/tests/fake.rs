@@ -7,8 +7,8 @@ use std::time::Duration;
 use keywheel_connectors::conformance::{Broken, Capabilities, Held, run};
 use keywheel_connectors::fake::{Fake, FakeWorld, OnChange, OnCheck, OnOpen};
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Login, Scope,
-    Session, Target, TargetKind,
+    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, KeyPair, Login,
+    Scope, Secret, Session, Target, TargetKind,
 };
 
 const HOST: &str = "alpha";
@@ -50,10 +50,21 @@ fn world() -> FakeWorld {
     world
 }
 
+fn keys() -> Vec<KeyPair> {
+    (0..3)
+        .map(|number| KeyPair {
+            private: Secret::from(format!("Private-{number}-vLm9Q")),
+            public: format!("ssh-ed25519 AAAA{number}"),
+            marker: format!("keywheel:7:{number}"),
+        })
+        .collect()
+}
+
 fn capabilities() -> Capabilities {
     Capabilities {
         evidence: true,
         old_lingers: false,
+        keys: keys(),
         unknown_account: account("nobody"),
         unreachable: target("nowhere"),
         mute: Some(target("mute")),
@@ -107,7 +118,7 @@ async fn the_fake_keeps_every_promise() {
     )
     .await
     .unwrap();
-    assert!(kept.len() >= 15, "{kept:?}");
+    assert!(kept.len() >= 20, "{kept:?}");
     let counts = world.system(HOST).counts();
     assert_eq!(counts.exchanges_max, 4, "in_flight bounds the exchanges");
     assert_eq!(counts.sessions, 0, "every session was closed or dropped");
@@ -119,6 +130,7 @@ async fn without_evidence_every_look_is_undecided() {
     world.system(HOST).offer_evidence(false);
     let can = Capabilities {
         evidence: false,
+        keys: Vec::new(),
         ..capabilities()
     };
     assert_eq!(broken(&world, &can).await, Vec::<&str>::new());

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A real OpenSSH server with accounts of its own, on a loopback address.
+# A real OpenSSH or Dropbear server with accounts of its own, on a loopback address.
 #
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh start [ADDRESS [PORT]]   127.0.0.11 22011
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh status
@@ -30,12 +30,20 @@
 #   FAILLOCK=0          failed logins until an account is locked for 600 s; 0: never
 #   HISTORY=0           how many old passwords pam_pwhistory keeps; each costs every change a hash
 #   WRAPPER=0           1: installs config/targets/keywheel-passwd for all but kw_func
-#   SUDO=chpasswd       none: kw_func may run nothing; password: sudo asks for a password
+#   KEYS=0              1: installs config/targets/keywheel-keys for all but kw_func
+#   SUDO=chpasswd       what kw_func may run as root: chpasswd; shadow: getent shadow, too; all:
+#                       everything; none: nothing but the wrappers
+#   ASKS=0              1: sudo asks kw_func for its password
+#   ELEVATION=sudo      doas, pbrun or pmrun: what kw_func raises its rights with. pbrun and pmrun
+#                       are stand-ins: scripts that take the real programs' command line, run it
+#                       as root by SUDO's rules, and refuse in the real programs' words
 #   ROOT_LOGIN=0        1: root may log in with kw_func's password
-#   METHODS=both        password or keyboard: the only login method offered
+#   METHODS=both        password or keyboard: the only login method offered beside keys
+#   SERVER=openssh      dropbear: knows no PAM, no keyboard-interactive, no MaxSessions
+#   AUTHORIZED=         AuthorizedKeysFile, if not sshd's own
 #
 # Needs root and: openssh-server sudo libpam-modules libpam-pwquality cracklib-runtime tcsh
-# util-linux.
+# util-linux; dropbear-bin for SERVER=dropbear, opendoas for ELEVATION=doas.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
@@ -55,6 +63,11 @@ WRAPPER=${WRAPPER:-0}
 SUDO=${SUDO:-chpasswd}
 ROOT_LOGIN=${ROOT_LOGIN:-0}
 METHODS=${METHODS:-both}
+KEYS=${KEYS:-0}
+ASKS=${ASKS:-0}
+ELEVATION=${ELEVATION:-sudo}
+SERVER=${SERVER:-openssh}
+AUTHORIZED=${AUTHORIZED:-}
 
 specials='kw_csh:/bin/tcsh kw_nologin:/usr/sbin/nologin kw_noise:/bin/bash kw_expired:/bin/sh kw_locked:/bin/sh'
 
@@ -82,11 +95,11 @@ private_tree() {
   mount -t tmpfs -o mode=755 kw_etc "$FLEET_DIR/etc"
   cp -a /etc/. "$FLEET_DIR/etc/"
   mount --bind "$FLEET_DIR/etc" /etc
-  for dir in /home /root /run /usr/local/sbin /var/log /var/lib/sudo; do
+  for dir in /home /root /run /usr/local/bin /usr/local/sbin /var/log /var/lib/sudo; do
     [ ! -d "$dir" ] || mount -t tmpfs -o mode=755 kw_tree "$dir"
   done
   mkdir -p /run/sshd /run/faillock /run/lock /etc/keywheel
-  install -m 755 "$here/../../config/targets/keywheel-passwd" /etc/keywheel/
+  install -m 755 "$here/../../config/targets/"keywheel-* /etc/keywheel/
 }
 
 # Writes the accounts straight into the private files: useradd takes 100 ms for each.
@@ -134,22 +147,60 @@ X
 }
 
 sudoers() {
+  local tag=NOPASSWD:
+  [ "$ASKS" = 0 ] || tag=
   {
     echo 'Defaults env_reset, secure_path=/usr/sbin:/usr/bin:/sbin:/bin'
     case $SUDO in
-      chpasswd) echo 'kw_func ALL=(root) NOPASSWD: /usr/sbin/chpasswd ""' ;;
-      password) echo 'kw_func ALL=(root) /usr/sbin/chpasswd ""' ;;
+      chpasswd) echo "kw_func ALL=(root) $tag /usr/sbin/chpasswd \"\"" ;;
+      shadow)
+        echo "kw_func ALL=(root) $tag /usr/sbin/chpasswd \"\", /usr/bin/getent shadow *"
+        ;;
+      all) echo "kw_func ALL=(root) $tag ALL" ;;
       none) ;;
-      *) fleet_die "SUDO is chpasswd, password or none" ;;
+      *) fleet_die "SUDO is chpasswd, shadow, all or none" ;;
     esac
-    if [ "$WRAPPER" = 1 ]; then
-      echo 'kw_func ALL=(root) NOPASSWD: /usr/local/sbin/keywheel-passwd ""'
-    fi
+    [ "$WRAPPER" = 0 ] || echo "kw_func ALL=(root) $tag /usr/local/sbin/keywheel-passwd \"\""
+    [ "$KEYS" = 0 ] || echo "kw_func ALL=(root) $tag /usr/local/sbin/keywheel-keys \"\""
   } >/etc/sudoers
   rm -rf /etc/sudoers.d
   chmod 440 /etc/sudoers
   visudo -qcf /etc/sudoers
-  [ "$WRAPPER" != 1 ] || install -m 755 /etc/keywheel/keywheel-passwd /usr/local/sbin/
+  [ "$WRAPPER" = 0 ] || install -m 755 /etc/keywheel/keywheel-passwd /usr/local/sbin/
+  [ "$KEYS" = 0 ] || install -m 755 /etc/keywheel/keywheel-keys /usr/local/sbin/
+  case $ELEVATION in
+    sudo) ;;
+    doas)
+      echo 'permit nopass kw_func as root' >/etc/doas.conf
+      chmod 400 /etc/doas.conf
+      ;;
+    pbrun | pmrun)
+      cat >"/usr/local/bin/$ELEVATION" <<'X'
+#!/bin/sh
+name=${0##*/}
+sudo -n -l "$@" >/dev/null 2>&1 || {
+  echo "$name: Request rejected by ${name%run}masterd on $(uname -n)." >&2
+  exit 1
+}
+exec sudo -n "$@"
+X
+      chmod 755 "/usr/local/bin/$ELEVATION"
+      ;;
+    *) fleet_die "ELEVATION is sudo, doas, pbrun or pmrun" ;;
+  esac
+}
+
+# Becomes a Dropbear with the same host keys; it lets in a group, where sshd lets in users.
+serve_dropbear() {
+  local kind keys=()
+  for kind in ed25519 ecdsa rsa; do
+    dropbearconvert openssh dropbear "$FLEET_DIR/keys/ssh_host_${kind}_key" "/run/kw_$kind"
+    keys+=(-r "/run/kw_$kind")
+  done
+  echo "kw_fleet:x:19999:$(sed 's/:.*//' /run/names | paste -sd,),root" >>/etc/group
+  rm -f /run/names
+  [ "$ROOT_LOGIN" != 0 ] || keys+=(-w)
+  exec dropbear -F -E -G kw_fleet "${keys[@]}" -p "$1:$2"
 }
 
 serve() {
@@ -158,6 +209,8 @@ serve() {
   pam
   accounts
   sudoers
+  [ "$SERVER" != dropbear ] || serve_dropbear "$1" "$2"
+  # The file that sshd reads unasked, so that a test may ask sshd -T.
   {
     for kind in ed25519 ecdsa rsa; do echo "HostKey $FLEET_DIR/keys/ssh_host_${kind}_key"; done
     echo "ListenAddress $1:$2"
@@ -171,11 +224,12 @@ serve() {
     echo "KbdInteractiveAuthentication $([ "$METHODS" = password ] && echo no || echo yes)"
     echo "MaxStartups $STARTUPS"
     echo "MaxSessions $SESSIONS"
+    [ -z "$AUTHORIZED" ] || echo "AuthorizedKeysFile $AUTHORIZED"
     # The machine's own accounts stay out of reach.
     echo "AllowUsers $(tr '\n' ' ' < <(sed 's/:.*//' /run/names)) root"
-  } >/etc/ssh/kw_sshd
+  } >/etc/ssh/sshd_config
   rm -f /run/names
-  exec /usr/sbin/sshd -D -e -f /etc/ssh/kw_sshd
+  exec /usr/sbin/sshd -D -e
 }
 
 # ---- outside --------------------------------------------------------------------------------
@@ -193,6 +247,8 @@ start() {
   fleet_need visudo sudo
   fleet_need tcsh tcsh
   fleet_need unshare util-linux
+  [ "$SERVER" != dropbear ] || fleet_need dropbearconvert dropbear-bin
+  [ "$ELEVATION" != doas ] || fleet_need doas opendoas
   [ -d /usr/share/cracklib ] || [ -e /var/cache/cracklib/cracklib_dict.pwd ] ||
     fleet_die "cracklib's dictionary is missing; install the Debian package cracklib-runtime"
   ! pid=$(fleet_pid) || fleet_die "already running in $FLEET_DIR as process $pid"

@@ -1,10 +1,11 @@
 //! What may be handed to a host at all.
 //!
-//! Invariant: a name and a password that pass are exactly one line of `chpasswd`.
+//! Invariant: a name and a password that pass are exactly one line of `chpasswd`; a key that
+//! passes is exactly one line of `authorized_keys`.
 
 use secrecy::ExposeSecret;
 
-use crate::{Account, Class, Reason, Secret};
+use crate::{Account, Class, Credential, Reason, Secret};
 
 /// The longest name that Linux takes (`useradd(8)`).
 const NAME_MAX_BYTES: usize = 32;
@@ -12,14 +13,18 @@ const NAME_MAX_BYTES: usize = 32;
 /// The longest password. PAM takes 511 bytes, libcrypt's SHA variants 255.
 const SECRET_MAX_BYTES: usize = 255;
 
-/// Says what is wrong with this account's name or this password.
-pub(super) fn admit(account: &Account, secret: Option<&Secret>) -> Result<(), Reason> {
+/// Says what is wrong with this account's name or this credential.
+pub(super) fn admit(account: &Account, credential: Option<&Credential>) -> Result<(), Reason> {
     if !is_name(account.login.as_str()) {
         let text = "a name on a host begins with a small letter or _, goes on with small \
                     letters, digits, _ . or -, and has at most 32 characters";
         return Err(Reason::account(Class::Refused, text));
     }
-    secret.map_or(Ok(()), admit_secret)
+    match credential {
+        Some(Credential::Password(secret)) => admit_secret(secret),
+        Some(Credential::Key(pair)) => pair.admit(),
+        None => Ok(()),
+    }
 }
 
 #[expect(
@@ -60,7 +65,7 @@ mod tests {
             dn: None,
             uses_own: false,
         };
-        admit(&account, Some(&Secret::from(secret))).is_ok()
+        admit(&account, Some(&Credential::from(secret))).is_ok()
     }
 
     #[test]

@@ -2,19 +2,20 @@
 //!
 //! Invariant: a [`Link`] that was made with a pinned key speaks with the holder of that key.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ssh2::{ErrorCode, ExtendedData, HashType, MethodType};
+use ssh2::{ErrorCode, ExtendedData, HashType, MethodType, PtyModeOpcode, PtyModes};
 use zeroize::Zeroizing;
 
+use super::talk::{Say, Talk};
 use super::turn::{Turn, hang_up};
 use crate::{Class, HostKey, Reason, Target};
 
 /// The most that one command may print; a hostile target never stops talking.
-const OUTPUT_MAX_BYTES: u64 = 65_536;
+const OUTPUT_MAX_BYTES: usize = 65_536;
 
 /// Host key algorithms, the preferred one first: type of the key, names in the key exchange.
 const ALGORITHMS: [(&str, &str); 5] = [
@@ -30,17 +31,31 @@ const ALGORITHMS: [(&str, &str); 5] = [
 pub(super) struct Output {
     /// Both streams, in the order of arrival. May hold what a target should not say: never shown.
     pub(super) text: Zeroizing<String>,
+    /// The same, byte for byte.
+    pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The exit status; `None` when a signal ended the command or no status came.
     pub(super) status: Option<i32>,
 }
 
-/// What goes to a command's standard input.
-#[derive(Default)]
-pub(super) struct Input {
-    /// Sent at once; holds no secret.
-    pub(super) head: String,
-    /// Sent in one piece, after the command has said `KW:ready`.
-    pub(super) tail: Option<Zeroizing<String>>,
+/// A command, and how it runs.
+#[derive(Clone)]
+pub(super) struct Order {
+    /// One line for the account's login shell.
+    pub(super) command: String,
+    /// True: on a terminal, which `passwd` insists on.
+    pub(super) on_terminal: bool,
+    /// The most that it may print.
+    pub(super) output_max_bytes: usize,
+}
+
+impl Order {
+    pub(super) fn new(command: String) -> Self {
+        Self {
+            command,
+            on_terminal: false,
+            output_max_bytes: OUTPUT_MAX_BYTES,
+        }
+    }
 }
 
 /// One connection. Dropping it closes the socket first, so that nothing waits for the target.
@@ -142,11 +157,27 @@ impl Link {
         turn.watch(&self.wire)
     }
 
+    /// Whether the server is Dropbear, by its greeting.
+    pub(super) fn is_dropbear(&self) -> bool {
+        let greeting = self.session.banner_bytes().unwrap_or_default();
+        greeting.starts_with(b"SSH-2.0-dropbear")
+    }
+
+    /// Ends the connection at once, from within a dialogue.
+    pub(super) fn hang_up(&self) {
+        hang_up(&self.wire);
+    }
+
     /// Runs one command and returns all that it printed.
     ///
-    /// On an error the connection is closed. [`Turn::was_sent`] tells whether the tail may have
+    /// On an error the connection is closed. [`Turn::was_sent`] tells whether a secret may have
     /// left.
-    pub(super) fn run(&self, command: &str, input: &Input, turn: &Turn) -> Result<Output, Reason> {
+    pub(super) fn run(
+        &self,
+        order: &Order,
+        talk: &mut dyn Talk,
+        turn: &Turn,
+    ) -> Result<Output, Reason> {
         let lost = |text| Reason::account(Class::Unreachable, text);
         if !self.watched_by(turn) {
             return Err(lost("time was up before the command began"));
@@ -158,12 +189,14 @@ impl Link {
                 -21 => Reason::account(Class::Busy, "the system opens no further session now"),
                 _ => lost("the connection was lost before the command began"),
             })?;
-        let ended = converse(&mut channel, command, input, turn);
-        if ended.is_err() {
+        let ended = converse(&mut channel, order, talk, turn);
+        if !matches!(ended, Ok((_, Ended::ByItself))) {
             // Before the channel is dropped, or its farewell waits for the target.
             hang_up(&self.wire);
         }
-        ended.map_err(|_| lost("the connection was lost during the command"))
+        ended
+            .map(|(output, _)| output)
+            .map_err(|_| lost("the connection was lost during the command"))
     }
 }
 
@@ -182,27 +215,55 @@ impl From<std::io::Error> for Lost {
     }
 }
 
+/// Who ended a command.
+enum Ended {
+    ByItself,
+    ByUs,
+}
+
 fn converse(
     channel: &mut ssh2::Channel,
-    command: &str,
-    input: &Input,
+    order: &Order,
+    talk: &mut dyn Talk,
     turn: &Turn,
-) -> Result<Output, Lost> {
+) -> Result<(Output, Ended), Lost> {
     channel.handle_extended_data(ExtendedData::Merge)?;
-    channel.exec(command)?;
-    channel.write_all(input.head.as_bytes())?;
-    let mut text = Zeroizing::new(Vec::new());
-    if let Some(tail) = &input.tail
-        && read_until_ready(channel, &mut text)?
-    {
-        if !turn.may_send() {
+    if order.on_terminal {
+        // Wide, so that nothing is wrapped; without echo, so that nothing comes back.
+        channel.request_pty("dumb", Some(quiet()), Some((511, 24, 0, 0)))?;
+    }
+    channel.exec(&order.command)?;
+    let mut heard = Zeroizing::new(Vec::new());
+    let mut piece = Zeroizing::new([0; 4096]);
+    let mut listens = true;
+    loop {
+        while listens {
+            match talk.next(&heard) {
+                Say::Nothing => break,
+                // One write, one packet: half a line must never arrive.
+                Say::Plain(bytes) => channel.write_all(&bytes)?,
+                Say::Secret(bytes) => {
+                    if !turn.may_send() {
+                        return Err(Lost);
+                    }
+                    channel.write_all(&bytes)?;
+                }
+                Say::Over => {
+                    channel.send_eof()?;
+                    listens = false;
+                }
+                Say::HangUp => return Ok((output(heard, None), Ended::ByUs)),
+            }
+        }
+        let count = channel.read(piece.as_mut_slice())?;
+        if count == 0 {
+            break;
+        }
+        heard.extend_from_slice(piece.get(..count).unwrap_or_default());
+        if heard.len() > order.output_max_bytes {
             return Err(Lost);
         }
-        // One write, one packet: half a line must never arrive.
-        channel.write_all(tail.as_bytes())?;
     }
-    channel.send_eof()?;
-    Read::take(&mut *channel, OUTPUT_MAX_BYTES).read_to_end(&mut text)?;
     if !channel.eof() {
         return Err(Lost);
     }
@@ -214,31 +275,23 @@ fn converse(
     } else {
         Some(channel.exit_status()?)
     };
-    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
-    Ok(Output { text, status })
+    Ok((output(heard, status), Ended::ByItself))
 }
 
-/// Reads until the command says that it is ready; false when it ended without.
-fn read_until_ready(channel: &mut ssh2::Channel, text: &mut Vec<u8>) -> Result<bool, Lost> {
-    let mut piece = [0; 1024];
-    let mut left = OUTPUT_MAX_BYTES;
-    loop {
-        let count = channel.read(&mut piece)?;
-        left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-        text.extend_from_slice(piece.get(..count).unwrap_or_default());
-        if text
-            .split(|byte| *byte == b'\n')
-            .any(|line| line == b"KW:ready")
-        {
-            return Ok(true);
-        }
-        if count == 0 {
-            return Ok(false);
-        }
-        if left == 0 {
-            return Err(Lost);
-        }
+fn output(heard: Zeroizing<Vec<u8>>, status: Option<i32>) -> Output {
+    Output {
+        text: Zeroizing::new(String::from_utf8_lossy(&heard).into_owned()),
+        bytes: heard,
+        status,
     }
+}
+
+/// A terminal's modes: no echo, and line ends as they are.
+fn quiet() -> PtyModes {
+    let mut modes = PtyModes::new();
+    modes.set_boolean(PtyModeOpcode::ECHO, false);
+    modes.set_boolean(PtyModeOpcode::ONLCR, false);
+    modes
 }
 
 fn millis(limit: Duration) -> u32 {

@@ -3,6 +3,7 @@
 //! Invariant: success needs the sentinel, the exit status and the target's own word; whatever
 //! came after the secret was sent and is not proof is [`Changed::Unknown`].
 
+use super::elevate::{privilege, says_no};
 use super::link::Output;
 use super::script::Mode;
 use crate::{Changed, Checked, Class, Reason};
@@ -21,7 +22,7 @@ fn sentinel<'a>(output: &'a Output, nonce: &str) -> Option<&'a str> {
 }
 
 /// Whether the command ended by itself, with its sentinel and status 0.
-fn ended_well(output: &Output, nonce: &str) -> bool {
+pub(super) fn ended_well(output: &Output, nonce: &str) -> bool {
     output.status == Some(0) && sentinel(output, nonce).is_some_and(is_number)
 }
 
@@ -29,40 +30,33 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The account's login may not do what was asked, by sudo's own words (under `LC_ALL=C`).
-fn sudo_says_no(text: &str) -> bool {
-    const WORDS: [&str; 5] = [
-        "sudo: a password is required",
-        "sudo: a terminal is required",
-        "is not allowed to execute",
-        "may not run sudo",
-        "is not in the sudoers file",
-    ];
-    WORDS.iter().any(|words| text.contains(words))
+/// The status that stands in the sentinel's line.
+pub(super) fn own_status(output: &Output, nonce: &str) -> Option<i32> {
+    sentinel(output, nonce)?.parse().ok()
+}
+
+/// The answer was lost after a secret had left.
+pub(super) fn lost_answer() -> Changed {
+    let text = "the target's answer was lost after the secret was sent";
+    Changed::Unknown(Reason::account(Class::Unknown, text))
 }
 
 /// The login must change its own password first, by sshd's words or PAM's.
-fn wants_new_password(text: &str) -> bool {
+pub(super) fn wants_new_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("password has expired") || text.contains("password change required")
 }
 
-fn privilege() -> Reason {
-    let text = "the functional account may set no passwords: allow it /usr/sbin/chpasswd or \
-                keywheel-passwd by sudo without a password";
-    Reason::system(Class::Privilege, text)
-}
-
-/// How the functional account may set passwords.
-pub(super) fn mode(output: &Output, nonce: &str) -> Result<Mode, Reason> {
+/// What the functional account may do; `None`: nothing.
+pub(super) fn mode(output: &Output, nonce: &str) -> Result<Option<Mode>, Reason> {
     if ended_well(output, nonce) {
-        if has_line(output, "KW:mode:wrapper") {
-            return Ok(Mode::Wrapper);
-        }
-        if has_line(output, "KW:mode:plain") {
-            return Ok(Mode::Plain);
-        }
-        return Err(privilege());
+        let modes = [
+            ("KW:mode:wrapper", Mode::Wrapper),
+            ("KW:mode:plain", Mode::Plain),
+            ("KW:mode:keys", Mode::Keys),
+        ];
+        let said = modes.into_iter().find(|(line, _)| has_line(output, line));
+        return Ok(said.map(|(_, mode)| mode));
     }
     if wants_new_password(&output.text) {
         let text = "the functional account must change its own password first";
@@ -120,8 +114,7 @@ pub(super) fn changed(output: &Output, nonce: &str, sent: bool) -> Changed {
         return failed(output);
     }
     if sent {
-        let text = "the target's answer was lost after the password was sent";
-        return Changed::Unknown(Reason::account(Class::Unknown, text));
+        return lost_answer();
     }
     Changed::NotNow(not_begun(output))
 }
@@ -133,7 +126,7 @@ fn failed(output: &Output) -> Changed {
         let text = "the target's password rules refuse this password";
         return Changed::Refused(Reason::account(Class::Refused, text));
     }
-    if sudo_says_no(text) {
+    if says_no(text) {
         return Changed::NotNow(privilege());
     }
     if text.contains("lock busy") || text.contains("cannot lock") {
@@ -156,8 +149,8 @@ fn is_policy(text: &str) -> bool {
     is_refusal && text.contains("password not changed")
 }
 
-fn not_begun(output: &Output) -> Reason {
-    if sudo_says_no(&output.text) {
+pub(super) fn not_begun(output: &Output) -> Reason {
+    if says_no(&output.text) {
         return privilege();
     }
     if wants_new_password(&output.text) {
@@ -195,6 +188,11 @@ pub(super) fn checked(output: &Output, nonce: &str, login: &str) -> Checked {
     Checked::NotNow(Reason::account(Class::Incompatible, text))
 }
 
+/// Whether the account's shell is known to be none that `/etc/shells` lists.
+pub(super) fn has_no_shell(output: &Output, nonce: &str) -> bool {
+    ended_well(output, nonce) && has_line(output, "KW:no-shell")
+}
+
 /// The account's shadow field.
 pub(super) fn field<'a>(output: &'a Output, nonce: &str) -> Result<&'a str, Reason> {
     if !ended_well(output, nonce) {
@@ -207,6 +205,11 @@ pub(super) fn field<'a>(output: &'a Output, nonce: &str) -> Result<&'a str, Reas
         .find_map(|line| line.strip_prefix("KW:field:"))
     {
         return Ok(field);
+    }
+    if has_line(output, "KW:no-look") {
+        let text = "the functional account may read no password hashes: install keywheel-passwd, \
+                    or allow it /usr/bin/getent shadow";
+        return Err(Reason::account(Class::Privilege, text));
     }
     Err(match changed(output, nonce, false) {
         Changed::NotNow(reason) | Changed::Refused(reason) | Changed::Unknown(reason) => reason,
@@ -222,8 +225,10 @@ mod tests {
     const NONCE: &str = "00c0ffee00c0ffee";
 
     fn output(text: &str, status: Option<i32>) -> Output {
+        let text = text.replace("KW#", &format!("KW{NONCE}"));
         Output {
-            text: Zeroizing::new(text.replace("KW#", &format!("KW{NONCE}"))),
+            bytes: Zeroizing::new(text.clone().into_bytes()),
+            text: Zeroizing::new(text),
             status,
         }
     }

@@ -1,25 +1,27 @@
 //! One functional session on one host: a few logins that are used again and again, and a fresh
 //! one for each check.
 //!
-//! Invariant: a change whose password may have left is repeated by nobody here.
+//! What is exchanged on them stands in `exchange.rs`.
+//!
+//! Invariant: a change whose secret may have left is repeated by nobody here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
-use super::link::{Input, Link, Output, dial, on_thread, silent};
+use super::elevate::{Way, privilege};
+use super::link::{Link, Order, Output, dial, on_thread, silent};
 use super::login::{Failed, log_in};
 use super::script::{self, Mode};
+use super::talk::{Lines, Talk};
 use super::turn::Turn;
-use super::{Nonces, guard, reply, shadow};
+use super::{Nonces, guard, reply};
 use crate::{
     Account, Changed, Checked, Class, Credential, Elevation, Evidence, Functional, HostKey, Reason,
-    Secret, Session, SshTarget, Target,
+    Session, SshTarget, Target,
 };
 
 /// The most functional connections to one host. More only wait: `chpasswd` computes each hash
@@ -30,13 +32,24 @@ const FUNCTIONAL_MAX: usize = 3;
 /// The most connections that log in at once; sshd's `MaxStartups` begins to drop at ten.
 const LOGINS_MAX: usize = 8;
 
+/// The same for Dropbear, which takes five from one address that have not logged in.
+const DROPBEAR_LOGINS_MAX: usize = 4;
+
+/// What a functional login may do here.
+pub(super) struct Power {
+    pub(super) functional: Functional,
+    pub(super) mode: Mode,
+    pub(super) way: Way,
+}
+
 /// One functional session on one host.
 pub(super) struct SshSession {
     target: Target,
     pin: HostKey,
     elevation: Elevation,
-    functional: Option<(Functional, Mode)>,
-    nonces: Arc<Nonces>,
+    pub(super) power: Option<Power>,
+    pub(super) is_dropbear: bool,
+    pub(super) nonces: Arc<Nonces>,
     /// Functional logins that wait for work.
     idle: Mutex<Vec<Link>>,
     exchanges: Semaphore,
@@ -45,20 +58,20 @@ pub(super) struct SshSession {
 }
 
 /// What a lost connection means for a change.
-fn lost(turn: &Turn, reason: Reason) -> Changed {
+pub(super) fn lost(turn: &Turn, reason: Reason) -> Changed {
     if turn.was_sent() {
-        let text = "the connection was lost after the password was sent";
+        let text = "the connection was lost after the secret was sent";
         return Changed::Unknown(Reason::account(Class::Unknown, text));
     }
     Changed::NotNow(reason)
 }
 
-fn turn_did_not_come() -> Reason {
+pub(super) fn turn_did_not_come() -> Reason {
     Reason::account(Class::Busy, "its turn on this session did not come in time")
 }
 
 impl SshSession {
-    /// Connects, compares the host key, logs in, and finds out how passwords are set.
+    /// Connects, compares the host key, logs in, and finds out what the login may do.
     pub(super) async fn open(
         target: &Target,
         ssh: &SshTarget,
@@ -71,7 +84,8 @@ impl SshSession {
             target: target.clone(),
             pin: pin.clone(),
             elevation: ssh.elevation,
-            functional: None,
+            power: None,
+            is_dropbear: false,
             nonces,
             idle: Mutex::default(),
             exchanges: Semaphore::new(in_flight),
@@ -82,10 +96,14 @@ impl SshSession {
         let opened = turn
             .within(target.timeout, session.enter(functional, &turn))
             .await;
-        let mode = opened
+        let (power, is_dropbear) = opened
             .unwrap_or_else(|| Err(silent()))
             .map_err(Reason::of_system)?;
-        session.functional = functional.cloned().zip(mode);
+        session.power = power;
+        session.is_dropbear = is_dropbear;
+        if is_dropbear {
+            session.logins = Semaphore::new(in_flight.min(DROPBEAR_LOGINS_MAX));
+        }
         Ok(session)
     }
 
@@ -93,21 +111,54 @@ impl SshSession {
         &self,
         functional: Option<&Functional>,
         turn: &Arc<Turn>,
-    ) -> Result<Option<Mode>, Reason> {
+    ) -> Result<(Option<Power>, bool), Reason> {
         let Some(functional) = functional else {
             // Proves who answers; each check brings a connection of its own.
-            self.connect(turn).await?;
-            return Ok(None);
+            let link = self.connect(turn).await?;
+            return Ok((None, link.is_dropbear()));
         };
-        let password = password_for(&functional.account, &functional.credential)?;
-        let link = self.log_in(&functional.account, password, turn).await;
-        let link = link.map_err(Failed::reason)?;
-        let nonce = self.nonces.next();
-        let command = script::probe(&nonce, self.elevation);
-        let (link, output) = run(link, command, Input::default(), turn).await?;
-        let mode = reply::mode(&output, &nonce)?;
+        guard::admit(&functional.account, Some(&functional.credential))?;
+        let link = self
+            .log_in(&functional.account, &functional.credential, turn)
+            .await
+            .map_err(Failed::reason)?;
+        let is_dropbear = link.is_dropbear();
+        let mut way = Way::silent(self.elevation);
+        let (mut link, mut mode) = self.probe(link, functional, way, turn).await?;
+        let has_password = matches!(functional.credential, Credential::Password(_));
+        if mode.is_none() && way.elevation == Elevation::Sudo && has_password {
+            way.asks = true;
+            (link, mode) = self.probe(link, functional, way, turn).await?;
+        }
+        let mode = mode.ok_or_else(privilege)?;
         self.keep(link);
-        Ok(Some(mode))
+        let power = Power {
+            functional: functional.clone(),
+            mode,
+            way,
+        };
+        Ok((Some(power), is_dropbear))
+    }
+
+    /// Finds out what a login may do when it raises its rights this way.
+    async fn probe(
+        &self,
+        link: Link,
+        functional: &Functional,
+        way: Way,
+        turn: &Arc<Turn>,
+    ) -> Result<(Link, Option<Mode>), Reason> {
+        let nonce = self.nonces.next();
+        let order = Order::new(script::probe(&nonce, way));
+        // One question for each program that may be allowed.
+        let asked = way.asked(&nonce, functional, "", 3);
+        let talk = Lines::new(String::new(), None, asked);
+        let (link, output, _) = run(link, order, talk, turn).await?;
+        if output.status.is_none() && way.asks {
+            return Err(privilege());
+        }
+        let mode = reply::mode(&output, &nonce)?;
+        Ok((link, mode))
     }
 
     /// A new connection to the pinned host.
@@ -118,21 +169,32 @@ impl SshSession {
     }
 
     /// A new connection to the pinned host, logged in.
-    async fn log_in(
+    pub(super) async fn log_in(
         &self,
         account: &Account,
-        password: &Secret,
+        credential: &Credential,
         turn: &Arc<Turn>,
     ) -> Result<Link, Failed> {
+        let (login, credential) = (account.login.clone(), credential.clone());
+        let enter = move |link: &Link| log_in(link, login.as_str(), &credential);
+        let (link, ()) = self.log_in_by(enter, turn).await?;
+        Ok(link)
+    }
+
+    /// The same, by a login of the caller's own.
+    pub(super) async fn log_in_by<T: Send + 'static>(
+        &self,
+        enter: impl FnOnce(&Link) -> Result<T, Failed> + Send + 'static,
+        turn: &Arc<Turn>,
+    ) -> Result<(Link, T), Failed> {
         let _place = self.logins.acquire().await;
         let wire = dial(&self.target).await.map_err(Failed::Unjudged)?;
         let (pin, limit, turn) = (self.pin.clone(), self.target.timeout, Arc::clone(turn));
-        let (login, password) = (account.login.clone(), password.clone());
         let logged_in = on_thread(move || {
             let shaken = Link::shake_hands(wire, Some(&pin), limit, &turn);
             let link = shaken.map_err(Failed::Unjudged)?;
-            log_in(&link, login.as_str(), &password)?;
-            Ok(link)
+            let seen = enter(&link)?;
+            Ok((link, seen))
         });
         logged_in
             .await
@@ -157,110 +219,49 @@ impl SshSession {
     ///
     /// A kept connection that the host has closed meanwhile is replaced once, as long as no
     /// secret was sent.
-    async fn command(
+    pub(super) async fn command<T: Talk + 'static>(
         &self,
-        functional: &Functional,
-        command: String,
-        input: impl Fn() -> Input,
+        power: &Power,
+        order: Order,
+        talk: impl Fn() -> T,
         turn: &Arc<Turn>,
-    ) -> Result<Output, Reason> {
+    ) -> Result<(Output, T), Reason> {
         if let Some(link) = self.take() {
-            match run(link, command.clone(), input(), turn).await {
-                Ok((link, output)) => {
+            match run(link, order.clone(), talk(), turn).await {
+                Ok((link, output, talk)) => {
                     self.keep(link);
-                    return Ok(output);
+                    return Ok((output, talk));
                 }
                 Err(reason) if turn.was_sent() => return Err(reason),
                 Err(_) => {}
             }
         }
-        let password = functional.credential.password()?;
-        let link = self.log_in(&functional.account, password, turn).await;
-        let link = link.map_err(|failed| failed.reason().of_functional())?;
-        let (link, output) = run(link, command, input(), turn).await?;
+        let functional = &power.functional;
+        let link = self
+            .log_in(&functional.account, &functional.credential, turn)
+            .await
+            .map_err(|failed| failed.reason().of_functional())?;
+        let (link, output, talk) = run(link, order, talk(), turn).await?;
         self.keep(link);
-        Ok(output)
+        Ok((output, talk))
     }
 
     /// Waits for a place, no longer than half of the time: an exchange that begins at the last
     /// moment would only be cut.
-    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn place(&self) -> Option<SemaphorePermit<'_>> {
         let half = self.target.timeout / 2;
         timeout(half, self.exchanges.acquire()).await.ok()?.ok()
     }
 
     /// The same for an exchange on a functional connection. Its turn on one of those comes first:
     /// whoever waits for a connection must not keep a login from going on meanwhile.
-    async fn command_place(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+    pub(super) async fn command_place(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
         let half = self.target.timeout / 2;
         let both = async {
             let command = self.commands.acquire().await.ok()?;
             Some((command, self.exchanges.acquire().await.ok()?))
         };
         timeout(half, both).await.ok()?
-    }
-
-    async fn set(&self, account: &Account, new: &Secret, turn: &Arc<Turn>) -> Changed {
-        let Some((functional, mode)) = &self.functional else {
-            let text = "this session has no functional account: it can only check";
-            return Changed::NotNow(Reason::system(Class::Privilege, text));
-        };
-        let Some(_place) = self.command_place().await else {
-            return Changed::NotNow(turn_did_not_come());
-        };
-        let nonce = self.nonces.next();
-        let command = script::set(&nonce, self.elevation, *mode);
-        let input = || Input {
-            head: script::set_head(*mode, account.login.as_str()),
-            tail: Some(tail(new)),
-        };
-        match self.command(functional, command, input, turn).await {
-            Ok(output) => reply::changed(&output, &nonce, turn.was_sent()),
-            Err(reason) => lost(turn, reason),
-        }
-    }
-
-    async fn prove(&self, account: &Account, secret: &Secret, turn: &Arc<Turn>) -> Checked {
-        let Some(_place) = self.place().await else {
-            return Checked::NotNow(turn_did_not_come());
-        };
-        let link = match self.log_in(account, secret, turn).await {
-            Ok(link) => link,
-            Err(Failed::Wrong(reason)) => return Checked::Rejected(reason),
-            Err(Failed::Unjudged(reason)) => return Checked::NotNow(reason),
-        };
-        let nonce = self.nonces.next();
-        match run(link, script::whoami(&nonce), Input::default(), turn).await {
-            Ok((_, output)) => reply::checked(&output, &nonce, account.login.as_str()),
-            Err(reason) => Checked::NotNow(reason),
-        }
-    }
-
-    async fn look(
-        &self,
-        account: &Account,
-        candidate: &Secret,
-        current: Option<&Secret>,
-        turn: &Arc<Turn>,
-    ) -> Result<Evidence, Reason> {
-        let Some((functional, Mode::Wrapper)) = &self.functional else {
-            let text = "the target offers no look without login: install keywheel-passwd there";
-            return Err(Reason::system(Class::Privilege, text));
-        };
-        let _place = self.command_place().await.ok_or_else(turn_did_not_come)?;
-        let nonce = self.nonces.next();
-        let command = script::read(&nonce, self.elevation);
-        let input = || Input {
-            head: script::read_head(account.login.as_str()),
-            tail: None,
-        };
-        let output = self.command(functional, command, input, turn).await?;
-        let (candidate, current) = (candidate.clone(), current.cloned());
-        on_thread(move || {
-            let field = reply::field(&output, &nonce)?;
-            Ok(shadow::judge(field, &candidate, current.as_ref()))
-        })
-        .await?
     }
 
     async fn within<T>(&self, turn: &Arc<Turn>, exchange: impl Future<Output = T>) -> Option<T> {
@@ -281,38 +282,18 @@ impl Reason {
 }
 
 /// Runs a command on a thread; gives the connection back with the output.
-async fn run(
+pub(super) async fn run<T: Talk + 'static>(
     link: Link,
-    command: String,
-    input: Input,
+    order: Order,
+    mut talk: T,
     turn: &Arc<Turn>,
-) -> Result<(Link, Output), Reason> {
+) -> Result<(Link, Output, T), Reason> {
     let turn = Arc::clone(turn);
     on_thread(move || {
-        let output = link.run(&command, &input, &turn)?;
-        Ok((link, output))
+        let output = link.run(&order, &mut talk, &turn)?;
+        Ok((link, output, talk))
     })
     .await?
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the target must learn it; wiped after sending"
-)]
-fn tail(new: &Secret) -> Zeroizing<String> {
-    let new = new.expose_secret();
-    // Reserved first: a buffer that grows leaves copies behind.
-    let mut tail = Zeroizing::new(String::with_capacity(new.len() + 8));
-    tail.push_str(new);
-    tail.push_str("\nKW-END\n");
-    tail
-}
-
-/// The password of a credential, if both may be handed to a host.
-fn password_for<'a>(account: &Account, credential: &'a Credential) -> Result<&'a Secret, Reason> {
-    let password = credential.password()?;
-    guard::admit(account, Some(password))?;
-    Ok(password)
 }
 
 #[async_trait]
@@ -321,25 +302,23 @@ impl Session for SshSession {
         &self,
         account: &Account,
         new: &Credential,
-        _current: Option<&Credential>,
+        current: Option<&Credential>,
     ) -> Changed {
-        let new = match password_for(account, new) {
-            Ok(new) => new,
-            Err(reason) => return Changed::Refused(reason),
-        };
+        if let Err(reason) = guard::admit(account, Some(new)) {
+            return Changed::Refused(reason);
+        }
         let turn = Turn::new();
-        let ended = self.within(&turn, self.set(account, new, &turn)).await;
-        ended.unwrap_or_else(|| lost(&turn, silent()))
+        let ended = self.within(&turn, self.replace(account, new, current, &turn));
+        ended.await.unwrap_or_else(|| lost(&turn, silent()))
     }
 
     async fn check(&self, account: &Account, credential: &Credential) -> Checked {
-        let secret = match password_for(account, credential) {
-            Ok(secret) => secret,
-            Err(reason) => return Checked::NotNow(reason),
-        };
+        if let Err(reason) = guard::admit(account, Some(credential)) {
+            return Checked::NotNow(reason);
+        }
         let turn = Turn::new();
-        let ended = self.within(&turn, self.prove(account, secret, &turn)).await;
-        ended.unwrap_or_else(|| Checked::NotNow(silent()))
+        let ended = self.within(&turn, self.prove(account, credential, &turn));
+        ended.await.unwrap_or_else(|| Checked::NotNow(silent()))
     }
 
     async fn evidence(
@@ -348,24 +327,28 @@ impl Session for SshSession {
         candidate: &Credential,
         current: Option<&Credential>,
     ) -> Evidence {
-        let candidate = match password_for(account, candidate) {
-            Ok(candidate) => candidate,
-            Err(reason) => return Evidence::Undecided(reason),
-        };
-        let current = current.and_then(|current| current.password().ok());
+        if let Err(reason) = guard::admit(account, Some(candidate)) {
+            return Evidence::Undecided(reason);
+        }
         let turn = Turn::new();
-        let ended = self
-            .within(&turn, self.look(account, candidate, current, &turn))
-            .await;
-        match ended.unwrap_or_else(|| Err(silent())) {
+        let ended = self.within(&turn, self.look(account, candidate, current, &turn));
+        match ended.await.unwrap_or_else(|| Err(silent())) {
             Ok(evidence) => evidence,
             Err(reason) => Evidence::Undecided(reason),
         }
     }
 
-    async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
-        // A password that was replaced leaves nothing behind.
-        Changed::Done
+    async fn retire(&self, account: &Account, old: &Credential) -> Changed {
+        let Credential::Key(pair) = old else {
+            // A password that was replaced leaves nothing behind.
+            return Changed::Done;
+        };
+        if let Err(reason) = guard::admit(account, Some(old)) {
+            return Changed::Refused(reason);
+        }
+        let turn = Turn::new();
+        let ended = self.within(&turn, self.remove(account, pair, &turn));
+        ended.await.unwrap_or_else(|| lost(&turn, silent()))
     }
 
     async fn close(&self) {

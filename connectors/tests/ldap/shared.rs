@@ -171,6 +171,7 @@ pub(crate) async fn conforms(
     let mut wrong_identity = target.clone();
     ldap_mut(&mut wrong_identity).server_name = Some("elsewhere.test".to_owned());
     let can = Capabilities {
+        keys: Vec::new(),
         evidence: false,
         old_lingers,
         unknown_account,

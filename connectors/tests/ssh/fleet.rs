@@ -3,12 +3,15 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use keywheel_connectors::conformance::Held;
+use keywheel_connectors::ssh::Ssh;
 use keywheel_connectors::{
-    Account, Credential, Elevation, Functional, HostKey, Login, SshTarget, Target, TargetKind,
+    Account, Connector, Credential, Elevation, Functional, HostKey, KeyPair, Login, Secret,
+    Session, SshTarget, Target, TargetKind,
 };
 
 static STARTED: AtomicU16 = AtomicU16::new(0);
@@ -214,4 +217,40 @@ pub(crate) fn ssh_part(target: &mut Target) -> &mut SshTarget {
         panic!("an SSH target")
     };
     ssh
+}
+
+/// An account that changes itself.
+pub(crate) fn own(login: &str) -> Account {
+    Account {
+        uses_own: true,
+        ..account(login)
+    }
+}
+
+/// A session of the functional account, or one that only checks.
+pub(crate) async fn open(target: &Target, functional: Option<&Functional>) -> Arc<dyn Session> {
+    let opened = Ssh::new(78).open(target, functional).await;
+    opened.unwrap_or_else(|reason| panic!("{reason:?}"))
+}
+
+/// A fresh key pair of this kind: `ed25519`, `ecdsa`, `rsa`.
+pub(crate) fn key_pair(kind: &str, marker: &str) -> KeyPair {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let made = command("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", "", "-C", "", "-f"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+    KeyPair {
+        private: Secret::from(std::fs::read_to_string(path).unwrap()),
+        public: public.trim().to_owned(),
+        marker: marker.to_owned(),
+    }
+}
+
+pub(crate) fn key(pair: &KeyPair) -> Credential {
+    Credential::Key(pair.clone())
 }

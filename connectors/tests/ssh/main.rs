@@ -1,7 +1,11 @@
 #![cfg(test)]
 //! The SSH connector on real servers.
 
+mod dropbear;
 mod fleet;
+mod keys;
+mod own;
+mod paths;
 mod peer;
 mod promises;
 mod traps;

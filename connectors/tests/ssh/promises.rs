@@ -8,10 +8,32 @@ use keywheel_connectors::{
     Changed, Checked, Class, Connector, Credential, Elevation, Functional, Identity, Scope, Target,
 };
 
-use crate::fleet::{Fleet, account, first, functional, held, place, ssh_part};
+use crate::fleet::{Fleet, account, first, functional, held, key_pair, place, ssh_part};
 use crate::peer::Peer;
 
-fn capabilities(fleet: &Fleet, evidence: bool) -> (Capabilities, Peer) {
+/// What a host offers beside passwords.
+#[derive(Clone, Copy)]
+struct Offers {
+    evidence: bool,
+    keys: bool,
+}
+
+const NOTHING: Offers = Offers {
+    evidence: false,
+    keys: false,
+};
+
+const EVIDENCE: Offers = Offers {
+    evidence: true,
+    keys: false,
+};
+
+const EVERYTHING: Offers = Offers {
+    evidence: true,
+    keys: true,
+};
+
+fn capabilities(fleet: &Fleet, offers: Offers) -> (Capabilities, Peer) {
     let (address, port) = place();
     let nobody = Target {
         host: address.to_string(),
@@ -27,9 +49,15 @@ fn capabilities(fleet: &Fleet, evidence: bool) -> (Capabilities, Peer) {
     };
     let mut stranger = fleet.target();
     ssh_part(&mut stranger).host_key.as_mut().unwrap().sha256 = [7; 32];
+    let kinds = ["ed25519", "ecdsa", "rsa"]
+        .iter()
+        .take(3 * usize::from(offers.keys));
+    let keys = kinds.enumerate();
+    let keys = keys.map(|(number, kind)| key_pair(kind, &format!("keywheel:7:{number}")));
     let can = Capabilities {
-        evidence,
         old_lingers: false,
+        evidence: offers.evidence,
+        keys: keys.collect(),
         unknown_account: account("kw_nobody"),
         unreachable: nobody,
         mute: Some(mute),
@@ -38,9 +66,9 @@ fn capabilities(fleet: &Fleet, evidence: bool) -> (Capabilities, Peer) {
     (can, peer)
 }
 
-async fn keeps_every_promise(settings: &[(&str, &str)], evidence: bool) {
+async fn keeps_every_promise(settings: &[(&str, &str)], offers: Offers) {
     let fleet = Fleet::start(settings);
-    let (can, _peer) = capabilities(&fleet, evidence);
+    let (can, _peer) = capabilities(&fleet, offers);
     let mut accounts = held(8);
     let result = run(
         &Ssh::new(1),
@@ -51,22 +79,60 @@ async fn keeps_every_promise(settings: &[(&str, &str)], evidence: bool) {
     )
     .await;
     let kept = result.unwrap_or_else(|broken| panic!("{broken:#?}"));
-    assert!(kept.len() >= 15, "{kept:?}");
+    let floor = if offers.keys { 20 } else { 15 };
+    assert!(kept.len() >= floor, "{kept:?}");
 }
 
 #[tokio::test]
 async fn a_host_with_chpasswd_alone_keeps_every_promise() {
-    keeps_every_promise(&[("USERS", "8")], false).await;
+    keeps_every_promise(&[("USERS", "8")], NOTHING).await;
 }
 
 #[tokio::test]
 async fn a_host_with_the_wrapper_keeps_every_promise() {
-    keeps_every_promise(&[("USERS", "8"), ("WRAPPER", "1"), ("SUDO", "none")], true).await;
+    keeps_every_promise(
+        &[("USERS", "8"), ("WRAPPER", "1"), ("SUDO", "none")],
+        EVIDENCE,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_with_both_wrappers_keeps_every_promise() {
+    let settings = [
+        ("USERS", "8"),
+        ("WRAPPER", "1"),
+        ("KEYS", "1"),
+        ("SUDO", "none"),
+    ];
+    keeps_every_promise(&settings, EVERYTHING).await;
+}
+
+#[tokio::test]
+async fn a_host_whose_sudo_allows_everything_keeps_every_promise() {
+    keeps_every_promise(&[("USERS", "8"), ("SUDO", "all")], EVERYTHING).await;
+}
+
+#[tokio::test]
+async fn a_host_whose_sudo_asks_keeps_every_promise() {
+    let settings = [
+        ("USERS", "8"),
+        ("SUDO", "all"),
+        ("ASKS", "1"),
+        ("WRAPPER", "1"),
+    ];
+    keeps_every_promise(&settings, EVERYTHING).await;
+}
+
+#[tokio::test]
+async fn dropbear_keeps_every_promise() {
+    let settings = [("USERS", "8"), ("SUDO", "all"), ("SERVER", "dropbear")];
+    keeps_every_promise(&settings, EVERYTHING).await;
 }
 
 #[tokio::test]
 async fn a_host_that_offers_only_keyboard_interactive_keeps_every_promise() {
-    keeps_every_promise(&[("USERS", "8"), ("METHODS", "keyboard")], false).await;
+    keeps_every_promise(&[("USERS", "8"), ("METHODS", "keyboard")], NOTHING).await;
 }
 
 #[tokio::test]
@@ -78,7 +144,7 @@ async fn a_host_that_offers_only_passwords_and_counts_failures_keeps_every_promi
         ("FAILLOCK", "3"),
         ("WRAPPER", "1"),
     ];
-    keeps_every_promise(&settings, true).await;
+    keeps_every_promise(&settings, EVIDENCE).await;
 }
 
 #[tokio::test]

@@ -83,8 +83,8 @@ async fn the_functional_account_may_have_any_shell() {
 
 #[tokio::test]
 async fn a_functional_account_without_rights_stops_before_any_secret() {
-    for sudo in ["none", "password"] {
-        let fleet = Fleet::start(&[("USERS", "1"), ("SUDO", sudo)]);
+    for asks in ["0", "1"] {
+        let fleet = Fleet::start(&[("USERS", "1"), ("SUDO", "none"), ("ASKS", asks)]);
         let refused = refused(&fleet.target()).await;
         assert!(
             has_class(&refused, Class::Privilege, Scope::System),
