@@ -2,13 +2,15 @@
 //!
 //! Invariant: a node that lost its lease changes no row.
 
+mod given;
 mod order;
 mod quarantine;
 mod running;
 mod wait;
 mod worker;
 
-pub use crate::engine::credential_place;
+pub use crate::engine::{credential_place, passphrase_place};
+pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
 pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

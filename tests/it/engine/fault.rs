@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keywheel::clock::Clock;
 use keywheel::engine::Limits;
+use keywheel::model::credential::Parts;
 use keywheel::model::id::JobId;
 use keywheel::model::job::{Cause, JobKind, JobState, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
@@ -137,7 +138,9 @@ async fn order_test(world: &World, site: &Site) -> JobId {
         actor: "ada".to_owned(),
         priority: Priority::Routine,
         run_at: now,
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     let id = tx.enqueue(&job, now).await.unwrap();
     tx.commit().await.unwrap();

@@ -16,6 +16,7 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::account::{Account, AccountSettings, NewAccount};
+use keywheel::model::credential::Part;
 use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{
     AccountId, FunctionalAccountId, JobId, PlatformId, SystemId, WorkgroupId,
@@ -26,7 +27,7 @@ use keywheel::model::rotation::Rotation;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
-use keywheel::store::{Backend, NewVersion, Store};
+use keywheel::store::{Backend, NewVersion, SealedSecret, Store};
 use keywheel::vault::{Kek, Vault};
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
 use keywheel_connectors::{Secret, TargetKind};
@@ -218,7 +219,9 @@ impl World {
                 tx.add_stored_version(account, 1, sealed, NOON)
                     .await
                     .unwrap();
-                tx.record_test(account, 1, "passed", NOON).await.unwrap();
+                tx.record_test(account, Part::Password, 1, "passed", NOON)
+                    .await
+                    .unwrap();
             }
             let mut made = self.made.lock().unwrap();
             made.accounts.insert(account, target.clone());
@@ -231,10 +234,10 @@ impl World {
         }
     }
 
-    pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> Vec<u8> {
+    pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> SealedSecret {
         let place = credential_place(account, version);
         let secret = Secret::from(secret);
-        self.vault.seal(&place, &secret, &*self.dice).unwrap().0
+        SealedSecret::Password(self.vault.seal(&place, &secret, &*self.dice).unwrap().0)
     }
 
     /// Writes an open rotation as an engine would have left it, with a candidate of its own.
@@ -249,13 +252,13 @@ impl World {
         let new = NewVersion {
             account,
             version,
-            sealed: self.seal(account, version, candidate),
+            secret: self.seal(account, version, candidate),
             origin: "generated",
         };
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         tx.add_version(&new, now).await.unwrap();
-        tx.open_rotation(account, row.epoch + 1, version, state, now)
+        tx.open_rotation(account, Part::Password, row.epoch + 1, version, state, now)
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -296,9 +299,8 @@ impl World {
         immediate: bool,
     ) -> Result<JobId, OrderError> {
         let order = ChangeOrder {
-            account,
             password: password.map(Secret::from),
-            immediate,
+            ..ChangeOrder::random(account, immediate)
         };
         self.orders().change(order, "ada").await
     }
@@ -453,12 +455,10 @@ impl World {
 
     /// One recorded secret.
     pub(super) async fn secret(&self, account: AccountId, version: i64) -> String {
-        let sealed = self
-            .store
-            .sealed_version(account, version)
-            .await
-            .unwrap()
-            .unwrap();
+        let kept = self.store.sealed_version(account, version).await.unwrap();
+        let Some(SealedSecret::Password(sealed)) = kept else {
+            panic!("version {version} is no password");
+        };
         let place = credential_place(account, version);
         #[expect(
             clippy::disallowed_methods,
@@ -490,7 +490,11 @@ impl World {
                 .collect()
         };
         for (account, target) in accounts {
-            let versions = self.store.versions(account, 1_000).await.unwrap();
+            let versions = self
+                .store
+                .versions_of_part(account, Part::Password, 1_000)
+                .await
+                .unwrap();
             if versions.is_empty() {
                 continue;
             }
