@@ -56,12 +56,20 @@ impl GivenKeys {
 
     fn check(self, update_system: bool) -> Result<Option<NewKey>, ApiError> {
         let Some(private) = self.private else {
-            return Err(ApiError::field("PrivateKey", "is required with PublicKey"));
+            return match self.public {
+                Some(_) => Err(ApiError::field("PrivateKey", "is required with PublicKey")),
+                None => Ok(None),
+            };
         };
         if self.public.is_none() && update_system {
             let why = "is required if PrivateKey is given and UpdateSystem is true";
             return Err(ApiError::field("PublicKey", why));
         }
+        let key = NewKey::read(GivenKey {
+            private,
+            passphrase: self.passphrase,
+        })
+        .map_err(|error| ApiError::field(field_of(error), error.to_string()))?;
         let public = self
             .public
             .map(|text| {
@@ -71,11 +79,6 @@ impl GivenKeys {
                 })
             })
             .transpose()?;
-        let key = NewKey::read(GivenKey {
-            private,
-            passphrase: self.passphrase,
-        })
-        .map_err(|error| ApiError::field(field_of(error), error.to_string()))?;
         if public.is_some_and(|public| public != key.opened.public) {
             return Err(ApiError::Invalid(vec![Fault {
                 field: "PublicKey".to_owned(),
@@ -100,7 +103,7 @@ fn field_of(error: KeyError) -> &'static str {
 mod tests {
     use serde_json::{Value, json};
     use ssh_key::private::{Ed25519Keypair, KeypairData};
-    use ssh_key::{Cipher, LineEnding};
+    use ssh_key::{Cipher, Kdf, LineEnding, PrivateKey};
 
     use super::super::Fields;
     use super::*;
@@ -134,6 +137,7 @@ mod tests {
         GivenKeys::read(&fields)
             .unwrap()
             .check(update_system)
+            .map(drop)
             .map_err(|error| match error {
                 ApiError::Invalid(faults) => format!("{}: {}", faults[0].field, faults[0].text),
                 other => panic!("{other}"),

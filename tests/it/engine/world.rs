@@ -16,18 +16,19 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::account::{Account, AccountSettings, NewAccount};
-use keywheel::model::credential::Part;
+use keywheel::model::credential::{Part, Parts};
 use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{
-    AccountId, FunctionalAccountId, JobId, PlatformId, SystemId, WorkgroupId,
+    AccountId, FunctionalAccountId, JobId, PlatformId, RuleId, SystemId, WorkgroupId,
 };
 use keywheel::model::job::{JobState, JobView};
+use keywheel::model::key_rule::KeyRule;
 use keywheel::model::platform::Platform;
 use keywheel::model::rotation::Rotation;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
-use keywheel::store::{Backend, NewVersion, SealedSecret, Store};
+use keywheel::store::{Backend, NewVersion, SealedSecret, Store, VersionRow};
 use keywheel::vault::{Kek, Vault};
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
 use keywheel_connectors::{Secret, TargetKind};
@@ -42,6 +43,8 @@ const NOON: Timestamp = Timestamp(1_780_000_000_000);
 /// The functional account's name and password on every system.
 pub(super) const FUNC: &str = "func";
 const FUNC_PASSWORD: &str = "Func-vLm9Q";
+/// A key of somebody else's on every account with a key.
+pub(super) const FOREIGN: &str = "ssh-ed25519 somebody-elses";
 /// Real time that a run may take.
 const RUN_MAX: Duration = Duration::from_mins(2);
 /// How far the clock moves where work is due on a system that is paused.
@@ -58,6 +61,8 @@ pub(super) struct Like {
     pub(super) max_batch: i64,
     /// False: no credential is stored for its accounts.
     pub(super) stored: bool,
+    /// True: its accounts have a key pair as well, and a key of somebody else's beside it.
+    pub(super) key: bool,
 }
 
 impl Default for Like {
@@ -68,6 +73,7 @@ impl Default for Like {
             evidence: true,
             max_batch: 100,
             stored: true,
+            key: false,
         }
     }
 }
@@ -204,7 +210,8 @@ impl World {
         let count = i64::try_from(like.accounts).unwrap();
         let accounts: Vec<AccountId> = (first..first + count).map(AccountId).collect();
         for &account in &accounts {
-            let settings = AccountSettings::named(login(account));
+            let mut settings = AccountSettings::named(login(account));
+            settings.key_rule_id = RuleId(1);
             let new = NewAccount {
                 id: account,
                 system_id: SystemId(id),
@@ -223,6 +230,17 @@ impl World {
                     .await
                     .unwrap();
             }
+            if like.key {
+                let (secret, public) = self.draw_key(account, 2);
+                target.add_key(&login(account), FOREIGN);
+                target.add_key(&login(account), &public);
+                tx.add_stored_version(account, 2, secret, NOON)
+                    .await
+                    .unwrap();
+                tx.record_test(account, Part::Key, 2, "passed", NOON)
+                    .await
+                    .unwrap();
+            }
             let mut made = self.made.lock().unwrap();
             made.accounts.insert(account, target.clone());
         }
@@ -238,6 +256,41 @@ impl World {
         let place = credential_place(account, version);
         let secret = Secret::from(secret);
         SealedSecret::Password(self.vault.seal(&place, &secret, &*self.dice).unwrap().0)
+    }
+
+    /// A key pair for a version's place: sealed, and its public half.
+    pub(super) fn draw_key(&self, account: AccountId, version: i64) -> (SealedSecret, String) {
+        let rule = KeyRule::built_in(RuleId(1)).unwrap();
+        let drawn = keywheel::generate::key_pair(&rule, &*self.dice).unwrap();
+        let place = credential_place(account, version);
+        let sealed = self.vault.seal(&place, &drawn.given.private, &*self.dice);
+        let secret = SealedSecret::Key {
+            private: sealed.unwrap().0,
+            passphrase: None,
+            public: drawn.public.clone(),
+        };
+        (secret, drawn.public)
+    }
+
+    /// Writes an open rotation of the account's key; returns the candidate's public half.
+    pub(super) async fn leave_key_open(&self, account: AccountId, state: Rotation) -> String {
+        let row = self.store.account_row(account).await.unwrap().unwrap();
+        let version = row.last_version + 1;
+        let (secret, public) = self.draw_key(account, version);
+        let new = NewVersion {
+            account,
+            version,
+            secret,
+            origin: "generated",
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        tx.add_version(&new, now).await.unwrap();
+        tx.open_rotation(account, Part::Key, row.epoch + 1, version, state, now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        public
     }
 
     /// Writes an open rotation as an engine would have left it, with a candidate of its own.
@@ -277,7 +330,7 @@ impl World {
         )
     }
 
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> Hands {
         let (store, vault) = (self.store.clone(), self.vault.clone());
         (store, vault, self.clock.clone(), self.dice.clone())
     }
@@ -290,6 +343,25 @@ impl World {
     /// Orders a change that somebody waits for.
     pub(super) async fn change_now(&self, account: AccountId) -> JobId {
         self.order(account, None, true).await.unwrap()
+    }
+
+    /// Orders a new key pair in the background.
+    pub(super) async fn change_key(&self, account: AccountId) -> JobId {
+        let order = ChangeOrder {
+            parts: Parts::KEY,
+            ..ChangeOrder::random(account, false)
+        };
+        self.orders().change(order, "ada").await.unwrap()
+    }
+
+    /// The public half of the current key pair.
+    pub(super) async fn current_key(&self, account: AccountId) -> Option<String> {
+        let version = self.account(account).await.credential.current_key_version?;
+        let kept = self.store.sealed_version(account, version).await.unwrap();
+        let Some(SealedSecret::Key { public, .. }) = kept else {
+            panic!("version {version} is no key");
+        };
+        Some(public)
     }
 
     pub(super) async fn order(
@@ -506,6 +578,7 @@ impl World {
                     break;
                 }
             }
+            self.assert_key_recoverable(account, &target).await;
             let untouched = target.changes(&login(account)) == 0;
             assert!(
                 known || untouched,
@@ -515,6 +588,26 @@ impl World {
         }
     }
 
+    /// I1 of the key part: a recorded key stands on the target, and so do those of others.
+    async fn assert_key_recoverable(&self, account: AccountId, target: &FakeSystem) {
+        let keys = self.store.versions_of_part(account, Part::Key, 1_000);
+        let keys = keys.await.unwrap();
+        if !keys.iter().any(|key| key.accepted_at.is_some()) {
+            return;
+        }
+        let held = target.keys(&login(account));
+        let recorded = |key: &VersionRow| held.contains(key.public_key.as_ref().unwrap());
+        assert!(
+            keys.iter().any(recorded),
+            "lost: the key of {account:?} of {} versions",
+            keys.len()
+        );
+        assert!(
+            held.iter().any(|key| key == FOREIGN),
+            "a foreign key is gone"
+        );
+    }
+
     pub(super) async fn assert_current_works(&self, account: AccountId) {
         let secret = self.current(account).await;
         let target = self.made.lock().unwrap().accounts[&account].clone();
@@ -522,6 +615,12 @@ impl World {
             target.accepts(&login(account), &secret),
             "{account:?}: the target refuses its current secret"
         );
+        if let Some(public) = self.current_key(account).await {
+            assert!(
+                target.keys(&login(account)).contains(&public),
+                "{account:?}: the target refuses its current key"
+            );
+        }
     }
 
     /// A job that has ended keeps what its end says.
@@ -534,9 +633,9 @@ impl World {
     }
 }
 
-type Parts = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
+type Hands = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
 
-fn build_engine((store, vault, clock, dice): &Parts, fake: &FakeWorld, limits: &Limits) -> Engine {
+fn build_engine((store, vault, clock, dice): &Hands, fake: &FakeWorld, limits: &Limits) -> Engine {
     let connectors = Connectors {
         ssh: None,
         ldap: None,
@@ -554,7 +653,7 @@ fn build_engine((store, vault, clock, dice): &Parts, fake: &FakeWorld, limits: &
 }
 
 fn build_worker(
-    parts: &Parts,
+    parts: &Hands,
     fake: &FakeWorld,
     limits: &Limits,
     node: keywheel::model::id::NodeId,
@@ -602,6 +701,15 @@ impl Drop for World {
         let (jobs, claims, sessions) = tokio::task::block_in_place(|| runtime.block_on(left));
         assert!(jobs.is_empty(), "jobs are left: {jobs:#?}");
         assert_eq!((claims, sessions), (0, 0), "claims are left");
+    }
+}
+
+/// The target is sound from now on, whatever it was told about an account; it holds what it held.
+pub(super) fn mend(target: &FakeSystem, login: &str) {
+    let (held, keys) = (target.accepted(login), target.keys(login));
+    target.add(login, &held[0]);
+    for key in keys {
+        target.add_key(login, &key);
     }
 }
 

@@ -111,7 +111,7 @@ async fn an_account_sent_back_whole_changes_nothing() {
     let rows = world.store.audit_of("account 1", 10).await.unwrap();
     assert_eq!(
         rows[0].body,
-        r#"{"changed":[],"name":"root","password":false}"#
+        r#"{"changed":[],"key":false,"name":"root","password":false}"#
     );
 }
 
