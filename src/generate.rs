@@ -4,6 +4,7 @@
 //! held one is wiped.
 
 mod key;
+mod openssh;
 mod pair;
 mod pem;
 

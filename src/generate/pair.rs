@@ -1,25 +1,25 @@
 //! SSH key pairs: drawn by rule, and read in whatever form they are given.
 //!
-//! Invariant: a pair that leaves here has proved itself by a signature, and no fault repeats a
-//! byte of a key or passphrase.
+//! Invariant: what leaves here is a pair, derived and compared, and no fault repeats a byte of a
+//! key or passphrase.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::public::Ed25519PublicKey;
 use ssh_key::rand_core::{CryptoRng, Error as DiceError, RngCore};
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg, Kdf, LineEnding, PrivateKey, PublicKey};
+use ssh_key::{Algorithm, EcdsaCurve, Kdf, LineEnding, Mpint, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use super::{Dice, GenerateError, password, pem};
+use super::{Dice, GenerateError, openssh, password, pem};
 use crate::model::key_rule::{KeyKind, KeyRule};
 use crate::model::password_rule::PasswordRule;
 
 /// Rounds of bcrypt at most. `ssh-keygen` uses 16; each costs milliseconds, and the client picks.
 const KDF_ROUNDS_MAX: u32 = 256;
-/// What a pair signs to prove itself.
-const PROOF: &[u8] = b"a private key and its public half";
-const PROOF_NAMESPACE: &str = "keywheel";
+/// RSA keys below are broken, or refused by servers. Source: NIST SP 800-131A.
+const RSA_MIN_BITS: usize = 2_048;
 
 /// A private key as it was given, or as it was drawn.
 #[derive(Clone)]
@@ -107,7 +107,6 @@ impl GivenKey {
             let data = pem::decode(text, passphrase)?;
             PrivateKey::new(data, "").map_err(|_| KeyError::Unreadable)?
         };
-        taken(&key)?;
         proved(&key)?;
         Ok(UnlockedKey {
             private: encoded(&key).map_err(|_| KeyError::Unreadable)?,
@@ -117,7 +116,11 @@ impl GivenKey {
 }
 
 fn decrypted(text: &str, passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
-    let key = PrivateKey::from_openssh(text).map_err(|_| KeyError::Unreadable)?;
+    let whole = |data: KeypairData| PrivateKey::new(data, "").ok();
+    let Ok(key) = PrivateKey::from_openssh(text) else {
+        let key = openssh::plain(text).and_then(whole);
+        return key.ok_or(KeyError::Unreadable);
+    };
     if !key.is_encrypted() {
         return Ok(key);
     }
@@ -128,33 +131,41 @@ fn decrypted(text: &str, passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyErr
         return Err(KeyError::Rounds);
     }
     key.decrypt(passphrase)
-        .map_err(|_| KeyError::WrongPassphrase)
+        .ok()
+        .or_else(|| openssh::locked(&key, passphrase).and_then(whole))
+        .ok_or(KeyError::WrongPassphrase)
 }
 
-/// Only what servers in use take.
-fn taken(key: &PrivateKey) -> Result<(), KeyError> {
-    const RSA_MIN_BITS: usize = 2_048;
-    match key.key_data() {
-        KeypairData::Ed25519(_) | KeypairData::Ecdsa(_) => Ok(()),
+/// Only what servers in use take, and only what is a pair: a file may name one public half and
+/// hold the private half of another.
+fn proved(key: &PrivateKey) -> Result<(), KeyError> {
+    let is_pair = match key.key_data() {
+        KeypairData::Ed25519(pair) => Ed25519PublicKey::from(&pair.private) == pair.public,
+        KeypairData::Ecdsa(pair) => {
+            let made = pem::ecdsa(pair.curve(), pair.private_key_bytes())?;
+            made.public_key_bytes() == pair.public_key_bytes()
+        }
         KeypairData::Rsa(pair) => {
             let modulus = pair.public.n.as_positive_bytes().unwrap_or_default();
             if modulus.len() * 8 < RSA_MIN_BITS {
                 return Err(KeyError::Kind);
             }
-            Ok(())
+            whole_rsa(pair).is_some_and(|key| key.validate().is_ok())
         }
-        _ => Err(KeyError::Kind),
-    }
+        _ => return Err(KeyError::Kind),
+    };
+    is_pair.then_some(()).ok_or(KeyError::Unreadable)
 }
 
-/// A file may name one public half and hold the private half of another.
-fn proved(key: &PrivateKey) -> Result<(), KeyError> {
-    let signature = key
-        .sign(PROOF_NAMESPACE, HashAlg::Sha512, PROOF)
-        .map_err(|_| KeyError::Unreadable)?;
-    key.public_key()
-        .verify(PROOF_NAMESPACE, PROOF, &signature)
-        .map_err(|_| KeyError::Unreadable)
+fn whole_rsa(pair: &RsaKeypair) -> Option<rsa::RsaPrivateKey> {
+    let number = |number: &Mpint| number.as_positive_bytes().map(rsa::BigUint::from_bytes_be);
+    rsa::RsaPrivateKey::from_components(
+        number(&pair.public.n)?,
+        number(&pair.public.e)?,
+        number(&pair.private.d)?,
+        vec![number(&pair.private.p)?, number(&pair.private.q)?],
+    )
+    .ok()
 }
 
 fn encoded(key: &PrivateKey) -> ssh_key::Result<SecretString> {

@@ -9,6 +9,7 @@ use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfo, PrivateKeyInfo};
 use rsa::pkcs1::DecodeRsaPrivateKey;
 use sec1::{EcParameters, EcPrivateKey};
+use ssh_key::EcdsaCurve;
 use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData, RsaKeypair};
 
 use super::KeyError;
@@ -103,33 +104,38 @@ fn rsa_key(bytes: &[u8]) -> Result<KeypairData, KeyError> {
 fn ec_key(bytes: &[u8], curve: Option<ObjectIdentifier>) -> Result<KeypairData, KeyError> {
     let key = EcPrivateKey::from_der(bytes).map_err(|_| KeyError::Unreadable)?;
     let named = key.parameters.and_then(EcParameters::named_curve);
-    let scalar = key.private_key;
-    let pair = match curve.or(named).ok_or(KeyError::Kind)? {
-        P256 => {
-            let private = p256::SecretKey::from_slice(scalar).map_err(|_| KeyError::Unreadable)?;
-            let public = private.public_key().into();
-            EcdsaKeypair::NistP256 {
-                private: private.into(),
-                public,
-            }
-        }
-        P384 => {
-            let private = p384::SecretKey::from_slice(scalar).map_err(|_| KeyError::Unreadable)?;
-            let public = private.public_key().into();
-            EcdsaKeypair::NistP384 {
-                private: private.into(),
-                public,
-            }
-        }
-        P521 => {
-            let private = p521::SecretKey::from_slice(scalar).map_err(|_| KeyError::Unreadable)?;
-            let public = private.public_key().into();
-            EcdsaKeypair::NistP521 {
-                private: private.into(),
-                public,
-            }
-        }
+    let curve = match curve.or(named).ok_or(KeyError::Kind)? {
+        P256 => EcdsaCurve::NistP256,
+        P384 => EcdsaCurve::NistP384,
+        P521 => EcdsaCurve::NistP521,
         _ => return Err(KeyError::Kind),
     };
-    Ok(KeypairData::from(pair))
+    Ok(KeypairData::from(ecdsa(curve, key.private_key)?))
+}
+
+/// The pair that a private number makes on a curve.
+pub(super) fn ecdsa(curve: EcdsaCurve, number: &[u8]) -> Result<EcdsaKeypair, KeyError> {
+    Ok(match curve {
+        EcdsaCurve::NistP256 => {
+            let private = p256::SecretKey::from_slice(number).map_err(|_| KeyError::Unreadable)?;
+            EcdsaKeypair::NistP256 {
+                public: private.public_key().into(),
+                private: private.into(),
+            }
+        }
+        EcdsaCurve::NistP384 => {
+            let private = p384::SecretKey::from_slice(number).map_err(|_| KeyError::Unreadable)?;
+            EcdsaKeypair::NistP384 {
+                public: private.public_key().into(),
+                private: private.into(),
+            }
+        }
+        EcdsaCurve::NistP521 => {
+            let private = p521::SecretKey::from_slice(number).map_err(|_| KeyError::Unreadable)?;
+            EcdsaKeypair::NistP521 {
+                public: private.public_key().into(),
+                private: private.into(),
+            }
+        }
+    })
 }

@@ -94,7 +94,7 @@ fn keys_as_openssl_and_ssh_keygen_write_them_are_read() {
     let path = folder.path().join("key");
     let path = path.to_str().unwrap();
     for kind in [
-        ["ed25519", "0"],
+        ["ed25519", "256"],
         ["ecdsa", "256"],
         ["ecdsa", "384"],
         ["ecdsa", "521"],
@@ -149,6 +149,32 @@ fn keys_as_openssl_and_ssh_keygen_write_them_are_read() {
     ];
     let sealed = run("openssl", &scrypt);
     assert!(unlock(&sealed, Some("open sesame")).is_ok());
+}
+
+#[test]
+fn a_number_with_leading_zeros_is_read_however_short_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let path = path.to_str().unwrap();
+    // Half of all numbers on P-521 are short.
+    for at in 0..16 {
+        let phrase = if at % 4 == 3 { "open sesame" } else { "" };
+        let _ = std::fs::remove_file(path);
+        run(
+            "ssh-keygen",
+            &["-q", "-t", "ecdsa", "-b", "521", "-N", phrase, "-f", path],
+        );
+        let private = std::fs::read_to_string(path).unwrap();
+        let public = std::fs::read_to_string(format!("{path}.pub")).unwrap();
+        let given = (!phrase.is_empty()).then_some(phrase);
+        let opened = unlock(&private, given).unwrap();
+        assert_eq!(Some(&opened.public), public_of(&public).as_ref());
+        // What is handed on is read by others, too.
+        assert_eq!(
+            unlock(text(&opened.private), None).unwrap().public,
+            opened.public
+        );
+    }
 }
 
 #[test]
