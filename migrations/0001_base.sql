@@ -184,20 +184,25 @@ CREATE TABLE accounts (
     name_key TEXT NOT NULL,              -- lower-cased
     active SMALLINT NOT NULL,            -- 1: neither suspended nor deleted
     epoch BIGINT NOT NULL,               -- counts rotations opened
-    current_version BIGINT,              -- the version that is known to work
+    current_version BIGINT,              -- the password that is known to work
+    current_key_version BIGINT,          -- the key pair that is known to work
     last_version BIGINT NOT NULL,        -- the highest version ever staged
     last_change_at BIGINT,               -- when current_version was promoted or stored
+    last_key_change_at BIGINT,           -- when current_key_version was
     last_test_at BIGINT,                 -- last check that gave a verdict
     last_test TEXT NOT NULL CHECK (last_test IN ('never_tested', 'passed', 'out_of_sync', 'unreachable')), -- its verdict
-    in_doubt SMALLINT NOT NULL,          -- 1: current may have been replaced on the target
+    in_doubt SMALLINT NOT NULL,          -- 1: the current password may have been replaced on the target
+    key_in_doubt SMALLINT NOT NULL,      -- 1: so may the current key pair
     domain_name TEXT,                    -- NULL where not given
     distinguished_name TEXT,             -- NULL where not given
     user_principal_name TEXT,            -- NULL where not given
     sam_account_name TEXT,               -- NULL where not given
     description TEXT,                    -- NULL where not given
     password_rule_id BIGINT NOT NULL,    -- rule for generated passwords
+    key_rule_id BIGINT NOT NULL,         -- rule for generated key pairs
     api_enabled SMALLINT NOT NULL,       -- requestable through the dialect
     auto_management SMALLINT NOT NULL,   -- 1: changes itself when due
+    dss_auto_management SMALLINT NOT NULL, -- 1: has a key pair that is generated
     check_password SMALLINT NOT NULL,    -- 1: tested daily
     reset_on_mismatch SMALLINT NOT NULL, -- 1: a refused test queues a change
     change_frequency_type TEXT NOT NULL CHECK (change_frequency_type IN ('first', 'last', 'xdays')), -- vendor's schedule
@@ -234,13 +239,17 @@ CREATE INDEX schedule_system ON schedule (system_id, account_id);
 -- Every secret of an account, from the moment it was staged.
 CREATE TABLE credential_versions (
     account_id BIGINT NOT NULL REFERENCES accounts (id), -- whose
-    version BIGINT NOT NULL,             -- counts up from 1
-    sealed BYTEA NOT NULL,               -- the password
+    version BIGINT NOT NULL,             -- counts up from 1, over both parts
+    part TEXT NOT NULL CHECK (part IN ('password', 'key')), -- which part of the credential
+    sealed BYTEA NOT NULL,               -- the password, or the private key as it was given
+    passphrase BYTEA,                    -- the private key's, sealed; NULL where there is none
+    public_key TEXT,                     -- of a key pair: algorithm and base64, no comment
     origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored')), -- where it came from
     staged_at BIGINT NOT NULL,           -- when it was recorded
     last_sent_at BIGINT,                 -- when it was last on its way to the target
     accepted_at BIGINT,                  -- last conclusive accept
     retired_at BIGINT,                   -- since when it is out of use
+    removed_at BIGINT,                   -- of a key pair: since when its line is gone from the target
     PRIMARY KEY (account_id, version)
 );
 
@@ -248,18 +257,19 @@ CREATE TABLE credential_versions (
 CREATE TABLE rotations (
     id BIGINT PRIMARY KEY,               -- dense
     account_id BIGINT NOT NULL REFERENCES accounts (id), -- whose
+    part TEXT NOT NULL CHECK (part IN ('password', 'key')), -- which part of the credential
     epoch BIGINT NOT NULL,               -- accounts.epoch when it was opened
     phase TEXT NOT NULL CHECK (phase IN ('ready', 'staged', 'applying', 'applied', 'verified', 'committed', 'abandoned', 'needs_operator')), -- where it stands
     doubt SMALLINT NOT NULL,             -- 1: an apply ended without an answer; never cleared
     version BIGINT NOT NULL,             -- the candidate
-    base_version BIGINT,                 -- current when it was opened
+    base_version BIGINT,                 -- the part's current one when it was opened
     applies BIGINT NOT NULL,             -- how often the candidate was sent
     why TEXT NOT NULL,                   -- the last decoded reason
     opened_at BIGINT NOT NULL,           -- when it was opened
     moved_at BIGINT NOT NULL,            -- last step
     UNIQUE (account_id, epoch)
 );
-CREATE UNIQUE INDEX rotations_open ON rotations (account_id) WHERE phase IN ('ready', 'staged', 'applying', 'applied', 'verified', 'needs_operator');
+CREATE UNIQUE INDEX rotations_open ON rotations (account_id, part) WHERE phase IN ('ready', 'staged', 'applying', 'applied', 'verified', 'needs_operator');
 
 -- Failing logins that Keywheel has caused or was about to cause.
 CREATE TABLE login_budget (
@@ -283,7 +293,9 @@ CREATE TABLE jobs (
     attempt BIGINT NOT NULL,             -- counted when claimed
     again SMALLINT NOT NULL,             -- 1: ordered once more while running
     again_priority BIGINT NOT NULL,      -- with which priority
-    version BIGINT,                      -- the supplied candidate, if one was given
+    parts BIGINT NOT NULL,               -- still to do: 1 password, 2 key pair, 4 removal of old keys; 0 all the account has
+    version BIGINT,                      -- the supplied password, if one was given
+    key_version BIGINT,                  -- the supplied key pair, if one was given
     queued_at BIGINT NOT NULL            -- when it was first ordered
 );
 CREATE UNIQUE INDEX jobs_open ON jobs (account_id) WHERE state IN ('queued', 'running');

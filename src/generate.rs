@@ -4,6 +4,9 @@
 //! held one is wiped.
 
 mod key;
+mod openssh;
+mod pair;
+mod pem;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +23,7 @@ pub use key::{
     CONSOLE_PASSWORD_CHARS, base62, itglue_key, native_key, native_key_is_wellformed,
     oauth_client_id, oauth_client_secret, password_safe_key,
 };
+pub use pair::{GivenKey, KeyError, Pair, UnlockedKey, key_pair, public_of};
 
 /// Where random bytes come from. Handed in, so that tests can hand in their own.
 pub trait Dice: Send + Sync + fmt::Debug {
@@ -80,6 +84,9 @@ pub enum GenerateError {
     /// Mistrust the machine.
     #[error("{TRIES_MAX} draws gave no password by the rule: the random generator is broken")]
     NoLuck,
+    /// A key pair could not be made of what was drawn.
+    #[error("no key pair came of the random generator's bytes")]
+    Key,
 }
 
 /// Generates a password of the rule's maximum length.

@@ -55,6 +55,14 @@ impl Place {
         }
     }
 
+    /// Where the passphrase of a version's private key is sealed.
+    pub const fn passphrase(account: AccountId, version: i64) -> Self {
+        Self {
+            column: "passphrase",
+            ..Self::credential(account, version)
+        }
+    }
+
     /// Where a functional account's password is sealed.
     pub const fn functional_account(id: FunctionalAccountId) -> Self {
         Self {

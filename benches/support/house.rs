@@ -17,7 +17,7 @@ use keywheel::model::platform::Platform;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{Orders, Worker, WorkerOptions};
-use keywheel::store::{Store, StoreOptions};
+use keywheel::store::{SealedSecret, Store, StoreOptions};
 use keywheel::vault::{Kek, Place, Vault};
 use keywheel_connectors::Secret;
 use keywheel_connectors::ldap::Ldap;
@@ -197,9 +197,8 @@ async fn furnish(store: &Store, vault: &Vault, clock: &SharedClock, site: Site) 
         };
         tx.insert_account(&account, now).await.unwrap();
         let sealed = vault.seal(&Place::credential(id, 1), &password, &SystemDice);
-        tx.add_stored_version(id, 1, sealed.unwrap().0, now)
-            .await
-            .unwrap();
+        let secret = SealedSecret::Password(sealed.unwrap().0);
+        tx.add_stored_version(id, 1, secret, now).await.unwrap();
     }
     tx.commit().await.unwrap();
 }

@@ -386,12 +386,36 @@ impl Session for FakeSession {
     }
 
     async fn retire(&self, account: &Account, old: &Credential) -> Changed {
-        if let Proof::Key(public) = proof(old) {
-            self.shared
-                .lock()
-                .remove_key(account.login.as_str(), &public);
-        }
-        Changed::Done
+        let Proof::Key(public) = proof(old) else {
+            return Changed::Done;
+        };
+        let login = account.login.as_str();
+        let removal = async {
+            let does = self.shared.lock().next_retire(login);
+            let remove = || self.shared.lock().remove_key(login, &public);
+            match does {
+                OnChange::Obey | OnChange::Wait => {
+                    remove();
+                    Changed::Done
+                }
+                OnChange::Lie => Changed::Done,
+                OnChange::Refuse => {
+                    Changed::Refused(Reason::account(Class::Refused, "the fake target refuses"))
+                }
+                OnChange::NotNow => {
+                    Changed::NotNow(Reason::account(Class::Busy, "the fake target is busy"))
+                }
+                OnChange::LoseReply => {
+                    remove();
+                    lost("the connection was lost")
+                }
+                OnChange::LoseOrder | OnChange::ObeyLate => lost("the connection was lost"),
+                OnChange::Hang => pending().await,
+            }
+        };
+        self.exchange(removal)
+            .await
+            .unwrap_or_else(|| lost("the fake target did not answer in time"))
     }
 
     async fn close(&self) {

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Engine, EngineError};
 use crate::model::audit::Event;
+use crate::model::credential::Part;
 use crate::model::id::AccountId;
 use crate::model::rotation::{Phase, Rotation};
 use crate::store::{Claim, RotationRow, Step, StoreError};
@@ -23,10 +24,12 @@ pub(super) struct Write {
     pub(super) spend: Option<(AccountId, i64)>,
     /// A counted login has succeeded.
     pub(super) refund: Option<AccountId>,
-    /// A test's verdict: (whose, version, verdict).
-    pub(super) verdict: Option<(AccountId, i64, &'static str)>,
-    /// A version that may be live is to be found out about: (whose, epoch, version, state).
-    pub(super) adopt: Option<(AccountId, i64, i64, Rotation)>,
+    /// A test's verdict: (whose, part, version, verdict).
+    pub(super) verdict: Option<(AccountId, Part, i64, &'static str)>,
+    /// A version that may be live is to be found out about: (whose, part, epoch, version, state).
+    pub(super) adopt: Option<(AccountId, Part, i64, i64, Rotation)>,
+    /// A superseded key's line is gone: (whose, version).
+    pub(super) removed: Option<(AccountId, i64)>,
 }
 
 impl Write {
@@ -42,6 +45,7 @@ impl Write {
         let step = Step {
             rotation: row.id,
             account: row.account,
+            part: row.part,
             epoch: row.epoch,
             version: row.version,
             from,
@@ -53,6 +57,7 @@ impl Write {
             row.account,
             serde_json::json!({
                 "rotation": row.id.0,
+                "part": row.part.as_str(),
                 "version": row.version,
                 "from": from.phase.as_str(),
                 "doubt": to.doubt,
@@ -68,6 +73,8 @@ impl Write {
 pub(super) struct Granted {
     /// False: the lockout budget is spent, no login may be sent.
     pub(super) login: bool,
+    /// False: a key's line may come back, it is not recorded as gone.
+    pub(super) gone: bool,
 }
 
 struct Request {
@@ -175,15 +182,19 @@ impl Engine {
         let mut granted = Vec::with_capacity(writes.len());
         for write in writes {
             let mut login = true;
-            if let Some((account, epoch, version, state)) = write.adopt {
-                tx.open_rotation(account, epoch, version, state, now)
+            if let Some((account, part, epoch, version, state)) = write.adopt {
+                tx.open_rotation(account, part, epoch, version, state, now)
                     .await?;
             }
             for step in &write.steps {
                 tx.advance(step, now).await?;
             }
-            if let Some((account, version, verdict)) = write.verdict {
-                tx.record_test(account, version, verdict, now).await?;
+            if let Some((account, part, version, verdict)) = write.verdict {
+                tx.record_test(account, part, version, verdict, now).await?;
+            }
+            let mut gone = true;
+            if let Some((account, version)) = write.removed {
+                gone = tx.record_removed(account, version, now).await?;
             }
             if let Some((account, budget)) = write.spend {
                 login = tx.spend_login(account, budget, window, now).await?;
@@ -194,7 +205,7 @@ impl Engine {
             for event in &write.events {
                 tx.audit(event, now).await?;
             }
-            granted.push(Granted { login });
+            granted.push(Granted { login, gone });
         }
         tx.commit().await?;
         Ok(granted)

@@ -10,15 +10,18 @@ use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Log, Work, stage};
 use crate::generate;
 use crate::model::Timestamp;
+use crate::model::credential::Parts;
 use crate::model::job::{JobKind, Priority};
 use crate::model::rotation::Phase;
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
 /// Audit rows of an account that one rotation may have left.
 const EVENTS_MAX: i64 = 100;
+/// How a job ends that could not remove a superseded key.
+pub(super) const OLD_KEY_STANDS: &str = "the old key still stands on the target";
 
 impl Engine {
-    /// Ends the attempts that need no contact: used-up jobs, and accounts that wait for a person.
+    /// Ends the attempts that need no contact: used-up jobs, and parts that wait for a person.
     pub(super) async fn end_without_contact(
         &self,
         claim: &Claim,
@@ -27,21 +30,16 @@ impl Engine {
         let mut go_on = Vec::with_capacity(works.len());
         let mut ended = Vec::new();
         for mut work in works {
-            let phase = work.rotation.as_ref().map(|row| row.state.phase);
             if work.account.active == 0 {
                 work.log.class = "no_account";
                 work.log
                     .note("the account is suspended or deleted; nothing was sent");
                 ended.push(self.give_up(claim, work).await?);
-            } else if work.job.kind == JobKind::Rotate && phase == Some(Phase::NeedsOperator) {
-                work.log.class = "unknown";
-                work.log
-                    .note("an earlier change needs an operator: probe or resolve it first");
-                ended.push(work.log.finish(work.job, Ending::NeedsOperator));
-            } else if self.made_already(&work).await? {
-                work.log
-                    .note("an attempt before this one has made the change, and could not say so");
-                ended.push(work.log.finish(work.job, Ending::Succeeded));
+                continue;
+            }
+            self.skip_without_contact(&mut work).await?;
+            if work.drives == Parts::NONE && !work.job.parts.holds(Parts::REMOVAL) {
+                ended.push(work.finish());
             } else if work.job.attempt > self.limits.attempts_max {
                 work.log.class = "unknown";
                 work.log.note("every attempt before ended with its node");
@@ -58,14 +56,36 @@ impl Engine {
         Ok((go_on, ended))
     }
 
-    /// True if a crash came between this job's promotion and its settling: the account is not
+    /// Takes out of a change what needs an operator first, and what was made already.
+    async fn skip_without_contact(&self, work: &mut Work) -> Result<(), EngineError> {
+        if work.job.kind == JobKind::Test {
+            return Ok(());
+        }
+        for part in work.driven() {
+            work.enter(part);
+            let phase = work.rotation.as_ref().map(|row| row.state.phase);
+            if phase == Some(Phase::NeedsOperator) {
+                work.log.class = "unknown";
+                work.log
+                    .note("an earlier change needs an operator: probe or resolve it first");
+                work.skip(part, Ending::NeedsOperator);
+            } else if self.made_already(work).await? {
+                work.log
+                    .note("an attempt before this one has made the change, and could not say so");
+                work.skip(part, Ending::Succeeded);
+            }
+        }
+        Ok(())
+    }
+
+    /// True if a crash came between the promotion of the part at hand and its settling: it is not
     /// changed twice, unless it was ordered anew since.
     async fn made_already(&self, work: &Work) -> Result<bool, EngineError> {
-        let (job, account) = (&work.job, work.account.id());
-        if job.kind != JobKind::Rotate || job.attempt == 1 || work.rotation.is_some() {
+        let (job, account) = (&work.job, work.id());
+        if job.attempt == 1 || work.rotation.is_some() {
             return Ok(false);
         }
-        let Some(last) = self.store.rotations(account, 1).await?.pop() else {
+        let Some(last) = self.store.last_rotation(account, work.part).await? else {
             return Ok(false);
         };
         if last.state.phase != Phase::Committed || last.opened_at < job.queued_at {
@@ -91,54 +111,54 @@ impl Engine {
     ) -> Result<Finished, EngineError> {
         work.log.reason("connect", reason);
         work.log.system_fault = true;
-        let in_doubt = work
-            .rotation
-            .as_ref()
-            .is_some_and(|row| row.state.in_doubt());
-        if work.job.kind == JobKind::Test && !in_doubt {
+        let in_doubt = work.in_doubt();
+        let ending = if work.job.kind == JobKind::Test && !in_doubt {
             self.record_unreachable(claim, &work).await?;
-            return Ok(work.log.finish(work.job, Ending::Failed));
-        }
-        let waits = claim.priority == Priority::Immediate;
-        if (waits && !in_doubt) || self.expired(&work.job) {
-            return self.give_up(claim, work).await;
-        }
-        let at = self.retry_at(work.job.attempt);
-        Ok(work
-            .log
-            .finish(work.job, Ending::Retry { at, counts: false }))
+            Ending::Failed
+        } else {
+            let waits = claim.priority == Priority::Immediate;
+            if (waits && !in_doubt) || self.expired(&work.job) {
+                return self.give_up(claim, work).await;
+            }
+            let at = self.retry_at(work.job.attempt);
+            Ending::Retry { at, counts: false }
+        };
+        work.came_to(work.part, ending);
+        Ok(work.finish())
     }
 
     async fn record_unreachable(&self, claim: &Claim, work: &Work) -> Result<(), EngineError> {
-        let Some(version) = work.account.current_version else {
-            return Ok(());
-        };
         let now = self.clock.now();
-        let mut tx = self.store.begin().await?;
-        tx.hold(claim.id, claim.node).await?;
-        tx.record_test(work.account.id(), version, "unreachable", now)
-            .await?;
-        tx.audit(&super::test::tested(work, version, "unreachable"), now)
-            .await?;
-        tx.commit().await?;
+        for part in work.driven() {
+            let Some(version) = work.account.current(part) else {
+                continue;
+            };
+            let mut tx = self.store.begin().await?;
+            tx.hold(claim.id, claim.node).await?;
+            tx.record_test(work.id(), part, version, "unreachable", now)
+                .await?;
+            tx.audit(&super::test::tested(work, version, "unreachable"), now)
+                .await?;
+            tx.commit().await?;
+        }
         Ok(())
     }
 
-    /// Decides what becomes of a job after its attempt.
+    /// Decides what becomes of the part at hand after its turn.
     pub(super) async fn conclude(
         &self,
         batch: &Batch<'_>,
-        work: Work,
-    ) -> Result<Finished, EngineError> {
+        work: &mut Work,
+    ) -> Result<Ending, EngineError> {
         let Some(row) = work.rotation.clone() else {
-            return Ok(work.log.finish(work.job, Ending::Failed));
+            return Ok(Ending::Failed);
         };
         match row.state.phase {
-            Phase::Committed => Ok(work.log.finish(work.job, Ending::Succeeded)),
+            Phase::Committed => Ok(Ending::Succeeded),
             // A test sends nothing: a probe has found current working.
             Phase::Abandoned if work.job.kind == JobKind::Test => self.passed(batch, work).await,
-            Phase::Abandoned => Ok(work.log.finish(work.job, Ending::Failed)),
-            Phase::NeedsOperator => Ok(work.log.finish(work.job, Ending::NeedsOperator)),
+            Phase::Abandoned => Ok(Ending::Failed),
+            Phase::NeedsOperator => Ok(Ending::NeedsOperator),
             Phase::Ready | Phase::Staged if work.job.kind == JobKind::Test => {
                 self.pass_after_all(batch, work, &row).await
             }
@@ -146,7 +166,7 @@ impl Engine {
                 if self.hurried.is_cancelled() && row.state.in_doubt() {
                     // Its calls were cut short: it counts for nothing, and the next start probes.
                     let (at, counts) = (self.clock.now(), false);
-                    return Ok(work.log.finish(work.job, Ending::Retry { at, counts }));
+                    return Ok(Ending::Retry { at, counts });
                 }
                 let waits = batch.claim.priority == Priority::Immediate;
                 let used_up = work.job.attempt >= self.limits.attempts_max;
@@ -161,7 +181,7 @@ impl Engine {
                 if work.log.waits_for_window {
                     at = at.max(self.clock.now().plus(self.limits.lockout_window));
                 }
-                Ok(work.log.finish(work.job, Ending::Retry { at, counts }))
+                Ok(Ending::Retry { at, counts })
             }
         }
     }
@@ -170,9 +190,9 @@ impl Engine {
     async fn pass_after_all(
         &self,
         batch: &Batch<'_>,
-        work: Work,
+        work: &mut Work,
         row: &RotationRow,
-    ) -> Result<Finished, EngineError> {
+    ) -> Result<Ending, EngineError> {
         let why = work.log.lines.last().cloned().unwrap_or_default();
         let write = Write::step(row, row.state.give_up(), &why);
         batch.committer.commit(write).await?;
@@ -189,7 +209,7 @@ impl Engine {
         log.note(format!("stopped: {error}"));
         let at = self.retry_at(job.attempt);
         let ending = match error {
-            EngineError::Vault(_) => Ending::NeedsOperator,
+            EngineError::Vault(_) | EngineError::Key(_) => Ending::NeedsOperator,
             _ if job.attempt >= self.limits.attempts_max => Ending::NeedsOperator,
             _ => Ending::Retry { at, counts: true },
         };
@@ -200,45 +220,54 @@ impl Engine {
     async fn give_up_in(
         &self,
         batch: &Batch<'_>,
-        work: Work,
+        work: &Work,
         row: &RotationRow,
-    ) -> Result<Finished, EngineError> {
+    ) -> Result<Ending, EngineError> {
         let to = row.state.give_up();
         let why = work.log.lines.last().cloned().unwrap_or_default();
         batch.committer.commit(Write::step(row, to, &why)).await?;
-        Ok(given_up(work, to.phase))
+        Ok(given_up(to.phase))
     }
 
-    /// Ends a rotation for good, in a commit of its own.
-    async fn give_up(&self, claim: &Claim, work: Work) -> Result<Finished, EngineError> {
-        let Some(row) = work.rotation.clone() else {
-            return Ok(work.log.finish(work.job, Ending::Failed));
-        };
-        let to = row.state.give_up();
-        if to != row.state {
-            let now = self.clock.now();
-            let why = work.log.lines.last().cloned().unwrap_or_default();
-            let write = Write::step(&row, to, &why);
-            let mut tx = self.store.begin().await?;
-            tx.hold(claim.id, claim.node).await?;
-            for step in &write.steps {
-                tx.advance(step, now).await?;
+    /// Ends a job for good: each part's rotation in a commit of its own.
+    async fn give_up(&self, claim: &Claim, mut work: Work) -> Result<Finished, EngineError> {
+        for part in work.driven() {
+            work.enter(part);
+            let Some(row) = work.rotation.clone() else {
+                work.came_to(part, Ending::Failed);
+                continue;
+            };
+            let to = row.state.give_up();
+            if to != row.state {
+                let now = self.clock.now();
+                let why = work.log.lines.last().cloned().unwrap_or_default();
+                let write = Write::step(&row, to, &why);
+                let mut tx = self.store.begin().await?;
+                tx.hold(claim.id, claim.node).await?;
+                for step in &write.steps {
+                    tx.advance(step, now).await?;
+                }
+                for event in &write.events {
+                    tx.audit(event, now).await?;
+                }
+                tx.commit().await?;
             }
-            for event in &write.events {
-                tx.audit(event, now).await?;
-            }
-            tx.commit().await?;
+            work.came_to(part, given_up(to.phase));
         }
-        Ok(given_up(work, to.phase))
+        if work.job.parts.holds(Parts::REMOVAL) {
+            work.log.note(OLD_KEY_STANDS);
+            work.removal_came_to(Ending::Failed);
+        }
+        Ok(work.finish())
     }
 
     /// True if the job was ordered longer ago than anything may take.
-    fn expired(&self, job: &ClaimedJob) -> bool {
+    pub(super) fn expired(&self, job: &ClaimedJob) -> bool {
         self.clock.now().since(job.queued_at) > self.limits.give_up_after
     }
 
     /// When the next attempt may start: doubling waits, half to one and a half times each.
-    fn retry_at(&self, attempt: i64) -> Timestamp {
+    pub(super) fn retry_at(&self, attempt: i64) -> Timestamp {
         let doublings = u32::try_from(attempt.clamp(1, 20) - 1).unwrap_or(0);
         let wait = self.limits.retry_base.saturating_mul(1 << doublings);
         let wait = wait.min(self.limits.retry_max);
@@ -248,11 +277,10 @@ impl Engine {
     }
 }
 
-fn given_up(work: Work, phase: Phase) -> Finished {
-    let ending = if phase == Phase::NeedsOperator {
+fn given_up(phase: Phase) -> Ending {
+    if phase == Phase::NeedsOperator {
         Ending::NeedsOperator
     } else {
         Ending::Failed
-    };
-    work.log.finish(work.job, ending)
+    }
 }

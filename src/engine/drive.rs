@@ -6,6 +6,7 @@ use keywheel_connectors::{Changed, Checked, Reason};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
+use crate::model::credential::{Part, Parts};
 use crate::model::job::JobKind;
 use crate::model::rotation::{Effect, Outcome, Phase, Rotation};
 use crate::store::{Ending, RotationRow};
@@ -17,12 +18,63 @@ const EFFECTS_MAX: usize = 16;
 const REGENERATIONS_MAX: usize = 2;
 
 impl Engine {
-    /// Moves an account towards its candidate as far as one attempt goes.
-    pub(super) async fn rotate(
+    /// Attempts a job part by part: the password, the key pair, then the removal of old keys.
+    pub(super) async fn parts(
         &self,
         batch: &Batch<'_>,
         mut work: Work,
     ) -> Result<Finished, EngineError> {
+        let mut promoted = false;
+        for part in work.driven() {
+            work.enter(part);
+            let ending = if work.log.system_fault {
+                self.leave(batch, &mut work).await?
+            } else {
+                match work.job.kind {
+                    JobKind::Test => self.test(batch, &mut work).await?,
+                    JobKind::Rotate => self.turn(batch, &mut work).await?,
+                }
+            };
+            promoted |= part == Part::Key && ending == Ending::Succeeded;
+            work.came_to(part, ending);
+        }
+        let removal = work.job.kind == JobKind::Rotate && work.job.parts.holds(Parts::REMOVAL);
+        // A key that has its change before it is not looked at: its removals follow that.
+        if removal && !work.job.parts.holds(Parts::KEY) {
+            let ending = self.remove_old_keys(batch, &mut work, promoted).await?;
+            work.removal_came_to(ending);
+        }
+        Ok(work.finish())
+    }
+
+    /// One part's turn: its candidate, if it has none yet, and its rotation.
+    async fn turn(&self, batch: &Batch<'_>, work: &mut Work) -> Result<Ending, EngineError> {
+        if Self::wants_candidate(work) {
+            if batch.stops() {
+                return Ok(Ending::GivenBack);
+            }
+            if !self.restage(batch.claim, work, work.given()).await? {
+                return Ok(Ending::Failed);
+            }
+        }
+        self.rotate(batch, work).await
+    }
+
+    /// The system is at fault: a part that has not had its turn is left as it stands.
+    async fn leave(&self, batch: &Batch<'_>, work: &mut Work) -> Result<Ending, EngineError> {
+        if work.rotation.is_some() {
+            self.conclude(batch, work).await
+        } else {
+            Ok(work.ending().clone())
+        }
+    }
+
+    /// Moves the part at hand towards its candidate as far as one attempt goes.
+    pub(super) async fn rotate(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+    ) -> Result<Ending, EngineError> {
         let mut regenerations = 0;
         let mut asked = None;
         let mut login_granted = false;
@@ -32,10 +84,10 @@ impl Engine {
             };
             // Only what this attempt has just intended is sent; what it found is probed.
             let effect = row.state.effect(asked == Some(Effect::Intend));
-            let Some(effect) = effect.or_else(|| operators_probe(&work, &row, asked)) else {
+            let Some(effect) = effect.or_else(|| operators_probe(work, &row, asked)) else {
                 let refused = asked == Some(Effect::Apply);
                 if !self
-                    .follow_up(batch, &mut work, &row, refused, &mut regenerations)
+                    .follow_up(batch, work, &row, refused, &mut regenerations)
                     .await?
                 {
                     break;
@@ -49,14 +101,14 @@ impl Engine {
                     break;
                 }
                 if batch.stops() {
-                    return Ok(work.log.finish(work.job, Ending::GivenBack));
+                    return Ok(Ending::GivenBack);
                 }
             }
             let outcome = self
-                .perform(batch, &mut work, &row, effect, &mut login_granted)
+                .perform(batch, work, &row, effect, &mut login_granted)
                 .await?;
             let next = row.state.after(outcome)?;
-            login_granted = self.record(batch, &work, &row, effect, next).await?;
+            login_granted = self.record(batch, work, &row, effect, next).await?;
             // A verified candidate was promoted in the same commit.
             let next = if next.phase == Phase::Verified {
                 next.after(Outcome::Done)?
@@ -78,13 +130,13 @@ impl Engine {
     }
 
     /// A name or a secret that the target could misread is refused before any of it is sent.
-    fn intend(
+    async fn intend(
         &self,
         batch: &Batch<'_>,
         work: &mut Work,
         row: &RotationRow,
     ) -> Result<Outcome, EngineError> {
-        let candidate = self.open_version(work, row.version)?;
+        let candidate = self.open_version(work, row.version).await?;
         Ok(
             match batch.connector.admit(&work.target, Some(&candidate)) {
                 Ok(()) => Outcome::Done,
@@ -108,7 +160,7 @@ impl Engine {
         match effect {
             // Staging drew the candidate; a rotation is never stored before that.
             Effect::Generate => Ok(Outcome::Unknown),
-            Effect::Intend => self.intend(batch, work, row),
+            Effect::Intend => self.intend(batch, work, row).await,
             Effect::Promote => Ok(Outcome::Done),
             Effect::Apply => self.apply(batch, work, row).await,
             Effect::Probe => self.probe(batch, work, row).await,
@@ -128,8 +180,8 @@ impl Engine {
         work: &mut Work,
         row: &RotationRow,
     ) -> Result<Outcome, EngineError> {
-        let candidate = self.open_version(work, row.version)?;
-        let current = self.open_current(work)?;
+        let candidate = self.open_version(work, row.version).await?;
+        let current = self.open_current(work).await?;
         work.log.phase = "change";
         let change = batch
             .session
@@ -166,7 +218,7 @@ impl Engine {
         work: &mut Work,
         row: &RotationRow,
     ) -> Result<Outcome, EngineError> {
-        let candidate = self.open_version(work, row.version)?;
+        let candidate = self.open_version(work, row.version).await?;
         work.log.phase = "verify";
         let check = batch.session.check(&work.target, &candidate);
         let checked = self
@@ -226,7 +278,7 @@ impl Engine {
         budget: i64,
     ) -> Result<bool, EngineError> {
         let write = Write {
-            spend: Some((work.account.id(), budget)),
+            spend: Some((work.id(), budget)),
             ..Write::default()
         };
         Ok(batch.committer.commit(write).await?.login)
@@ -241,18 +293,19 @@ impl Engine {
         refused: bool,
         regenerations: &mut usize,
     ) -> Result<bool, EngineError> {
-        // An older rotation had to be brought to its end before the given password's turn.
-        if let Some(given) = work.job.version
+        // An older rotation had to be brought to its end before the given candidate's turn.
+        if let Some(given) = work.given()
             && given != row.version
             && row.state.phase.is_final()
         {
-            self.restage(batch.claim, work, Some(given)).await?;
-            return Ok(true);
+            return self.restage(batch.claim, work, Some(given)).await;
         }
         let refused = refused && row.state.phase == Phase::Abandoned && !row.state.doubt;
-        if refused && work.job.version.is_none() && *regenerations < REGENERATIONS_MAX {
+        if refused && work.given().is_none() && *regenerations < REGENERATIONS_MAX {
             *regenerations += 1;
-            self.restage(batch.claim, work, None).await?;
+            if !self.restage(batch.claim, work, None).await? {
+                return Ok(false);
+            }
             work.log.note("another candidate was drawn");
             return Ok(true);
         }
@@ -260,7 +313,7 @@ impl Engine {
     }
 }
 
-fn silent() -> Reason {
+pub(super) fn silent() -> Reason {
     Reason::account(
         keywheel_connectors::Class::Unknown,
         "no answer within the time limit",

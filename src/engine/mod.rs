@@ -12,35 +12,34 @@ mod commit;
 mod conclude;
 mod drive;
 mod probe;
+mod remove;
 mod stage;
 mod target;
 mod test;
+mod work;
 
 pub use attempt::Finished;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use keywheel_connectors::{Class, Connector, Credential, Reason, Session, TargetKind};
+use keywheel_connectors::{Class, Connector, Credential, KeyPair, Reason, Session, TargetKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::generate::Dice;
-use crate::model::id::{PlatformId, SystemId};
-use crate::model::job::JobKind;
+use crate::generate::{Dice, GivenKey, KeyError};
+use crate::model::id::{AccountId, PlatformId, SystemId};
 use crate::model::platform::{ConnectorKind, Platform};
-use crate::store::{
-    AccountRow, Claim, ClaimedJob, Ending, RotationRow, Store, StoreError, SystemRow,
-};
+use crate::store::{AccountRow, Claim, Ending, SealedSecret, Store, StoreError, SystemRow};
 use crate::vault::{Place, Vault, VaultError};
 
 use attempt::Log;
 use commit::Committer;
+use work::Work;
 
 /// What is left to a call on a target once the engine is hurried.
 const HURRIED_MAX: Duration = Duration::from_secs(5);
@@ -61,6 +60,9 @@ pub enum EngineError {
     /// A person repairs the row or the key ring.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A person gives the account another key: what is kept cannot be read.
+    #[error("a stored private key cannot be read: {0}")]
+    Key(#[from] KeyError),
     /// A defect: the machine was asked for an impossible step.
     #[error(transparent)]
     Machine(#[from] crate::model::rotation::InvalidTransition),
@@ -153,16 +155,6 @@ impl fmt::Debug for Engine {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
-}
-
-/// One job with all that its attempt needs.
-struct Work {
-    job: ClaimedJob,
-    account: AccountRow,
-    target: keywheel_connectors::Account,
-    rotation: Option<RotationRow>,
-    versions: HashMap<i64, Vec<u8>>,
-    log: Log,
 }
 
 /// What the accounts of one claim share.
@@ -320,11 +312,7 @@ impl Engine {
             deliver(results, Log::default().finish(job, Ending::GivenBack));
             return;
         }
-        let finished = match job.kind {
-            JobKind::Rotate => self.rotate(batch, work).await,
-            JobKind::Test => self.test(batch, work).await,
-        };
-        match finished {
+        match self.parts(batch, work).await {
             Ok(finished) => {
                 if finished.system_fault {
                     batch.broken.store(true, Ordering::Relaxed);
@@ -359,25 +347,65 @@ impl Engine {
         connector.admit(&target, credential)
     }
 
-    /// Opens one version of an account's credential.
-    fn open_version(&self, work: &Work, version: i64) -> Result<Credential, EngineError> {
-        let place = Place::credential(work.account.id(), version);
-        let sealed = work.versions.get(&version).ok_or_else(|| {
+    /// Opens one version of an account's credential, once an attempt.
+    async fn open_version(&self, work: &mut Work, version: i64) -> Result<Credential, EngineError> {
+        if let Some(opened) = work.opened.get(&version) {
+            return Ok(opened.clone());
+        }
+        let id = work.id();
+        let secret = work.versions.get(&version).ok_or_else(|| {
             EngineError::Store(StoreError::Corrupt {
                 table: "credential_versions",
                 row: work.account.id,
                 problem: "the version is missing",
             })
         })?;
-        Ok(Credential::from(self.vault.open(&place, sealed)?))
+        let opened = match secret {
+            SealedSecret::Password(sealed) => {
+                let password = self.vault.open(&Place::credential(id, version), sealed)?;
+                Credential::from(password)
+            }
+            SealedSecret::Key {
+                private,
+                passphrase,
+                public,
+            } => {
+                let given = GivenKey {
+                    private: self.vault.open(&Place::credential(id, version), private)?,
+                    passphrase: match passphrase {
+                        Some(sealed) => {
+                            let place = Place::passphrase(id, version);
+                            Some(self.vault.open(&place, sealed)?)
+                        }
+                        None => None,
+                    },
+                };
+                // On a thread of its own: a passphrase's key takes long to derive.
+                let unlocked = tokio::task::spawn_blocking(move || given.unlock())
+                    .await
+                    .map_err(|_| EngineError::Key(KeyError::Unreadable))??;
+                Credential::Key(KeyPair {
+                    private: unlocked.private,
+                    public: public.clone(),
+                    marker: marker(id, version),
+                })
+            }
+        };
+        work.opened.insert(version, opened.clone());
+        Ok(opened)
     }
 
-    fn open_current(&self, work: &Work) -> Result<Option<Credential>, EngineError> {
-        work.account
-            .current_version
-            .map(|version| self.open_version(work, version))
-            .transpose()
+    async fn open_current(&self, work: &mut Work) -> Result<Option<Credential>, EngineError> {
+        match work.current() {
+            Some(version) => self.open_version(work, version).await.map(Some),
+            None => Ok(None),
+        }
     }
+}
+
+/// The comment of the line that is ours.
+pub fn marker(account: AccountId, version: i64) -> String {
+    format!("keywheel:{}:{version}", account.0)
 }
 
 fn deliver(results: &mpsc::UnboundedSender<Finished>, finished: Finished) {

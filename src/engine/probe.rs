@@ -25,8 +25,8 @@ impl Engine {
         work: &mut Work,
         row: &RotationRow,
     ) -> Result<Outcome, EngineError> {
-        let candidate = self.open_version(work, row.version)?;
-        let current = self.open_current(work)?;
+        let candidate = self.open_version(work, row.version).await?;
+        let current = self.open_current(work).await?;
         let look = batch
             .session
             .evidence(&work.target, &candidate, current.as_ref());
@@ -149,7 +149,7 @@ impl Engine {
 
     pub(super) async fn refund(&self, batch: &Batch<'_>, work: &Work) -> Result<(), EngineError> {
         let write = Write {
-            refund: Some(work.account.id()),
+            refund: Some(work.id()),
             ..Write::default()
         };
         batch.committer.commit(write).await?;

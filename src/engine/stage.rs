@@ -10,14 +10,16 @@ use keywheel_connectors::{Account, Login};
 use super::{Engine, EngineError, Finished, Log, Work};
 use crate::generate;
 use crate::model::audit::Event;
-use crate::model::id::{AccountId, JobId, RotationId};
+use crate::model::credential::Part;
+use crate::model::id::{JobId, RotationId, RuleId};
 use crate::model::job::JobKind;
+use crate::model::key_rule::KeyRule;
 use crate::model::password_rule::PasswordRule;
 use crate::model::rotation::{Phase, Rotation};
 use crate::store::{
-    AccountRow, Claim, ClaimedJob, Ending, NewVersion, RotationRow, StoreError, Tx,
+    AccountRow, Claim, ClaimedJob, Ending, NewVersion, RotationRow, SealedSecret, Tx,
 };
-use crate::vault::Place;
+use crate::vault::{Place, VaultError};
 
 /// The audit trail's name of a staging.
 pub(super) const STAGED: &str = "rotation.staged";
@@ -26,7 +28,7 @@ pub(super) const STAGED: &str = "rotation.staged";
 struct Staged {
     rotation: RotationRow,
     version: i64,
-    sealed: Option<Vec<u8>>,
+    secret: Option<SealedSecret>,
 }
 
 impl Engine {
@@ -42,19 +44,16 @@ impl Engine {
             .into_iter()
             .map(|account| (account.id, account))
             .collect();
-        let mut rotations: HashMap<i64, RotationRow> = self
-            .store
-            .rotations_of_claim(claim.id)
-            .await?
-            .into_iter()
-            .map(|row| (row.account.0, row))
-            .collect();
-        let mut versions: HashMap<i64, HashMap<i64, Vec<u8>>> = HashMap::new();
-        for (account, version, sealed) in self.store.versions_of_claim(claim.id).await? {
+        let mut rotations: HashMap<i64, Vec<RotationRow>> = HashMap::new();
+        for row in self.store.rotations_of_claim(claim.id).await? {
+            rotations.entry(row.account.0).or_default().push(row);
+        }
+        let mut versions: HashMap<i64, HashMap<i64, SealedSecret>> = HashMap::new();
+        for (account, version, secret) in self.store.versions_of_claim(claim.id).await? {
             versions
                 .entry(account.0)
                 .or_default()
-                .insert(version, sealed);
+                .insert(version, secret);
         }
         let mut works = Vec::with_capacity(claim.jobs.len());
         let mut refused = Vec::new();
@@ -62,21 +61,21 @@ impl Engine {
             let id = job.account.0;
             let found = accounts.remove(&id).ok_or("the account is gone");
             match found.and_then(|account| Ok((address(&account)?, account))) {
-                Ok((target, account)) => works.push(Work {
+                Ok((target, account)) => works.push(Work::new(
                     job,
                     account,
                     target,
-                    rotation: rotations.remove(&id),
-                    versions: versions.remove(&id).unwrap_or_default(),
-                    log: Log::default(),
-                }),
+                    rotations.remove(&id).unwrap_or_default(),
+                    versions.remove(&id).unwrap_or_default(),
+                )),
                 Err(problem) => refused.push(refuse(job, "no_account", problem)),
             }
         }
         Ok((works, refused))
     }
 
-    /// Gives every rotation job without a rotation its candidate, all in one commit.
+    /// Gives every job that begins with a password its candidate, all in one commit. Keys are
+    /// drawn in their turn: that may take seconds.
     pub(super) async fn stage(
         &self,
         claim: &Claim,
@@ -87,21 +86,34 @@ impl Engine {
         let mut tx = self.store.begin().await?;
         tx.hold(claim.id, claim.node).await?;
         for mut work in works {
-            let wanted = work.job.kind == JobKind::Rotate && Self::wants_candidate(&work);
+            let begins = work.driven().first().copied();
+            work.enter(begins.unwrap_or(Part::Password));
+            let wanted = work.job.kind == JobKind::Rotate
+                && begins == Some(Part::Password)
+                && Self::wants_candidate(&work);
             if !wanted {
                 ready.push(work);
                 continue;
             }
-            if let Some(unsent) = work.rotation.take() {
-                self.abandon_unsent(&mut tx, &unsent).await?;
-            }
-            match self.stage_one(&mut tx, &work, work.job.version).await {
-                Ok(staged) => {
+            let given = work.given();
+            match self.password(&work, given) {
+                Ok(secret) => {
+                    if let Some(unsent) = work.rotation.take() {
+                        self.abandon_unsent(&mut tx, &unsent).await?;
+                    }
+                    let staged = self.stage_one(&mut tx, &work, given, secret).await?;
                     work.take(staged);
                     ready.push(work);
                 }
                 Err(StageError::Rule(problem)) => {
-                    ended.push(refuse(work.job, "refused", &problem));
+                    work.log.class = "refused";
+                    work.log.note(problem);
+                    work.skip(Part::Password, Ending::Failed);
+                    if work.driven().is_empty() {
+                        ended.push(work.finish());
+                    } else {
+                        ready.push(work);
+                    }
                 }
                 Err(StageError::Engine(error)) => return Err(error),
             }
@@ -110,10 +122,10 @@ impl Engine {
         Ok((ready, ended))
     }
 
-    /// True if the job has no rotation yet, or one that was never sent while another password
+    /// True if the part has no rotation yet, or one that was never sent while another candidate
     /// has been given.
-    fn wants_candidate(work: &Work) -> bool {
-        match (&work.rotation, work.job.version) {
+    pub(super) fn wants_candidate(work: &Work) -> bool {
+        match (&work.rotation, work.given()) {
             (None, _) => true,
             (Some(row), Some(given)) => {
                 row.version != given && row.state.phase == Phase::Staged && !row.state.doubt
@@ -124,7 +136,7 @@ impl Engine {
 
     async fn abandon_unsent(&self, tx: &mut Tx, row: &RotationRow) -> Result<(), EngineError> {
         let write =
-            super::commit::Write::step(row, row.state.give_up(), "another password was given");
+            super::commit::Write::step(row, row.state.give_up(), "another credential was given");
         for step in &write.steps {
             tx.advance(step, self.clock.now()).await?;
         }
@@ -134,57 +146,65 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives an account another candidate in the middle of an attempt.
+    /// Gives the part at hand a candidate in the middle of an attempt. `false`: its rule makes
+    /// none, which is noted.
     pub(super) async fn restage(
         &self,
         claim: &Claim,
         work: &mut Work,
         given: Option<i64>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         // The rotation before has moved the epoch; read it back.
-        let account = self.store.account_row(work.account.id()).await?;
+        let account = self.store.account_row(work.id()).await?;
         work.account = account.ok_or(EngineError::LeaseLost)?;
-        if let Some(version) = work.account.current_version
+        if let Some(version) = work.current()
             && !work.versions.contains_key(&version)
-            && let Some(sealed) = self
-                .store
-                .sealed_version(work.account.id(), version)
-                .await?
+            && let Some(secret) = self.store.sealed_version(work.id(), version).await?
         {
-            work.versions.insert(version, sealed);
+            work.versions.insert(version, secret);
         }
+        let drawn = match work.part {
+            Part::Password => self.password(work, given),
+            Part::Key => self.key(work, given).await,
+        };
+        let secret = match drawn {
+            Ok(secret) => secret,
+            Err(StageError::Engine(error)) => return Err(error),
+            Err(StageError::Rule(problem)) => {
+                work.log.class = "refused";
+                work.log.note(problem);
+                return Ok(false);
+            }
+        };
         let mut tx = self.store.begin().await?;
         tx.hold(claim.id, claim.node).await?;
-        let staged = match self.stage_one(&mut tx, work, given).await {
-            Ok(staged) => staged,
-            Err(StageError::Engine(error)) => return Err(error),
-            // The first candidate was drawn by the same rule.
-            Err(StageError::Rule(_)) => return Err(EngineError::LeaseLost),
-        };
+        if let Some(open) = work.rotation.take()
+            && !open.state.phase.is_final()
+        {
+            self.abandon_unsent(&mut tx, &open).await?;
+        }
+        let staged = self.stage_one(&mut tx, work, given, secret).await?;
         tx.commit().await?;
         work.take(staged);
-        Ok(())
+        Ok(true)
     }
 
+    /// Stages a candidate: the one that was given, or the one that was drawn.
     async fn stage_one(
         &self,
         tx: &mut Tx,
         work: &Work,
         given: Option<i64>,
-    ) -> Result<Staged, StageError> {
+        secret: Option<SealedSecret>,
+    ) -> Result<Staged, EngineError> {
         let now = self.clock.now();
-        let id = work.account.id();
-        let (version, sealed) = if let Some(version) = given {
-            (version, None)
-        } else {
-            let version = work.account.last_version + 1;
-            (version, Some(self.draw(work, id, version)?))
-        };
-        if let Some(sealed) = &sealed {
+        let id = work.id();
+        let version = given.unwrap_or(work.account.last_version + 1);
+        if let Some(secret) = &secret {
             let new = NewVersion {
                 account: id,
                 version,
-                sealed: sealed.clone(),
+                secret: secret.clone(),
                 origin: "generated",
             };
             tx.add_version(&new, now).await?;
@@ -194,7 +214,9 @@ impl Engine {
             phase: Phase::Staged,
             doubt: false,
         };
-        let rotation = tx.open_rotation(id, epoch, version, state, now).await?;
+        let rotation = tx
+            .open_rotation(id, work.part, epoch, version, state, now)
+            .await?;
         let body = staged(rotation, version, work.job.id);
         tx.audit(&Event::by(work.job.actor.clone(), STAGED, id, body), now)
             .await?;
@@ -202,22 +224,30 @@ impl Engine {
             rotation: RotationRow {
                 id: rotation,
                 account: id,
+                part: work.part,
                 epoch,
                 state,
                 version,
-                base_version: work.account.current_version,
+                base_version: work.current(),
                 applies: 0,
                 why: String::new(),
                 opened_at: now,
                 moved_at: now,
             },
             version,
-            sealed,
+            secret,
         })
     }
 
-    /// Draws a candidate by the account's rule and seals it.
-    fn draw(&self, work: &Work, id: AccountId, version: i64) -> Result<Vec<u8>, StageError> {
+    /// Draws a password by the account's rule and seals it; `None` if one was given.
+    fn password(
+        &self,
+        work: &Work,
+        given: Option<i64>,
+    ) -> Result<Option<SealedSecret>, StageError> {
+        if given.is_some() {
+            return Ok(None);
+        }
         let rule = PasswordRule::built_in(work.account.password_rule_id).ok_or_else(|| {
             StageError::Rule(format!(
                 "password rule {} does not exist; give the account another one",
@@ -226,12 +256,51 @@ impl Engine {
         })?;
         let secret = generate::password(&rule, self.dice.as_ref())
             .map_err(|error| StageError::Rule(error.to_string()))?;
-        let place = Place::credential(id, version);
-        let sealed = self
+        let place = Place::credential(work.id(), work.account.last_version + 1);
+        let sealed = self.vault.seal(&place, &secret, self.dice.as_ref())?;
+        Ok(Some(SealedSecret::Password(sealed.0)))
+    }
+
+    /// Draws a key pair by the account's rule and seals it; `None` if one was given.
+    async fn key(
+        &self,
+        work: &Work,
+        given: Option<i64>,
+    ) -> Result<Option<SealedSecret>, StageError> {
+        if given.is_some() {
+            return Ok(None);
+        }
+        let id = RuleId(work.account.key_rule_id);
+        let rule = KeyRule::built_in(id).ok_or_else(|| {
+            StageError::Rule(format!(
+                "key rule {} does not exist; give the account another one",
+                id.0
+            ))
+        })?;
+        let dice = self.dice.clone();
+        // On a thread of its own: primes take long to find.
+        let drawn = tokio::task::spawn_blocking(move || generate::key_pair(&rule, dice.as_ref()))
+            .await
+            .map_err(|_| StageError::Rule("the generation of a key pair panicked".to_owned()))?
+            .map_err(|error| StageError::Rule(error.to_string()))?;
+        let version = work.account.last_version + 1;
+        let place = Place::credential(work.id(), version);
+        let private = self
             .vault
-            .seal(&place, &secret, self.dice.as_ref())
-            .map_err(|error| StageError::Engine(error.into()))?;
-        Ok(sealed.0)
+            .seal(&place, &drawn.given.private, self.dice.as_ref())?
+            .0;
+        let passphrase = match &drawn.given.passphrase {
+            Some(passphrase) => {
+                let place = Place::passphrase(work.id(), version);
+                Some(self.vault.seal(&place, passphrase, self.dice.as_ref())?.0)
+            }
+            None => None,
+        };
+        Ok(Some(SealedSecret::Key {
+            private,
+            passphrase,
+            public: drawn.public,
+        }))
     }
 }
 
@@ -239,8 +308,8 @@ impl Work {
     fn take(&mut self, staged: Staged) {
         self.account.epoch = staged.rotation.epoch;
         self.account.last_version = self.account.last_version.max(staged.version);
-        if let Some(sealed) = staged.sealed {
-            self.versions.insert(staged.version, sealed);
+        if let Some(secret) = staged.secret {
+            self.versions.insert(staged.version, secret);
         }
         self.rotation = Some(staged.rotation);
     }
@@ -252,13 +321,13 @@ pub(super) fn staged(rotation: RotationId, version: i64, job: JobId) -> serde_js
 }
 
 enum StageError {
-    /// The account's rule makes no password.
+    /// The account's rule makes no candidate.
     Rule(String),
     Engine(EngineError),
 }
 
-impl From<StoreError> for StageError {
-    fn from(error: StoreError) -> Self {
+impl From<VaultError> for StageError {
+    fn from(error: VaultError) -> Self {
         Self::Engine(error.into())
     }
 }

@@ -9,8 +9,9 @@
 use keywheel_connectors::{Checked, Class, Credential, Evidence, Reason};
 
 use super::commit::Write;
-use super::{Batch, Engine, EngineError, Finished, Work};
+use super::{Batch, Engine, EngineError, Work};
 use crate::model::audit::Event;
+use crate::model::credential::Part;
 use crate::model::rotation::{HORIZON, Phase, Rotation};
 use crate::store::Ending;
 
@@ -18,12 +19,12 @@ use crate::store::Ending;
 const KEPT_MAX: i64 = 10;
 
 impl Engine {
-    /// Tests an account's current credential.
+    /// Tests the current version of the part at hand.
     pub(super) async fn test(
         &self,
         batch: &Batch<'_>,
-        mut work: Work,
-    ) -> Result<Finished, EngineError> {
+        work: &mut Work,
+    ) -> Result<Ending, EngineError> {
         match work.rotation.as_ref().map(|row| row.state.phase) {
             // Its own job has ended: what the target holds is found out first.
             Some(Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator) => {
@@ -31,65 +32,84 @@ impl Engine {
             }
             None | Some(Phase::Ready | Phase::Staged | Phase::Committed | Phase::Abandoned) => {}
         }
-        let Some(version) = work.account.current_version else {
+        let Some(version) = work.current() else {
             work.log.class = Class::NoAccount.name();
             work.log
                 .note("test: no credential is stored for the account; set or rotate it first");
-            return Ok(work.log.finish(work.job, Ending::Failed));
+            return Ok(Ending::Failed);
         };
-        let secret = self.open_version(&work, version)?;
+        let secret = self.open_version(work, version).await?;
         if let Err(reason) = batch.connector.admit(&work.target, Some(&secret)) {
             work.log.reason("not sent", &reason);
-            return Ok(work.log.finish(work.job, Ending::Failed));
+            return Ok(Ending::Failed);
         }
-        if !self.spend_login(batch, &work, batch.budget.max(1)).await? {
+        let Some(checked) = self.check_current(batch, work, &secret).await? else {
+            return Ok(Ending::Failed);
+        };
+        match checked {
+            Checked::Accepted => self.passed(batch, work).await,
+            Checked::Rejected(_) => self.look_further(batch, work, &secret).await,
+            // Its time was cut short, which says nothing of the account.
+            Checked::NotNow(_) if self.hurried.is_cancelled() => Ok(Ending::GivenBack),
+            Checked::NotNow(_) => {
+                self.verdict(batch, work, version, "unreachable").await?;
+                Ok(Ending::Failed)
+            }
+        }
+    }
+
+    /// One counted login with the current version of the part at hand; `None`: the budget is
+    /// spent. A refusal is recorded.
+    pub(super) async fn check_current(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        current: &Credential,
+    ) -> Result<Option<Checked>, EngineError> {
+        if !self.spend_login(batch, work, batch.budget.max(1)).await? {
             work.log.budget_spent("test: the current credential");
-            return Ok(work.log.finish(work.job, Ending::Failed));
+            return Ok(None);
         }
         work.log.phase = "verify";
-        let check = batch.session.check(&work.target, &secret);
+        let check = batch.session.check(&work.target, current);
         let checked = self.within(batch.timeout, check).await.unwrap_or_else(|| {
             Checked::NotNow(Reason::account(
                 Class::Unreachable,
                 "no answer within the time limit",
             ))
         });
-        match checked {
+        match &checked {
             Checked::Accepted => {
                 work.log.answered = true;
-                work.log.note("test: the current credential logs in");
-                self.refund(batch, &work).await?;
-                self.passed(batch, work).await
+                work.log.note(match work.part {
+                    Part::Password => "test: the current credential logs in",
+                    Part::Key => "test: the current key logs in",
+                });
+                self.refund(batch, work).await?;
             }
             Checked::Rejected(reason) => {
                 work.log.answered = true;
                 work.log.failed_logins += 1;
-                work.log.reason("test refused", &reason);
-                self.verdict(batch, &work, version, "out_of_sync").await?;
-                self.look_further(batch, work, &secret).await
+                work.log.reason("test refused", reason);
+                if let Some(version) = work.current() {
+                    self.verdict(batch, work, version, "out_of_sync").await?;
+                }
             }
-            // Its time was cut short, which says nothing of the account.
-            Checked::NotNow(_) if self.hurried.is_cancelled() => {
-                Ok(work.log.finish(work.job, Ending::GivenBack))
-            }
-            Checked::NotNow(reason) => {
-                work.log.reason("test not possible now", &reason);
-                self.verdict(batch, &work, version, "unreachable").await?;
-                Ok(work.log.finish(work.job, Ending::Failed))
-            }
+            Checked::NotNow(reason) => work.log.reason("test not possible now", reason),
         }
+        Ok(Some(checked))
     }
 
     /// The current credential works; the login that said so has been taken back.
     pub(super) async fn passed(
         &self,
         batch: &Batch<'_>,
-        work: Work,
-    ) -> Result<Finished, EngineError> {
-        if let Some(version) = work.account.current_version {
-            self.verdict(batch, &work, version, "passed").await?;
+        work: &Work,
+    ) -> Result<Ending, EngineError> {
+        if let Some(version) = work.current() {
+            self.verdict(batch, work, version, "passed").await?;
         }
-        Ok(work.log.finish(work.job, Ending::Succeeded))
+        Ok(Ending::Succeeded)
     }
 
     async fn verdict(
@@ -99,9 +119,8 @@ impl Engine {
         version: i64,
         verdict: &'static str,
     ) -> Result<(), EngineError> {
-        let account = work.account.id();
         let write = Write {
-            verdict: Some((account, version, verdict)),
+            verdict: Some((work.id(), work.part, version, verdict)),
             events: vec![tested(work, version, verdict)],
             ..Write::default()
         };
@@ -114,17 +133,17 @@ impl Engine {
     async fn look_further(
         &self,
         batch: &Batch<'_>,
-        mut work: Work,
+        work: &mut Work,
         current: &Credential,
-    ) -> Result<Finished, EngineError> {
-        let account = work.account.id();
+    ) -> Result<Ending, EngineError> {
+        let account = work.id();
         let version = match &work.rotation {
             // An open rotation has its own way out.
             Some(_) => None,
-            None => self.live_version(batch, &mut work, current).await?,
+            None => self.live_version(batch, work, current).await?,
         };
         let Some(version) = version else {
-            return Ok(work.log.finish(work.job, Ending::Failed));
+            return Ok(Ending::Failed);
         };
         let state = Rotation {
             phase: Phase::Applying,
@@ -132,7 +151,7 @@ impl Engine {
         };
         let epoch = work.account.epoch + 1;
         let write = Write {
-            adopt: Some((account, epoch, version, state)),
+            adopt: Some((account, work.part, epoch, version, state)),
             events: vec![Event::by_service(
                 "rotation.adopting",
                 account,
@@ -142,7 +161,7 @@ impl Engine {
         };
         batch.committer.commit(write).await?;
         work.account.epoch = epoch;
-        work.rotation = self.store.open_rotation_of(account).await?;
+        work.rotation = self.store.open_rotation_of(account, work.part).await?;
         work.log
             .note(format!("version {version} may be live: trying it"));
         self.rotate(batch, work).await
@@ -156,16 +175,20 @@ impl Engine {
         work: &mut Work,
         current: &Credential,
     ) -> Result<Option<i64>, EngineError> {
-        let account = work.account.id();
-        for kept in self.store.versions(account, KEPT_MAX).await? {
-            if Some(kept.version) == work.account.current_version {
+        let account = work.id();
+        for kept in self
+            .store
+            .versions_of_part(account, work.part, KEPT_MAX)
+            .await?
+        {
+            if Some(kept.version) == work.current() {
                 continue;
             }
-            let Some(sealed) = self.store.sealed_version(account, kept.version).await? else {
+            let Some(secret) = self.store.sealed_version(account, kept.version).await? else {
                 continue;
             };
-            work.versions.insert(kept.version, sealed);
-            let secret = self.open_version(work, kept.version)?;
+            work.versions.insert(kept.version, secret);
+            let secret = self.open_version(work, kept.version).await?;
             let look = batch.session.evidence(&work.target, &secret, Some(current));
             match self.within(batch.timeout, look).await {
                 Some(Evidence::Candidate) => return Ok(Some(kept.version)),
@@ -183,20 +206,23 @@ impl Engine {
     /// The likeliest version to try a login with: one that was sent and never accepted, or one
     /// whose order may land, or land again.
     async fn latest_doubtful(&self, work: &mut Work) -> Result<Option<i64>, EngineError> {
-        let account = work.account.id();
+        let account = work.id();
         let since = self.clock.now().minus(HORIZON);
-        let mut sent = self.store.versions(account, KEPT_MAX).await?;
+        let mut sent = self
+            .store
+            .versions_of_part(account, work.part, KEPT_MAX)
+            .await?;
         sent.retain(|kept| {
             let late = kept.last_sent_at.is_some_and(|at| at > since);
             let unproved = kept.last_sent_at.is_some() && kept.accepted_at.is_none();
-            Some(kept.version) != work.account.current_version && (late || unproved)
+            Some(kept.version) != work.current() && (late || unproved)
         });
         let unproved = sent.iter().find(|kept| kept.accepted_at.is_none());
         let Some(version) = unproved.or(sent.first()).map(|kept| kept.version) else {
             return Ok(None);
         };
-        if let Some(sealed) = self.store.sealed_version(account, version).await? {
-            work.versions.insert(version, sealed);
+        if let Some(secret) = self.store.sealed_version(account, version).await? {
+            work.versions.insert(version, secret);
         }
         Ok(Some(version))
     }
@@ -207,7 +233,7 @@ pub(super) fn tested(work: &Work, version: i64, verdict: &'static str) -> Event 
     Event::by(
         work.job.actor.clone(),
         "account.tested",
-        work.account.id(),
+        work.id(),
         serde_json::json!({"version": version, "verdict": verdict}),
     )
 }

@@ -95,7 +95,9 @@ proptest! {
         match password(&rule, &SeededDice::new(seed)) {
             Ok(drawn) => prop_assert!(keeps_to(&rule, text(&drawn)), "{}", text(&drawn)),
             Err(GenerateError::Rule(_)) => {}
-            Err(GenerateError::NoLuck) => prop_assert!(false, "an accepted rule was not met"),
+            Err(GenerateError::NoLuck | GenerateError::Key) => {
+                prop_assert!(false, "an accepted rule was not met");
+            }
         }
     }
 

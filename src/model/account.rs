@@ -11,6 +11,7 @@ use super::fault::{Fault, Faults, differing};
 use super::functional_account::login_problem;
 use super::id::{AccountId, JobId, PolicyId, RuleId, SystemId};
 use super::job::JobKind;
+use super::key_rule::KeyRule;
 use super::platform::{ConnectorKind, Platform};
 use super::policy::VendorSchedule;
 use super::system::{RELEASE_DEFAULT_MINUTES, RELEASE_MAX_MINUTES, releases};
@@ -58,18 +59,44 @@ pub struct NewAccount {
 pub struct CredentialState {
     /// Counts rotations opened.
     pub epoch: i64,
-    /// The version that is known to work; `None` before the first.
+    /// The password that is known to work; `None` before the first.
     pub current_version: Option<i64>,
-    /// The highest version ever staged.
+    /// The key pair that is known to work; `None` before the first.
+    pub current_key_version: Option<i64>,
+    /// The highest version ever staged, of either part.
     pub last_version: i64,
-    /// When the current version was promoted or stored.
+    /// When the current password was promoted or stored.
     pub changed_at: Option<Timestamp>,
+    /// When the current key pair was.
+    pub key_changed_at: Option<Timestamp>,
     /// Last check that gave a verdict.
     pub tested_at: Option<Timestamp>,
     /// Its verdict.
     pub last_test: LastTest,
-    /// The current version may have been replaced on the target.
+    /// The current password may have been replaced on the target.
     pub in_doubt: bool,
+    /// So may the current key pair.
+    pub key_in_doubt: bool,
+}
+
+impl CredentialState {
+    /// True if the account has a credential of any part.
+    pub fn is_held(&self) -> bool {
+        self.current_version.is_some() || self.current_key_version.is_some()
+    }
+
+    /// When a part was changed last.
+    pub fn last_change_at(&self) -> Option<Timestamp> {
+        self.changed_at.max(self.key_changed_at)
+    }
+
+    /// When the part was changed that has waited longest: the next change is counted from it.
+    pub fn oldest_change_at(&self) -> Option<Timestamp> {
+        match (self.changed_at, self.key_changed_at) {
+            (Some(password), Some(key)) => Some(password.min(key)),
+            (one, other) => one.or(other),
+        }
+    }
 }
 
 /// What the last test of a credential said.
@@ -166,6 +193,10 @@ pub struct AccountSettings {
     pub auto_management: bool,
     /// Tested daily.
     pub check_password: bool,
+    /// Rule of generated key pairs.
+    pub key_rule_id: RuleId,
+    /// Has a key pair that is generated; without it only a key that was given is changed.
+    pub dss_auto_management: bool,
     /// A refused test queues a change.
     pub reset_on_mismatch: bool,
     /// The vendor's schedule.
@@ -206,8 +237,6 @@ pub struct AccountExtras {
     pub isa_release_duration: i64,
     /// 0 to 999; 0 is no limit.
     pub max_concurrent_requests: i64,
-    /// Kept as given; key pairs are not rotated yet.
-    pub dss_auto_management: bool,
     /// Kept as given.
     pub change_after_release: bool,
     /// Kept as given.
@@ -243,7 +272,6 @@ impl Default for AccountExtras {
             max_release_duration: RELEASE_MAX_MINUTES,
             isa_release_duration: RELEASE_DEFAULT_MINUTES,
             max_concurrent_requests: 1,
-            dss_auto_management: false,
             change_after_release: false,
             use_own_credentials: false,
             change_iis_app_pool: false,
@@ -272,6 +300,8 @@ impl AccountSettings {
             api_enabled: false,
             auto_management: false,
             check_password: false,
+            key_rule_id: RuleId(0),
+            dss_auto_management: false,
             reset_on_mismatch: false,
             schedule: super::schedule::vendor_default(),
             policy_id: None,
@@ -304,6 +334,9 @@ impl AccountSettings {
         if self.password_rule_id != RuleId(0) {
             faults.add("password_rule_id", "is no password rule of this service");
         }
+        if KeyRule::built_in(self.key_rule_id).is_none() {
+            faults.add("key_rule_id", "is no key rule of this service");
+        }
         let extras = &self.extras;
         faults.optional(
             "release_notification_email",
@@ -329,7 +362,7 @@ impl AccountSettings {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         differing!(self, other, name domain_name distinguished_name user_principal_name
             sam_account_name description password_rule_id api_enabled auto_management
-            check_password reset_on_mismatch schedule policy_id next_override_at extras)
+            check_password key_rule_id dss_auto_management reset_on_mismatch schedule policy_id next_override_at extras)
     }
 
     /// Which login on the target this is.

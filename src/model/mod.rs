@@ -6,11 +6,13 @@
 pub mod account;
 pub mod asset;
 pub mod audit;
+pub mod credential;
 pub mod fault;
 pub mod functional_account;
 pub mod host_key;
 pub mod id;
 pub mod job;
+pub mod key_rule;
 pub mod password_rule;
 pub mod platform;
 pub mod policy;

@@ -67,7 +67,7 @@ pub fn plan(
         vendor,
         policy,
         override_next: account.settings.next_override_at,
-        last_change: account.credential.changed_at,
+        last_change: account.credential.oldest_change_at(),
         created: account.created_at,
         dice: account.id.0.unsigned_abs(),
         now,
@@ -96,7 +96,7 @@ pub fn plan(
 /// A test follows the last one after the policy's interval, a little early by the account's own
 /// share, so that accounts that came in together are not tested together for ever.
 fn next_test(account: &Account, policy: Option<&Policy>, now: Timestamp) -> Option<Timestamp> {
-    if !account.settings.check_password || account.credential.current_version.is_none() {
+    if !account.settings.check_password || !account.credential.is_held() {
         return None;
     }
     let every = policy.map_or(CHECK_EVERY_DEFAULT, Policy::check_every);
@@ -111,7 +111,7 @@ fn next_test(account: &Account, policy: Option<&Policy>, now: Timestamp) -> Opti
     let base = account
         .credential
         .tested_at
-        .max(account.credential.changed_at);
+        .max(account.credential.last_change_at());
     let at = base.unwrap_or(account.created_at).plus(every).minus(early);
     Some(at.max(now))
 }
@@ -151,11 +151,14 @@ mod tests {
             credential: CredentialState {
                 epoch: 0,
                 current_version: Some(1),
+                current_key_version: None,
                 last_version: 1,
                 changed_at: Some(NOW),
+                key_changed_at: None,
                 tested_at: None,
                 last_test: LastTest::NeverTested,
                 in_doubt: false,
+                key_in_doubt: false,
             },
             due: DueState::default(),
             work: None,

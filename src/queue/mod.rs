@@ -2,12 +2,14 @@
 //!
 //! Invariant: a node that lost its lease changes no row.
 
+mod given;
 mod order;
 mod quarantine;
 mod running;
 mod wait;
 mod worker;
 
+pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
 pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{OrderError, Orders};
+use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, QuarantineId};
 use crate::model::job::{Cause, JobKind, JobState, JobView, Priority};
 use crate::model::quarantine::QuarantineView;
@@ -30,7 +31,7 @@ impl Orders {
     /// # Errors
     /// [`OrderError`].
     pub async fn test(&self, account: AccountId, actor: &str) -> Result<TestVerdict, OrderError> {
-        let system = self.fit(account, None, false).await?;
+        let system = self.fit(account, &[], false).await?;
         let job = loop {
             let mut tx = self.store.begin().await?;
             tx.lock_queue(system).await?;
@@ -45,7 +46,9 @@ impl Orders {
                         actor: actor.to_owned(),
                         priority: Priority::Immediate,
                         run_at: now,
+                        parts: Parts::ALL_THERE_ARE,
                         version: None,
+                        key_version: None,
                     };
                     let job = tx.enqueue(&new, now).await?;
                     tx.commit().await?;

@@ -13,7 +13,7 @@ use sqlx::query::Query;
 pub use self::list::{AccountFilter, ListedAccount};
 use self::row::{Row, columns, tables};
 use super::dialect::for_update;
-use super::{NewVersion, Store, StoreError, Tx, exactly};
+use super::{NewVersion, SealedSecret, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::id::{AccountId, SystemId};
@@ -100,11 +100,13 @@ impl Tx {
                 distinguished_name, user_principal_name, sam_account_name, description,
                 password_rule_id, api_enabled, auto_management, check_password, reset_on_mismatch,
                 change_frequency_type, change_frequency_days, change_time, policy_id,
-                next_override_at, extras, system_id, active, epoch, current_version, last_version,
-                last_change_at, last_test_at, last_test, in_doubt, revision, created_at,
-                deleted_at)
+                next_override_at, extras, key_rule_id, dss_auto_management, system_id, active,
+                epoch, current_version, current_key_version, last_version, last_change_at,
+                last_key_change_at, last_test_at, last_test, in_doubt, key_in_doubt, revision,
+                created_at, deleted_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, 1, 0, NULL, 0, NULL, NULL, 'never_tested', 0, 1, $22, NULL)",
+                $18, $19, $20, $21, $22, $23, 1, 0, NULL, NULL, 0, NULL, NULL, NULL,
+                'never_tested', 0, 0, 1, $24, NULL)",
         );
         bind_settings(query, account.id, &account.target_id, &account.settings)?
             .bind(account.system_id.0)
@@ -152,8 +154,9 @@ impl Tx {
                 description = $9, password_rule_id = $10, api_enabled = $11,
                 auto_management = $12, check_password = $13, reset_on_mismatch = $14,
                 change_frequency_type = $15, change_frequency_days = $16, change_time = $17,
-                policy_id = $18, next_override_at = $19, extras = $20, revision = revision + 1
-             WHERE id = $1 AND revision = $21 AND deleted_at IS NULL",
+                policy_id = $18, next_override_at = $19, extras = $20, key_rule_id = $21,
+                dss_auto_management = $22, revision = revision + 1
+             WHERE id = $1 AND revision = $23 AND deleted_at IS NULL",
         );
         let done = bind_settings(query, id, target_id, settings)?
             .bind(revision)
@@ -184,10 +187,10 @@ impl Tx {
         exactly(1, done.rows_affected(), "the managed account")
     }
 
-    /// Stores a sealed secret that somebody says works, as the account's current version.
+    /// Stores a sealed secret that somebody says works, as the current version of its part.
     ///
     /// `version` is the account's `last_version` plus one: the secret was sealed for that place,
-    /// table `credential_versions`, row account id, column `sealed`. The former version is kept.
+    /// table `credential_versions`, row account id. The former version is kept.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] while a change is under way; [`StoreError::Stale`] if another
@@ -196,9 +199,10 @@ impl Tx {
         &mut self,
         id: AccountId,
         version: i64,
-        sealed: Vec<u8>,
+        secret: SealedSecret,
         at: Timestamp,
     ) -> Result<(), StoreError> {
+        let part = secret.part();
         let account = self.locked_account(id).await?.ok_or(GONE)?;
         if self.has_open_work(id).await? {
             return Err(BUSY);
@@ -209,11 +213,11 @@ impl Tx {
         let new = NewVersion {
             account: id,
             version,
-            sealed,
+            secret,
             origin: "stored",
         };
         self.add_version(&new, at).await?;
-        self.store_current(id, account.credential.epoch, version, at)
+        self.store_current(id, part, account.credential.epoch, version, at)
             .await
     }
 
@@ -304,7 +308,7 @@ impl Tx {
     }
 }
 
-/// Binds `$1`, the id, to `$20`, the extras.
+/// Binds `$1`, the id, to `$22`, the key flag.
 fn bind_settings<'q>(
     query: Query<'q, Any, AnyArguments>,
     id: AccountId,
@@ -337,5 +341,7 @@ fn bind_settings<'q>(
         .bind(time)
         .bind(settings.policy_id.map(|id| id.0))
         .bind(settings.next_override_at.map(|at| at.0))
-        .bind(extras))
+        .bind(extras)
+        .bind(settings.key_rule_id.0)
+        .bind(i64::from(settings.dss_auto_management)))
 }

@@ -4,9 +4,10 @@
 //! the rows that were read under its system's lock.
 
 use super::dialect::{for_update, skip_locked};
-use super::job::job_kind;
+use super::job::{job_kind, job_parts};
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
+use crate::model::credential::Parts;
 use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
 use crate::model::job::{JobKind, Priority};
 
@@ -43,8 +44,12 @@ pub struct ClaimedJob {
     pub actor: String,
     /// Which attempt this is; counts from 1.
     pub attempt: i64,
-    /// The supplied candidate, if one was given.
+    /// What is still to do.
+    pub parts: Parts,
+    /// The supplied password, if one was given.
     pub version: Option<i64>,
+    /// The supplied key pair, if one was given.
+    pub key_version: Option<i64>,
     /// When it was ordered.
     pub queued_at: Timestamp,
     /// When it became runnable.
@@ -132,7 +137,8 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, actor, attempt, version, queued_at, run_at FROM jobs
+            "SELECT id, account_id, kind, actor, attempt, parts, version, key_version, queued_at,
+                 run_at FROM jobs
              WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3
              ORDER BY run_at, id LIMIT $4",
         )
@@ -227,7 +233,8 @@ impl Tx {
             return Ok(None);
         };
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, actor, attempt, version, queued_at, run_at FROM jobs
+            "SELECT id, account_id, kind, actor, attempt, parts, version, key_version, queued_at,
+                 run_at FROM jobs
              WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
              ORDER BY queued_at, id LIMIT 100",
         )
@@ -366,7 +373,9 @@ struct ClaimRow {
     kind: String,
     actor: String,
     attempt: i64,
+    parts: i64,
     version: Option<i64>,
+    key_version: Option<i64>,
     queued_at: i64,
     run_at: i64,
 }
@@ -379,7 +388,9 @@ impl ClaimRow {
             kind: job_kind(self.id, &self.kind)?,
             actor: self.actor,
             attempt: self.attempt + 1,
+            parts: job_parts(self.id, self.parts)?,
             version: self.version,
+            key_version: self.key_version,
             queued_at: Timestamp(self.queued_at),
             run_at: Timestamp(self.run_at),
         })

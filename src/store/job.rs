@@ -1,13 +1,16 @@
-//! Jobs: ordered one at a time, and read back.
+//! Jobs: ordered one at a time.
 //!
 //! Invariant: whoever inserts or reorders jobs of a system holds its `systems` row first, and an
 //! account has one open job at most.
 
+mod view;
+
 use super::dialect::for_update;
-use super::{Store, StoreError, Tx, exactly};
+use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
+use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, SystemId};
-use crate::model::job::{AttemptView, Cause, JobKind, JobState, JobView, Priority};
+use crate::model::job::{Cause, JobKind, Priority};
 
 /// A job to be queued.
 #[derive(Clone, Debug)]
@@ -26,8 +29,12 @@ pub struct NewJob {
     pub priority: Priority,
     /// Not before.
     pub run_at: Timestamp,
-    /// The supplied candidate, if one was given.
+    /// What it is to do.
+    pub parts: Parts,
+    /// The supplied password, if one was given.
     pub version: Option<i64>,
+    /// The supplied key pair, if one was given.
+    pub key_version: Option<i64>,
 }
 
 /// The open job of an account.
@@ -41,8 +48,12 @@ pub struct OpenJob {
     pub running: bool,
     /// Its class.
     pub priority: Priority,
-    /// The supplied candidate, if one was given.
+    /// What it still has to do.
+    pub parts: Parts,
+    /// The supplied password, if one was given.
     pub version: Option<i64>,
+    /// The supplied key pair, if one was given.
+    pub key_version: Option<i64>,
     /// Attempts so far.
     pub attempt: i64,
 }
@@ -70,24 +81,14 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn open_job(&mut self, account: AccountId) -> Result<Option<OpenJob>, StoreError> {
-        let row: Option<(i64, String, String, i64, Option<i64>, i64)> = sqlx::query_as(
-            "SELECT id, kind, state, priority, version, attempt FROM jobs
+        let row: Option<OpenJobRow> = sqlx::query_as(
+            "SELECT id, kind, state, priority, parts, version, key_version, attempt FROM jobs
              WHERE account_id = $1 AND state IN ('queued', 'running')",
         )
         .bind(account.0)
         .fetch_optional(&mut *self.inner)
         .await?;
-        row.map(|(id, kind, state, priority, version, attempt)| {
-            Ok(OpenJob {
-                id: JobId(id),
-                kind: job_kind(id, &kind)?,
-                running: state == "running",
-                priority: job_priority(id, priority)?,
-                version,
-                attempt,
-            })
-        })
-        .transpose()
+        row.map(OpenJobRow::job).transpose()
     }
 
     /// Queues a job for an account that has none open; under [`Tx::lock_queue`].
@@ -100,8 +101,9 @@ impl Tx {
             .await?;
         sqlx::query(
             "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,
-                 state, claim_id, attempt, again, again_priority, version, queued_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', NULL, 0, 0, 2, $9, $10)",
+                 state, claim_id, attempt, again, again_priority, parts, version, key_version,
+                 queued_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', NULL, 0, 0, 2, $9, $10, $11, $12)",
         )
         .bind(id.0)
         .bind(job.account.0)
@@ -111,7 +113,9 @@ impl Tx {
         .bind(&job.actor)
         .bind(job.priority.rank())
         .bind(job.run_at.0)
+        .bind(job.parts.bits())
         .bind(job.version)
+        .bind(job.key_version)
         .bind(now.0)
         .execute(&mut *self.inner)
         .await
@@ -150,23 +154,32 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a queued job another candidate and another orderer.
+    /// Gives a queued job more to do, other candidates and another orderer. A candidate that was
+    /// supplied before stays unless there is a new one.
     ///
     /// # Errors
     /// [`StoreError::Stale`] if the job is no longer queued.
     pub async fn redirect_job(
         &mut self,
         job: JobId,
-        version: Option<i64>,
+        parts: Parts,
+        (version, key_version): (Option<i64>, Option<i64>),
         actor: &str,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
+        // What an attempt before did is done again: the order is younger.
         let done = sqlx::query(
-            "UPDATE jobs SET kind = 'rotate', cause = 'order', version = $2, actor = $3
+            "UPDATE jobs SET kind = 'rotate', cause = 'order', parts = $2,
+                 version = COALESCE($3, version), key_version = COALESCE($4, key_version),
+                 actor = $5, queued_at = $6
              WHERE id = $1 AND state = 'queued'",
         )
         .bind(job.0)
+        .bind(parts.bits())
         .bind(version)
+        .bind(key_version)
         .bind(actor)
+        .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the job")
@@ -229,171 +242,30 @@ impl Tx {
     }
 }
 
-impl Store {
-    /// One job with the attempts that have ended.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        // The open row first: a job that ends in between is then found in its history.
-        let open: Option<OpenRow> = sqlx::query_as(
-            "SELECT account_id, system_id, kind, cause, actor, priority, run_at, state, attempt,
-                 queued_at
-             FROM jobs WHERE id = $1",
-        )
-        .bind(id.0)
-        .fetch_optional(&self.read)
-        .await?;
-        let ended: Vec<HistoryRow> = sqlx::query_as(
-            "SELECT account_id, system_id, kind, cause, actor, priority, outcome, class, why,
-                 attempt, queued_at, started_at, ended_at
-             FROM job_history WHERE job_id = $1 ORDER BY ended_at, claim_id LIMIT 100",
-        )
-        .bind(id.0)
-        .fetch_all(&self.read)
-        .await?;
-        match open {
-            Some(open) => open.view(id, ended).map(Some),
-            None => HistoryRow::view(id, ended),
-        }
-    }
-
-    /// Jobs, newest first: open ones, or the ended ones, of one account if given; ids below
-    /// `before` alone.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn jobs(
-        &self,
-        open: bool,
-        account: Option<AccountId>,
-        before: Option<JobId>,
-        limit: i64,
-    ) -> Result<Vec<JobView>, StoreError> {
-        let ids: Vec<(i64,)> = if open {
-            sqlx::query_as(
-                "SELECT id FROM jobs
-                 WHERE (CAST($1 AS BIGINT) IS NULL OR account_id = $1)
-                   AND (CAST($2 AS BIGINT) IS NULL OR id < $2)
-                 ORDER BY id DESC LIMIT $3",
-            )
-        } else {
-            sqlx::query_as(
-                "SELECT job_id FROM job_history
-                 WHERE outcome IN ('succeeded', 'failed', 'needs_operator')
-                   AND (CAST($1 AS BIGINT) IS NULL OR account_id = $1)
-                   AND (CAST($2 AS BIGINT) IS NULL OR job_id < $2)
-                   AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = job_id)
-                 GROUP BY job_id ORDER BY job_id DESC LIMIT $3",
-            )
-        }
-        .bind(account.map(|id| id.0))
-        .bind(before.map(|id| id.0))
-        .bind(limit)
-        .fetch_all(&self.read)
-        .await?;
-        let mut jobs = Vec::with_capacity(ids.len());
-        for (id,) in ids {
-            jobs.extend(self.job(JobId(id)).await?);
-        }
-        Ok(jobs)
-    }
-}
-
 #[derive(sqlx::FromRow)]
-struct OpenRow {
-    account_id: i64,
-    system_id: i64,
+struct OpenJobRow {
+    id: i64,
     kind: String,
-    cause: String,
-    actor: String,
-    priority: i64,
-    run_at: i64,
     state: String,
-    attempt: i64,
-    queued_at: i64,
-}
-
-impl OpenRow {
-    fn view(self, id: JobId, ended: Vec<HistoryRow>) -> Result<JobView, StoreError> {
-        let state = match (self.state.as_str(), self.attempt) {
-            ("running", _) => JobState::Running,
-            (_, 0) => JobState::Queued,
-            (_, _) => JobState::Retrying,
-        };
-        Ok(JobView {
-            id,
-            account_id: AccountId(self.account_id),
-            system_id: SystemId(self.system_id),
-            kind: job_kind(id.0, &self.kind)?,
-            cause: job_cause(id.0, &self.cause)?,
-            actor: self.actor,
-            priority: job_priority(id.0, self.priority)?,
-            state,
-            queued_at: Timestamp(self.queued_at),
-            next_attempt_at: Some(Timestamp(self.run_at)),
-            ended_at: None,
-            attempts: ended.into_iter().map(HistoryRow::attempt).collect(),
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct HistoryRow {
-    account_id: i64,
-    system_id: i64,
-    kind: String,
-    cause: String,
-    actor: String,
     priority: i64,
-    outcome: String,
-    class: String,
-    why: String,
+    parts: i64,
+    version: Option<i64>,
+    key_version: Option<i64>,
     attempt: i64,
-    queued_at: i64,
-    started_at: i64,
-    ended_at: i64,
 }
 
-impl HistoryRow {
-    fn view(id: JobId, ended: Vec<Self>) -> Result<Option<JobView>, StoreError> {
-        // The clocks of two nodes may differ: what ended the job counts, wherever it stands.
-        let end = ended.iter().rev().find(|row| row.outcome != "retried");
-        let Some(last) = end.or(ended.last()) else {
-            return Ok(None);
-        };
-        let state = match last.outcome.as_str() {
-            "succeeded" => JobState::Succeeded,
-            "failed" => JobState::Failed,
-            "needs_operator" => JobState::NeedsOperator,
-            // Its next attempt was requeued after the open row was read.
-            _ => JobState::Retrying,
-        };
-        Ok(Some(JobView {
-            id,
-            account_id: AccountId(last.account_id),
-            system_id: SystemId(last.system_id),
-            kind: job_kind(id.0, &last.kind)?,
-            cause: job_cause(id.0, &last.cause)?,
-            actor: last.actor.clone(),
-            priority: job_priority(id.0, last.priority)?,
-            state,
-            queued_at: Timestamp(last.queued_at),
-            next_attempt_at: None,
-            ended_at: Some(Timestamp(last.ended_at)),
-            attempts: ended.into_iter().map(Self::attempt).collect(),
-        }))
-    }
-
-    fn attempt(self) -> AttemptView {
-        AttemptView {
+impl OpenJobRow {
+    fn job(self) -> Result<OpenJob, StoreError> {
+        Ok(OpenJob {
+            id: JobId(self.id),
+            kind: job_kind(self.id, &self.kind)?,
+            running: self.state == "running",
+            priority: job_priority(self.id, self.priority)?,
+            parts: job_parts(self.id, self.parts)?,
+            version: self.version,
+            key_version: self.key_version,
             attempt: self.attempt,
-            started_at: Timestamp(self.started_at),
-            ended_at: Timestamp(self.ended_at),
-            outcome: self.outcome,
-            class: self.class,
-            log: self.why,
-        }
+        })
     }
 }
 
@@ -402,6 +274,14 @@ pub(super) fn job_kind(row: i64, raw: &str) -> Result<JobKind, StoreError> {
         table: "jobs",
         row,
         problem: "unknown kind",
+    })
+}
+
+pub(super) fn job_parts(row: i64, raw: i64) -> Result<Parts, StoreError> {
+    Parts::from_bits(raw).ok_or(StoreError::Corrupt {
+        table: "jobs",
+        row,
+        problem: "unknown parts",
     })
 }
 

@@ -18,6 +18,8 @@ mod functional_account;
 mod gauge;
 mod id;
 mod job;
+mod line;
+mod login_budget;
 mod migrate;
 mod node;
 mod page;
@@ -46,7 +48,7 @@ pub use asset::AssetFilter;
 
 pub use audit::AuditRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
-pub use credential::{NewVersion, VersionRow};
+pub use credential::{NewVersion, SealedSecret, VersionRow};
 pub use data_key::{DataKeyRow, StoreIdentity};
 pub use dialect::Backend;
 pub(crate) use error::exactly;

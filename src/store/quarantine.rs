@@ -76,9 +76,10 @@ impl Tx {
         let base = self.ids(JobId::KIND, count).await? - 1;
         sqlx::query(
             "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,
-                 state, claim_id, attempt, again, again_priority, version, queued_at)
+                 state, claim_id, attempt, again, again_priority, parts, version, key_version,
+                 queued_at)
              SELECT $4 + row_number() OVER (ORDER BY id), id, system_id, 'rotate', 'quarantine', $5,
-                 1, $6, 'queued', NULL, 0, 0, 2, NULL, $6
+                 1, $6, 'queued', NULL, 0, 0, 2, 0, NULL, NULL, $6
              FROM accounts WHERE system_id = $1 AND active = 1 AND id > $2 AND id <= $3
              ORDER BY id LIMIT $7
              ON CONFLICT (account_id) WHERE state IN ('queued', 'running') DO UPDATE SET
@@ -87,6 +88,7 @@ impl Tx {
                  priority = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
                      THEN 1 ELSE jobs.priority END,
                  kind = CASE WHEN jobs.state = 'queued' THEN 'rotate' ELSE jobs.kind END,
+                 parts = CASE WHEN jobs.state = 'queued' THEN 0 ELSE jobs.parts END,
                  queued_at = CASE WHEN jobs.state = 'queued' THEN excluded.queued_at
                      ELSE jobs.queued_at END,
                  again = CASE WHEN jobs.state = 'running' THEN 1 ELSE jobs.again END,

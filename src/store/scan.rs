@@ -173,9 +173,9 @@ macro_rules! due_statements {
             ),
             insert: concat!(
                 "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,",
-                " state, claim_id, attempt, again, again_priority, version, queued_at)",
+                " state, claim_id, attempt, again, again_priority, parts, version, key_version, queued_at)",
                 " SELECT $3 + row_number() OVER (ORDER BY system_id, account_id), account_id,",
-                " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, NULL, $7",
+                " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, 0, NULL, NULL, $7",
                 " FROM schedule WHERE open_job = 0 AND ", $column,
                 " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)",
                 // A value, not EXISTS: PostgreSQL would join system by system, five times as long.

@@ -12,6 +12,7 @@ use super::job::NewJob;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
+use crate::model::credential::Parts;
 use crate::model::id::{ClaimId, JobId, NodeId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 
@@ -41,7 +42,7 @@ pub enum Ending {
 /// One job's attempt, ready to be settled.
 #[derive(Clone, Debug)]
 pub struct Settled {
-    /// The job.
+    /// The job, with what is left of it to do.
     pub job: ClaimedJob,
     /// What becomes of it.
     pub ending: Ending,
@@ -186,7 +187,8 @@ impl Tx {
                          THEN again_priority
                      WHEN priority = 0 AND CAST($3 AS BIGINT) IS NOT NULL THEN 2
                      ELSE priority END,
-                 attempt = CASE WHEN $4 = 1 THEN attempt ELSE attempt - 1 END
+                 attempt = CASE WHEN $4 = 1 THEN attempt ELSE attempt - 1 END,
+                 parts = $6
              WHERE id = $1 AND claim_id = $2 AND state = 'running'",
         )
         .bind(one.job.id.0)
@@ -194,6 +196,7 @@ impl Tx {
         .bind(at.map(|at| at.0))
         .bind(i64::from(counts))
         .bind(now.0)
+        .bind(one.job.parts.bits())
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the job")
@@ -210,7 +213,7 @@ impl Tx {
         let done = sqlx::query(
             "UPDATE jobs SET state = 'queued', claim_id = NULL, kind = 'rotate', priority = $3,
                  run_at = $4, queued_at = $4, attempt = 0, again = 0, again_priority = 2,
-                 version = NULL,
+                 parts = 0, version = NULL, key_version = NULL,
                  cause = CASE WHEN $3 = 1 THEN 'quarantine' ELSE cause END
              WHERE id = $1 AND claim_id = $2 AND state = 'running'",
         )
@@ -284,7 +287,9 @@ impl Tx {
             actor: one.job.actor.clone(),
             priority: Priority::Routine,
             run_at: now,
+            parts: Parts::ALL_THERE_ARE,
             version: None,
+            key_version: None,
         };
         let id = self.enqueue(&job, now).await?;
         let body = serde_json::json!({"job": id.0, "why": "a scheduled test was refused"});

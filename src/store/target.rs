@@ -4,6 +4,7 @@
 //! Invariant: a pinned host key is never replaced here.
 
 use super::{Store, StoreError, Tx};
+use crate::model::credential::{Part, Parts};
 use crate::model::id::{AccountId, ClaimId, FunctionalAccountId, SystemId};
 
 /// A managed system, as the engine needs it.
@@ -71,20 +72,50 @@ pub struct AccountRow {
     pub active: i64,
     /// Counts rotations opened.
     pub epoch: i64,
-    /// The version that is known to work.
+    /// The password that is known to work.
     pub current_version: Option<i64>,
+    /// The key pair that is known to work.
+    pub current_key_version: Option<i64>,
     /// The highest version ever staged.
     pub last_version: i64,
     /// Rule for generated passwords.
     pub password_rule_id: i64,
-    /// 1: current may have been replaced on the target.
+    /// Rule for generated key pairs.
+    pub key_rule_id: i64,
+    /// 1: has a key pair that is generated.
+    pub dss_auto_management: i64,
+    /// 1: the current password may have been replaced on the target.
     pub in_doubt: i64,
+    /// 1: so may the current key pair.
+    pub key_in_doubt: i64,
 }
 
 impl AccountRow {
     /// Its id.
     pub fn id(&self) -> AccountId {
         AccountId(self.id)
+    }
+
+    /// The version of one part that is known to work.
+    pub fn current(&self, part: Part) -> Option<i64> {
+        match part {
+            Part::Password => self.current_version,
+            Part::Key => self.current_key_version,
+        }
+    }
+
+    /// True if the current version of one part may have been replaced on the target.
+    pub fn in_doubt(&self, part: Part) -> bool {
+        match part {
+            Part::Password => self.in_doubt == 1,
+            Part::Key => self.key_in_doubt == 1,
+        }
+    }
+
+    /// What a job has to do here that nobody has decided upon.
+    pub fn resolve(&self, parts: Parts) -> Parts {
+        let wants_key = self.current_key_version.is_some() || self.dss_auto_management == 1;
+        parts.resolve(self.current_version.is_some(), wants_key)
     }
 }
 
@@ -128,7 +159,8 @@ impl Store {
     pub async fn accounts_of_claim(&self, claim: ClaimId) -> Result<Vec<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
             "SELECT a.id, a.name, a.distinguished_name, a.active, a.epoch, a.current_version,
-                 a.last_version, a.password_rule_id, a.in_doubt
+                 a.current_key_version, a.last_version, a.password_rule_id, a.key_rule_id,
+                 a.dss_auto_management, a.in_doubt, a.key_in_doubt
              FROM jobs j JOIN accounts a ON a.id = j.account_id
              WHERE j.claim_id = $1 AND j.state = 'running' ORDER BY a.id",
         )
@@ -143,8 +175,9 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, name, distinguished_name, active, epoch, current_version, last_version,
-                 password_rule_id, in_doubt
+            "SELECT id, name, distinguished_name, active, epoch, current_version,
+                 current_key_version, last_version, password_rule_id, key_rule_id,
+                 dss_auto_management, in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)
@@ -173,8 +206,9 @@ impl Tx {
     /// [`StoreError`] of the database.
     pub async fn account_row(&mut self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, name, distinguished_name, active, epoch, current_version, last_version,
-                 password_rule_id, in_doubt
+            "SELECT id, name, distinguished_name, active, epoch, current_version,
+                 current_key_version, last_version, password_rule_id, key_rule_id,
+                 dss_auto_management, in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)

@@ -34,6 +34,7 @@ pub(super) struct AccountState {
     pub(super) history: Vec<String>,
     pub(super) on_change: Script<OnChange>,
     pub(super) on_check: Script<OnCheck>,
+    pub(super) on_retire: Script<OnChange>,
     pub(super) changes: usize,
     pub(super) failed: usize,
     pub(super) failed_in_a_row: usize,
@@ -82,6 +83,14 @@ impl State {
             .get_mut(login)
             .and_then(|account| account.on_check.take());
         own.or_else(|| self.on_check.take()).unwrap_or_default()
+    }
+
+    pub(super) fn next_retire(&mut self, login: &str) -> OnChange {
+        let own = self
+            .accounts
+            .get_mut(login)
+            .and_then(|account| account.on_retire.take());
+        own.unwrap_or_default()
     }
 
     pub(super) fn knows(&self, login: &str) -> bool {

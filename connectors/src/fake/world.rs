@@ -214,6 +214,16 @@ impl FakeSystem {
         self.with(login, |account| account.on_change.then = Some(does))
     }
 
+    /// What the next removal of this account's keys does; calls queue up.
+    pub fn next_retire(&self, login: &str, does: OnChange) -> &Self {
+        self.with(login, |account| account.on_retire.next.push_back(does))
+    }
+
+    /// What all removals of this account's keys do once those that queued up are used up.
+    pub fn every_retire(&self, login: &str, does: OnChange) -> &Self {
+        self.with(login, |account| account.on_retire.then = Some(does))
+    }
+
     /// What the next login of this account does; calls queue up.
     pub fn next_check(&self, login: &str, does: OnCheck) -> &Self {
         self.with(login, |account| account.on_check.next.push_back(does))

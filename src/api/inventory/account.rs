@@ -10,8 +10,9 @@ use crate::api::error::ApiError;
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::audit::Event;
-use crate::model::id::{AccountId, SystemId};
-use crate::store::Tx;
+use crate::model::id::{AccountId, RuleId, SystemId};
+use crate::queue::NewKey;
+use crate::store::{SealedSecret, Tx};
 use crate::vault::Place;
 
 const GONE: ApiError = ApiError::NotFound {
@@ -21,22 +22,50 @@ const NO_SYSTEM: ApiError = ApiError::NotFound {
     what: "Managed System",
 };
 
-async fn store_password(
+/// Secrets that somebody says work; believed, but untested.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    /// A password.
+    pub password: Option<SecretString>,
+    /// A key pair.
+    pub key: Option<NewKey>,
+}
+
+impl Secrets {
+    /// True if nothing is given.
+    pub fn are_none(&self) -> bool {
+        self.password.is_none() && self.key.is_none()
+    }
+}
+
+/// Stores what is given as the account's next versions.
+async fn store(
     act: Act<'_>,
     tx: &mut Tx,
     id: AccountId,
-    version: i64,
-    password: &SecretString,
+    mut last: i64,
+    secrets: &Secrets,
     now: Timestamp,
 ) -> Result<(), ApiError> {
-    let sealed = act
-        .api
-        .vault
-        .seal(&Place::credential(id, version), password, &*act.api.dice)?;
-    Ok(tx.add_stored_version(id, version, sealed.0, now).await?)
+    if let Some(password) = &secrets.password {
+        last += 1;
+        let place = Place::credential(id, last);
+        let sealed = act.api.vault.seal(&place, password, &*act.api.dice)?;
+        let secret = SealedSecret::Password(sealed.0);
+        tx.add_stored_version(id, last, secret, now).await?;
+    }
+    if let Some(key) = &secrets.key {
+        if tx.key_was_used(id, &key.opened.public).await? {
+            let why = "was the account's before and has been superseded; give another one";
+            return Err(ApiError::field("PrivateKey", why));
+        }
+        let secret = act.api.orders.seal_key(id, last + 1, key)?;
+        tx.add_stored_version(id, last + 1, secret, now).await?;
+    }
+    Ok(())
 }
 
-/// Adds an account. A given password becomes its first version, believed but untested.
+/// Adds an account. What is given becomes its first versions, believed but untested.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] for its system, [`ApiError::Invalid`]; [`ApiError::Store`] with a
@@ -44,8 +73,8 @@ async fn store_password(
 pub async fn add(
     act: Act<'_>,
     system: SystemId,
-    settings: AccountSettings,
-    password: Option<SecretString>,
+    mut settings: AccountSettings,
+    secrets: Secrets,
 ) -> Result<Account, ApiError> {
     sound(settings.faults())?;
     let now = act.api.clock.now();
@@ -53,6 +82,9 @@ pub async fn add(
     let system = tx.locked_system(system).await?.ok_or(NO_SYSTEM)?;
     let id: AccountId = tx.id(AccountId::KIND).await?;
     let target_id = settings.target_id(platform_of(&system)?);
+    if let Some(rule) = system.settings.extras.dss_key_rule_id {
+        settings.key_rule_id = RuleId(rule);
+    }
     let new = NewAccount {
         id,
         system_id: system.id,
@@ -60,15 +92,14 @@ pub async fn add(
         settings,
     };
     tx.insert_account(&new, now).await?;
-    if let Some(password) = &password {
-        store_password(act, &mut tx, id, 1, password, now).await?;
-    }
+    store(act, &mut tx, id, 0, &secrets, now).await?;
     tx.replan(id, now).await?;
     let body = json!({
         "name": new.settings.name,
         "system": system.id,
         "auto_management": new.settings.auto_management,
-        "password": password.is_some(),
+        "password": secrets.password.is_some(),
+        "key": secrets.key.is_some(),
     });
     tx.audit(&Event::by(act.actor, "account.added", id, body), now)
         .await?;
@@ -76,15 +107,15 @@ pub async fn add(
     act.api.store.account(id).await?.ok_or(GONE)
 }
 
-/// Changes an account; `edit` gets it as it stands. A given password is stored as the current
-/// version; the target is not contacted.
+/// Changes an account; `edit` gets it as it stands. What is given is stored as the current
+/// versions; the target is not contacted.
 ///
 /// # Errors
 /// [`ApiError::NotFound`], [`ApiError::Invalid`]; [`ApiError::Store`] with a conflict if the name is taken or a change under way forbids it.
 pub async fn change(
     act: Act<'_>,
     id: AccountId,
-    password: Option<SecretString>,
+    secrets: Secrets,
     edit: impl FnOnce(&mut AccountSettings, &Account) -> Result<(), ApiError>,
 ) -> Result<Account, ApiError> {
     let now = act.api.clock.now();
@@ -97,15 +128,14 @@ pub async fn change(
     let target_id = settings.target_id(platform_of(&system)?);
     tx.update_account(id, before.revision, &target_id, &settings)
         .await?;
-    if let Some(password) = &password {
-        let version = before.credential.last_version + 1;
-        store_password(act, &mut tx, id, version, password, now).await?;
-    }
+    let last = before.credential.last_version;
+    store(act, &mut tx, id, last, &secrets, now).await?;
     tx.replan(id, now).await?;
     let body = json!({
         "name": settings.name,
         "changed": settings.differences(&before.settings),
-        "password": password.is_some(),
+        "password": secrets.password.is_some(),
+        "key": secrets.key.is_some(),
     });
     tx.audit(&Event::by(act.actor, "account.changed", id, body), now)
         .await?;

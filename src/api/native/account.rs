@@ -75,11 +75,17 @@ pub(super) struct AccountAnswer {
     /// Its own policy; null: its system's, or none.
     policy_id: Option<i64>,
     password_rule_id: i64,
-    /// The version that is known to work; null before the first.
+    key_rule_id: i64,
+    /// The password that is known to work; null before the first.
     current_version: Option<i64>,
-    /// True if the current version may have been replaced on the target: look before relying
+    /// True if the current password may have been replaced on the target: look before relying
     /// on it.
     in_doubt: bool,
+    /// The SSH key pair that is known to work; null before the first.
+    current_key_version: Option<i64>,
+    /// True if the current key pair may have been replaced on the target.
+    key_in_doubt: bool,
+    last_key_change: Option<At>,
     last_change: Option<At>,
     /// Null: never by itself.
     next_change: Option<At>,
@@ -114,7 +120,11 @@ impl From<Account> for AccountAnswer {
             state,
             policy_id: account.settings.policy_id.map(|id| id.0),
             password_rule_id: account.settings.password_rule_id.0,
+            key_rule_id: account.settings.key_rule_id.0,
             current_version: account.credential.current_version,
+            current_key_version: account.credential.current_key_version,
+            key_in_doubt: account.credential.key_in_doubt,
+            last_key_change: account.credential.key_changed_at.map(At),
             in_doubt: account.credential.in_doubt,
             last_change: account.credential.changed_at.map(At),
             next_change: account.due.next_change_at.map(At),
@@ -311,11 +321,7 @@ pub(super) async fn rotate(
     let Body(order) = body?;
     let why = order.reason.as_deref().map(reason).transpose()?;
     let immediate = order.immediate.unwrap_or(true);
-    let change = ChangeOrder {
-        account: account.id,
-        password: None,
-        immediate,
-    };
+    let change = ChangeOrder::random(account.id, immediate);
     let job = api.orders.change(change, caller.actor()).await?;
     if let Some(why) = why {
         let details = json!({"job": job, "reason": why});

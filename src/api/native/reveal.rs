@@ -20,8 +20,10 @@ use crate::api::passwordsafe::Segments;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::audit::Event;
+use crate::model::credential::Part;
 use crate::model::id::AccountId;
 use crate::model::principal::Permission;
+use crate::store::SealedSecret;
 use crate::vault::Place;
 
 pub(super) fn routes() -> Routes {
@@ -38,6 +40,39 @@ pub(super) fn routes() -> Routes {
 pub(super) struct RevealOrder {
     /// 1 to 1000 characters; goes to the audit trail.
     reason: String,
+    /// `password`, `key` or `passphrase`. Default `password`.
+    #[serde(default)]
+    kind: Option<Kind>,
+}
+
+/// Which secret is meant.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// The current password.
+    #[default]
+    Password,
+    /// The current private key, as it was given or drawn; perhaps under its passphrase.
+    Key,
+    /// The current private key's passphrase.
+    Passphrase,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Key => "key",
+            Self::Passphrase => "passphrase",
+        }
+    }
+
+    const fn part(self) -> Part {
+        match self {
+            Self::Password => Part::Password,
+            Self::Key | Self::Passphrase => Part::Key,
+        }
+    }
 }
 
 /// A credential in the clear.
@@ -48,7 +83,7 @@ pub(super) struct Revealed {
     version: i64,
     /// True if it may have been replaced on the target.
     in_doubt: bool,
-    /// The password.
+    /// The secret.
     #[schema(value_type = String)]
     value: Value,
 }
@@ -74,11 +109,25 @@ pub(super) async fn reveal(
     let account = api.store.account_row(id).await?.ok_or(MISSING)?;
     let Body(order) = body?;
     let why = reason(&order.reason)?;
-    let version = account.current_version.ok_or(EMPTY)?;
-    let sealed = api.store.sealed_version(id, version).await?.ok_or(EMPTY)?;
-    let secret = api.vault.open(&Place::credential(id, version), &sealed)?;
+    let kind = order.kind.unwrap_or_default();
+    let version = account.current(kind.part()).ok_or(EMPTY)?;
+    let kept = api.store.sealed_version(id, version).await?.ok_or(EMPTY)?;
+    let (place, sealed) = match (kind, kept) {
+        (Kind::Password, SealedSecret::Password(sealed))
+        | (
+            Kind::Key,
+            SealedSecret::Key {
+                private: sealed, ..
+            },
+        ) => (Place::credential(id, version), sealed),
+        (Kind::Passphrase, SealedSecret::Key { passphrase, .. }) => {
+            (Place::passphrase(id, version), passphrase.ok_or(EMPTY)?)
+        }
+        _ => return Err(EMPTY),
+    };
+    let secret = api.vault.open(&place, &sealed)?;
     let now = api.clock.now();
-    let details = json!({"version": version, "reason": why});
+    let details = json!({"kind": kind.as_str(), "version": version, "reason": why});
     let mut tx = api.store.begin().await?;
     tx.audit(
         &Event::by(caller.actor(), "credential.revealed", id, details),
@@ -90,7 +139,7 @@ pub(super) async fn reveal(
     Ok(Json(Revealed {
         account_id: id.0,
         version,
-        in_doubt: account.in_doubt == 1,
+        in_doubt: account.in_doubt(kind.part()),
         value: clear::handed_over(&secret),
     })
     .into_response())

@@ -208,27 +208,18 @@ async fn carry_out(
         keys,
         update_system,
     } = wanted;
-    if keys.any() {
-        // On a thread of its own: a passphrase's key takes long to derive.
-        tokio::task::spawn_blocking(move || keys.check(update_system))
-            .await
-            .map_err(|_| ApiError::Internal("checking a key pair panicked"))??;
-        return Err(ApiError::field(
-            "PrivateKey",
-            "is sound, but setting keys is not available yet; give a Password, or neither",
-        ));
-    }
+    let key = keys.open(update_system).await?;
     if !update_system {
         let job = api
             .orders
-            .store_only(account, password, caller.actor())
+            .store_only(account, password, key, caller.actor())
             .await?;
         return Ok(no_content(job_path(job)));
     }
     let order = ChangeOrder {
-        account,
         password,
-        immediate,
+        key,
+        ..ChangeOrder::random(account, immediate)
     };
     let job = api.orders.change(order, caller.actor()).await?;
     if immediate {

@@ -1,23 +1,22 @@
-//! Checks a key pair that somebody gives, before anything is done with it.
+//! Reads a key pair that somebody gives, before anything is done with it.
 //!
 //! Invariant: no fault repeats a byte of a key or passphrase.
 
-use ssh_key::{Kdf, PrivateKey, PublicKey};
-use zeroize::Zeroizing;
+use secrecy::SecretString;
 
 use crate::api::error::{ApiError, Fault};
+use crate::generate::{GivenKey, KeyError, public_of};
+use crate::queue::NewKey;
 
 /// Characters of a key at most; the longest RSA keys in use stay below 16 KiB.
 const KEY_MAX_CHARS: usize = 65_536;
 const PASSPHRASE_MAX_CHARS: usize = 1_000;
-/// Rounds of bcrypt at most. `ssh-keygen` uses 16; each costs milliseconds, and the client picks.
-const KDF_ROUNDS_MAX: u32 = 256;
 
 /// The key fields of a body.
 pub(super) struct GivenKeys {
     public: Option<String>,
-    private: Option<Zeroizing<String>>,
-    passphrase: Option<Zeroizing<String>>,
+    private: Option<SecretString>,
+    passphrase: Option<SecretString>,
 }
 
 impl GivenKeys {
@@ -30,10 +29,10 @@ impl GivenKeys {
             public: fields.text("PublicKey", KEY_MAX_CHARS)?,
             private: fields
                 .text("PrivateKey", KEY_MAX_CHARS)?
-                .map(Zeroizing::new),
+                .map(SecretString::from),
             passphrase: fields
                 .text("Passphrase", PASSPHRASE_MAX_CHARS)?
-                .map(Zeroizing::new),
+                .map(SecretString::from),
         })
     }
 
@@ -42,65 +41,60 @@ impl GivenKeys {
         self.public.is_some() || self.private.is_some()
     }
 
-    /// Says what is wrong with the keys. Deriving a passphrase's key takes long: this blocks.
+    /// The key pair, opened on a thread of its own: a passphrase's key takes long to derive.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] naming the field.
-    pub(super) fn check(&self, update_system: bool) -> Result<(), ApiError> {
-        let Some(private) = &self.private else {
+    pub(super) async fn open(self, update_system: bool) -> Result<Option<NewKey>, ApiError> {
+        if !self.any() {
+            return Ok(None);
+        }
+        tokio::task::spawn_blocking(move || self.check(update_system))
+            .await
+            .map_err(|_| ApiError::Internal("reading a key pair panicked"))?
+    }
+
+    fn check(self, update_system: bool) -> Result<Option<NewKey>, ApiError> {
+        let Some(private) = self.private else {
             return match self.public {
                 Some(_) => Err(ApiError::field("PrivateKey", "is required with PublicKey")),
-                None => Ok(()),
+                None => Ok(None),
             };
         };
         if self.public.is_none() && update_system {
             let why = "is required if PrivateKey is given and UpdateSystem is true";
             return Err(ApiError::field("PublicKey", why));
         }
-        let private = PrivateKey::from_openssh(private.trim().as_bytes()).map_err(|_| {
-            ApiError::field(
-                "PrivateKey",
-                "cannot be read; give it in OpenSSH's own format",
-            )
-        })?;
-        if private.is_encrypted() {
-            self.unlock(&private)?;
-        }
-        let Some(public) = &self.public else {
-            return Ok(());
-        };
-        let public = PublicKey::from_openssh(public.trim()).map_err(|_| {
-            ApiError::field(
-                "PublicKey",
-                "cannot be read; give one line, as in authorized_keys",
-            )
-        })?;
-        if public.key_data() != private.public_key().key_data() {
-            let text = "PublicKey and PrivateKey are no pair";
+        let key = NewKey::read(GivenKey {
+            private,
+            passphrase: self.passphrase,
+        })
+        .map_err(|error| ApiError::field(field_of(error), error.to_string()))?;
+        let public = self
+            .public
+            .map(|text| {
+                public_of(&text).ok_or_else(|| {
+                    let why = "cannot be read; give one line, as in authorized_keys";
+                    ApiError::field("PublicKey", why)
+                })
+            })
+            .transpose()?;
+        if public.is_some_and(|public| public != key.opened.public) {
             return Err(ApiError::Invalid(vec![Fault {
                 field: "PublicKey".to_owned(),
-                text: text.to_owned(),
+                text: "PublicKey and PrivateKey are no pair".to_owned(),
             }]));
         }
-        Ok(())
+        Ok(Some(key))
     }
+}
 
-    fn unlock(&self, private: &PrivateKey) -> Result<(), ApiError> {
-        let Some(passphrase) = &self.passphrase else {
-            return Err(ApiError::field(
-                "Passphrase",
-                "is required: PrivateKey is encrypted",
-            ));
-        };
-        if let Kdf::Bcrypt { rounds, .. } = private.kdf()
-            && *rounds > KDF_ROUNDS_MAX
-        {
-            let why = format!("is encrypted with more than {KDF_ROUNDS_MAX} rounds");
-            return Err(ApiError::field("PrivateKey", why));
-        }
-        match private.decrypt(passphrase.as_bytes()) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(ApiError::field("Passphrase", "does not open PrivateKey")),
+/// Which field a fault is in.
+fn field_of(error: KeyError) -> &'static str {
+    match error {
+        KeyError::NoPassphrase | KeyError::WrongPassphrase => "Passphrase",
+        KeyError::Unreadable | KeyError::OldEncryption | KeyError::Kind | KeyError::Rounds => {
+            "PrivateKey"
         }
     }
 }
@@ -109,7 +103,7 @@ impl GivenKeys {
 mod tests {
     use serde_json::{Value, json};
     use ssh_key::private::{Ed25519Keypair, KeypairData};
-    use ssh_key::{Cipher, LineEnding};
+    use ssh_key::{Cipher, Kdf, LineEnding, PrivateKey};
 
     use super::super::Fields;
     use super::*;
@@ -143,6 +137,7 @@ mod tests {
         GivenKeys::read(&fields)
             .unwrap()
             .check(update_system)
+            .map(drop)
             .map_err(|error| match error {
                 ApiError::Invalid(faults) => format!("{}: {}", faults[0].field, faults[0].text),
                 other => panic!("{other}"),

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use self::shape::{Full, RENAMED, Requestable, overlay};
-use super::wire::{LIST_LIMIT, created, list, named, password, refuse_keys};
+use super::wire::{LIST_LIMIT, created, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -19,8 +19,10 @@ use crate::api::inventory::{Act, account};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::account::{Account, AccountSettings};
+use crate::model::credential::Parts;
 use crate::model::id::{AccountId, SystemId};
 use crate::model::principal::Permission::{self, AccountsRead, AccountsWrite};
+use crate::queue::ChangeOrder;
 use crate::store::{AccountFilter, Page};
 
 const GONE: ApiError = ApiError::NotFound {
@@ -105,17 +107,32 @@ async fn add(
     let now = api.clock.now();
     let mut settings = AccountSettings::named(fields.required_text("AccountName", 245)?);
     overlay(&fields, &mut settings, None, now)?;
-    refuse_keys(&fields).await?;
-    let password = password(&fields)?;
-    if password.is_none() && !settings.auto_management {
+    let secrets = secrets(&fields).await?;
+    if secrets.are_none() && !settings.dss_auto_management && !settings.auto_management {
         return Err(ApiError::field(
             "Password",
             "is required when AutoManagementFlag is false",
         ));
     }
     let act = Act::of(&api, &caller);
-    let made = account::add(act, system, settings, password).await;
-    Ok(created(Full::of(named(made, &RENAMED)?, now)))
+    let wants_key = settings.dss_auto_management && secrets.key.is_none();
+    let made = account::add(act, system, settings, secrets).await;
+    let made = named(made, &RENAMED)?;
+    if wants_key {
+        draw_key(&api, made.id, caller.actor()).await;
+    }
+    Ok(created(Full::of(made, now)))
+}
+
+/// Orders a generated key pair at once. The account is there even if nothing comes of it.
+async fn draw_key(api: &Api, account: AccountId, actor: &str) {
+    let order = ChangeOrder {
+        parts: Parts::KEY,
+        ..ChangeOrder::random(account, true)
+    };
+    if let Err(error) = api.orders.change(order, actor).await {
+        tracing::warn!(account = account.0, %error, "no key pair was ordered for a new account");
+    }
 }
 
 async fn change(
@@ -126,9 +143,8 @@ async fn change(
 ) -> Result<Response, ApiError> {
     let id = existing(&api, &segments).await?.id;
     let fields = fields?;
-    refuse_keys(&fields).await?;
-    let password = password(&fields)?;
-    if password.is_some() {
+    let secrets = secrets(&fields).await?;
+    if !secrets.are_none() {
         // What `PUT …/Credentials` does needs what that needs.
         caller.require(Permission::CredentialsSet)?;
     }
@@ -137,7 +153,7 @@ async fn change(
     let edit = |settings: &mut AccountSettings, account: &Account| {
         overlay(&fields, settings, account.due.next_change_at, now)
     };
-    let changed = account::change(act, id, password, edit).await;
+    let changed = account::change(act, id, secrets, edit).await;
     let changed = named(changed, &RENAMED)?;
     Ok(Json(Full::of(changed, now)).into_response())
 }

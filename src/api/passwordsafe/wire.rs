@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::key_pair::GivenKeys;
 use super::{Fields, Page};
 use crate::api::error::ApiError;
+use crate::api::inventory::account::Secrets;
 use crate::model::Timestamp;
 use crate::model::policy::{VendorSchedule, VendorScheduleError};
 use crate::model::schedule::vendor_words;
@@ -205,23 +206,29 @@ pub(super) fn password(fields: &Fields) -> Result<Option<SecretString>, ApiError
     Ok(password.map(SecretString::from))
 }
 
-/// Refuses keys: faulty ones for their fault, sound ones because nothing keeps them yet.
+/// The secrets that a body gives, to be stored without contact to the target.
+///
+/// # Errors
+/// [`ApiError::Invalid`] naming the field.
+pub(super) async fn secrets(fields: &Fields) -> Result<Secrets, ApiError> {
+    Ok(Secrets {
+        password: password(fields)?,
+        key: GivenKeys::read(fields)?.open(false).await?,
+    })
+}
+
+/// Refuses keys: faulty ones for their fault, sound ones because nothing keeps them here yet.
 ///
 /// # Errors
 /// [`ApiError::Invalid`] if there are any.
 pub(super) async fn refuse_keys(fields: &Fields) -> Result<(), ApiError> {
-    let keys = GivenKeys::read(fields)?;
-    if !keys.any() {
-        return Ok(());
+    match GivenKeys::read(fields)?.open(false).await? {
+        None => Ok(()),
+        Some(_) => Err(ApiError::field(
+            "PrivateKey",
+            "is sound, but a functional account cannot have a key yet; give a Password",
+        )),
     }
-    // On a thread of its own: a passphrase's key takes long to derive.
-    tokio::task::spawn_blocking(move || keys.check(false))
-        .await
-        .map_err(|_| ApiError::Internal("checking a key pair panicked"))??;
-    Err(ApiError::field(
-        "PrivateKey",
-        "is sound, but setting keys is not available yet; give a Password",
-    ))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Fields of a system that the Password Safe dialect has and Keywheel only keeps.
 //!
-//! Invariant: nothing is decided by them.
+//! Invariant: nothing is decided by them, but for the key rule: new accounts take it over.
 
 use serde::{Deserialize, Serialize};
 
 use super::{RELEASE_DEFAULT_MINUTES, RELEASE_MAX_MINUTES, releases};
 use crate::model::fault::Faults;
+use crate::model::id::RuleId;
+use crate::model::key_rule::KeyRule;
 
 /// Fields of the dialect that Keywheel keeps and shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +109,10 @@ impl SystemExtras {
         );
         faults.optional("net_bios_name", self.net_bios_name.as_ref(), 15);
         faults.optional("contact_email", self.contact_email.as_ref(), 1_000);
-        if self.dss_key_rule_id.is_some_and(|rule| rule != 0) {
+        if self
+            .dss_key_rule_id
+            .is_some_and(|rule| KeyRule::built_in(RuleId(rule)).is_none())
+        {
             faults.add("dss_key_rule_id", "is no key rule of this service");
         }
         releases(

@@ -5,6 +5,7 @@
 mod credential;
 mod description;
 mod dialect;
+mod key;
 mod native;
 mod permission;
 mod policy;

@@ -3,11 +3,13 @@
 //! Each crash is followed by another node, which takes over what the first one left. Right after
 //! the crash, and at the end, a recorded secret works; a success means that current works.
 
+use keywheel::model::credential::Parts;
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::Phase;
+use keywheel::queue::ChangeOrder;
 use keywheel_connectors::fake::OnChange;
 
-use super::world::{Like, Site, World, is_sqlite, login};
+use super::world::{Like, Site, World, is_sqlite, login, mend};
 use crate::support::database::{Database, on_both};
 
 const CHANGES: [OnChange; 6] = [
@@ -21,18 +23,32 @@ const CHANGES: [OnChange; 6] = [
 /// Crash points after which something is wrong with the test itself.
 const POINTS_MAX: usize = 2_000;
 
+/// Changes of a key, told to the target as the first change of its account.
+const KEY_CHANGES: [OnChange; 5] = [
+    OnChange::Obey,
+    OnChange::LoseReply,
+    OnChange::LoseOrder,
+    OnChange::ObeyLate,
+    OnChange::Lie,
+];
+
 /// Orders a change of every account, crashes where `stop` says so, lets another node finish.
 /// False if there was nothing left to crash.
 async fn crash_once(
     world: &World,
     site: &Site,
     change: OnChange,
+    parts: Parts,
     stop: impl FnMut() -> bool,
 ) -> bool {
     let mut jobs = Vec::new();
     for &account in &site.accounts {
         site.target.next_change(&login(account), change);
-        jobs.push(world.change(account).await);
+        let order = ChangeOrder {
+            parts,
+            ..ChangeOrder::random(account, false)
+        };
+        jobs.push(world.orders().change(order, "ada").await.unwrap());
     }
     let before = committed(world, site).await;
     let crashed = world.crash_when(stop).await;
@@ -48,12 +64,13 @@ async fn crash_once(
         );
         world.assert_current_works(account).await;
         // What the crash kept from happening must not happen to the next round.
-        let held = site.target.accepted(&login(account));
-        site.target.add(&login(account), &held[0]);
+        mend(&site.target, &login(account));
     }
     // I10: a job changes its account once, however often it was tried.
     let made = committed(world, site).await;
-    assert_eq!(made, before + site.accounts.len(), "{change:?}");
+    let both = world.current_key(site.account()).await.is_some() && parts != Parts::KEY;
+    let each = if both { 2 } else { 1 };
+    assert_eq!(made, before + each * site.accounts.len(), "{change:?}");
     site.target.deliver_late();
     world.assert_recoverable().await;
     // A late order of an older version may have landed: a test finds it.
@@ -120,7 +137,7 @@ on_both!(a_crash_after_any_durable_write_loses_nothing, |db| {
             for nth in 1.. {
                 let last = world.store.commits() + 2 + nth;
                 let stop = || world.store.commits() >= last;
-                if !crash_once(&world, &site, change, stop).await {
+                if !crash_once(&world, &site, change, Parts::ALL_THERE_ARE, stop).await {
                     break;
                 }
                 points += 1;
@@ -129,6 +146,34 @@ on_both!(a_crash_after_any_durable_write_loses_nothing, |db| {
         }
     }
     println!("crashes: {points} points after a durable write");
+    assert!(points > 50, "only {points} crash points");
+});
+
+on_both!(a_crash_after_any_durable_write_loses_no_key, |db| {
+    let mut points = 0;
+    let orders = KEY_CHANGES.map(|change| (change, Parts::KEY));
+    let both = (OnChange::Obey, Parts::ALL_THERE_ARE);
+    for (change, parts) in orders.into_iter().chain([both]) {
+        for evidence in [true, false] {
+            let world = World::new(Database::new(db.backend).await).await;
+            let like = Like {
+                evidence,
+                key: true,
+                ..Like::default()
+            };
+            let site = world.site(&like).await;
+            for nth in 1.. {
+                let last = world.store.commits() + 1 + nth;
+                let stop = || world.store.commits() >= last;
+                if !crash_once(&world, &site, change, parts, stop).await {
+                    break;
+                }
+                points += 1;
+                assert!(points < POINTS_MAX, "the runs do not end");
+            }
+        }
+    }
+    println!("crashes: {points} points after a durable write of a key's change");
     assert!(points > 50, "only {points} crash points");
 });
 
@@ -143,7 +188,7 @@ on_both!(a_crash_between_any_two_steps_loses_nothing, |db| {
             polls += 1;
             polls >= at
         };
-        let crashed = crash_once(&world, &site, change, stop).await;
+        let crashed = crash_once(&world, &site, change, Parts::ALL_THERE_ARE, stop).await;
         // Longer histories have more points: the shortest must not end the round.
         if !crashed && change == OnChange::Lie {
             break;

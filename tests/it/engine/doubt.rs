@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keywheel::model::credential::Part;
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::{HORIZON, Phase};
 use keywheel::queue::TestVerdict;
@@ -140,7 +141,7 @@ on_both!(
         assert_eq!(world.state(job).await, JobState::NeedsOperator);
         let rotation = world
             .store
-            .open_rotation_of(account)
+            .open_rotation_of(account, Part::Password)
             .await
             .unwrap()
             .unwrap();
@@ -158,7 +159,8 @@ on_both!(
         world.clock.advance(world.limits.lockout_window);
         world.test(account).await;
         world.run_to_the_end().await;
-        assert_eq!(world.store.open_rotation_of(account).await.unwrap(), None);
+        let open = world.store.open_rotation_of(account, Part::Password).await;
+        assert_eq!(open.unwrap(), None);
         assert_eq!(world.version(account).await, Some(2));
         world.assert_current_works(account).await;
     }

@@ -2,6 +2,7 @@
 
 use keywheel::clock::Clock;
 use keywheel::model::account::LastTest;
+use keywheel::model::credential::Part;
 use keywheel::model::job::JobState;
 use keywheel::queue::TestVerdict;
 use keywheel_connectors::fake::{OnChange, OnCheck, OnOpen};
@@ -34,7 +35,14 @@ on_both!(a_test_says_what_the_target_says, |db| {
         );
     }
     assert_eq!(site.target.counts().changes, 0);
-    assert_eq!(world.store.open_rotation_of(foreign).await.unwrap(), None);
+    assert_eq!(
+        world
+            .store
+            .open_rotation_of(foreign, Part::Password)
+            .await
+            .unwrap(),
+        None
+    );
     // Put right, or the world would be dropped with a lost account.
     site.target
         .set_behind(&login(foreign), &world.current(foreign).await);

@@ -7,6 +7,7 @@ mod change;
 mod crash;
 mod doubt;
 mod fault;
+mod key;
 mod look;
 mod order;
 mod trouble;

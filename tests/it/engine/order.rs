@@ -1,6 +1,7 @@
 //! What orders do to each other.
 
 use keywheel::model::account::LastTest;
+use keywheel::model::credential::Part;
 use keywheel::model::job::{Cause, JobState};
 use keywheel::queue::{OrderError, TestVerdict};
 use keywheel_connectors::Secret;
@@ -61,7 +62,7 @@ on_both!(
                     "{refused:?}"
                 );
             }
-            let stored = world.orders().store_only(account, None, "ada").await;
+            let stored = world.orders().store_only(account, None, None, "ada").await;
             assert!(matches!(stored, Err(OrderError::AlreadyRunning)));
             site.target.release(9);
         };
@@ -78,7 +79,7 @@ on_both!(storing_alone_contacts_nobody, |db| {
     let given = Some(Secret::from("Stored-vLm9Q"));
     let job = world
         .orders()
-        .store_only(account, given, "ada")
+        .store_only(account, given, None, "ada")
         .await
         .unwrap();
     assert_eq!(world.state(job).await, JobState::Succeeded);
@@ -188,7 +189,11 @@ on_both!(
                 JobState::Queued => back += 1,
                 other => panic!("{other:?}: {}", world.log(job).await),
             }
-            let open = world.store.open_rotation_of(account).await.unwrap();
+            let open = world
+                .store
+                .open_rotation_of(account, Part::Password)
+                .await
+                .unwrap();
             assert!(open.is_none_or(|row| row.state.phase.is_safe_point()));
         }
         assert!(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keywheel::clock::Clock;
 use keywheel::engine::Limits;
+use keywheel::model::credential::Part;
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::Phase;
 use keywheel_connectors::fake::{OnChange, OnOpen};
@@ -211,7 +212,7 @@ on_both!(a_node_that_lost_its_lease_writes_nothing, |db| {
         assert!(view.attempts.is_empty());
         let row = world
             .store
-            .open_rotation_of(account)
+            .open_rotation_of(account, Part::Password)
             .await
             .unwrap()
             .unwrap();

@@ -16,17 +16,19 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::account::{Account, AccountSettings, NewAccount};
+use keywheel::model::credential::{Part, Parts};
 use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{
-    AccountId, FunctionalAccountId, JobId, PlatformId, SystemId, WorkgroupId,
+    AccountId, FunctionalAccountId, JobId, PlatformId, RuleId, SystemId, WorkgroupId,
 };
 use keywheel::model::job::{JobState, JobView};
+use keywheel::model::key_rule::KeyRule;
 use keywheel::model::platform::Platform;
 use keywheel::model::rotation::Rotation;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
-use keywheel::store::{Backend, NewVersion, Store};
+use keywheel::store::{Backend, NewVersion, SealedSecret, Store, VersionRow};
 use keywheel::vault::{Kek, Place, Vault};
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
 use keywheel_connectors::{Secret, TargetKind};
@@ -41,6 +43,8 @@ const NOON: Timestamp = Timestamp(1_780_000_000_000);
 /// The functional account's name and password on every system.
 pub(super) const FUNC: &str = "func";
 const FUNC_PASSWORD: &str = "Func-vLm9Q";
+/// A key of somebody else's on every account with a key.
+pub(super) const FOREIGN: &str = "ssh-ed25519 somebody-elses";
 /// Real time that a run may take.
 const RUN_MAX: Duration = Duration::from_mins(2);
 /// How far the clock moves where work is due on a system that is paused.
@@ -62,6 +66,8 @@ pub(super) struct Like {
     /// The longest that a call may take, in real time. A busy machine needs many seconds for
     /// what takes milliseconds, so only tests of silent targets make it short.
     pub(super) timeout_s: i64,
+    /// True: its accounts have a key pair as well, and a key of somebody else's beside it.
+    pub(super) key: bool,
 }
 
 impl Default for Like {
@@ -72,6 +78,7 @@ impl Default for Like {
             evidence: true,
             max_batch: 100,
             stored: true,
+            key: false,
             timeout_s: 30,
         }
     }
@@ -259,7 +266,8 @@ impl World {
         let count = i64::try_from(like.accounts).unwrap();
         let accounts: Vec<AccountId> = (first..first + count).map(AccountId).collect();
         for &account in &accounts {
-            let settings = AccountSettings::named(login(account));
+            let mut settings = AccountSettings::named(login(account));
+            settings.key_rule_id = RuleId(1);
             let new = NewAccount {
                 id: account,
                 system_id: SystemId(id),
@@ -274,7 +282,20 @@ impl World {
                 tx.add_stored_version(account, 1, sealed, NOON)
                     .await
                     .unwrap();
-                tx.record_test(account, 1, "passed", NOON).await.unwrap();
+                tx.record_test(account, Part::Password, 1, "passed", NOON)
+                    .await
+                    .unwrap();
+            }
+            if like.key {
+                let (secret, public) = self.draw_key(account, 2);
+                target.add_key(&login(account), FOREIGN);
+                target.add_key(&login(account), &public);
+                tx.add_stored_version(account, 2, secret, NOON)
+                    .await
+                    .unwrap();
+                tx.record_test(account, Part::Key, 2, "passed", NOON)
+                    .await
+                    .unwrap();
             }
             let mut made = self.made.lock().unwrap();
             made.accounts.insert(account, target.clone());
@@ -287,10 +308,45 @@ impl World {
         }
     }
 
-    pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> Vec<u8> {
+    pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> SealedSecret {
         let place = Place::credential(account, version);
         let secret = Secret::from(secret);
-        self.vault.seal(&place, &secret, &*self.dice).unwrap().0
+        SealedSecret::Password(self.vault.seal(&place, &secret, &*self.dice).unwrap().0)
+    }
+
+    /// A key pair for a version's place: sealed, and its public half.
+    pub(super) fn draw_key(&self, account: AccountId, version: i64) -> (SealedSecret, String) {
+        let rule = KeyRule::built_in(RuleId(1)).unwrap();
+        let drawn = keywheel::generate::key_pair(&rule, &*self.dice).unwrap();
+        let place = Place::credential(account, version);
+        let sealed = self.vault.seal(&place, &drawn.given.private, &*self.dice);
+        let secret = SealedSecret::Key {
+            private: sealed.unwrap().0,
+            passphrase: None,
+            public: drawn.public.clone(),
+        };
+        (secret, drawn.public)
+    }
+
+    /// Writes an open rotation of the account's key; returns the candidate's public half.
+    pub(super) async fn leave_key_open(&self, account: AccountId, state: Rotation) -> String {
+        let row = self.store.account_row(account).await.unwrap().unwrap();
+        let version = row.last_version + 1;
+        let (secret, public) = self.draw_key(account, version);
+        let new = NewVersion {
+            account,
+            version,
+            secret,
+            origin: "generated",
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        tx.add_version(&new, now).await.unwrap();
+        tx.open_rotation(account, Part::Key, row.epoch + 1, version, state, now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        public
     }
 
     /// Writes an open rotation as an engine would have left it, with a candidate of its own.
@@ -305,13 +361,13 @@ impl World {
         let new = NewVersion {
             account,
             version,
-            sealed: self.seal(account, version, candidate),
+            secret: self.seal(account, version, candidate),
             origin: "generated",
         };
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         tx.add_version(&new, now).await.unwrap();
-        tx.open_rotation(account, row.epoch + 1, version, state, now)
+        tx.open_rotation(account, Part::Password, row.epoch + 1, version, state, now)
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -330,7 +386,7 @@ impl World {
         )
     }
 
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> Hands {
         let (store, vault) = (self.store.clone(), self.vault.clone());
         (store, vault, self.clock.clone(), self.dice.clone())
     }
@@ -354,6 +410,25 @@ impl World {
         self.order(account, None, true).await.unwrap()
     }
 
+    /// Orders a new key pair in the background.
+    pub(super) async fn change_key(&self, account: AccountId) -> JobId {
+        let order = ChangeOrder {
+            parts: Parts::KEY,
+            ..ChangeOrder::random(account, false)
+        };
+        self.orders().change(order, "ada").await.unwrap()
+    }
+
+    /// The public half of the current key pair.
+    pub(super) async fn current_key(&self, account: AccountId) -> Option<String> {
+        let version = self.account(account).await.credential.current_key_version?;
+        let kept = self.store.sealed_version(account, version).await.unwrap();
+        let Some(SealedSecret::Key { public, .. }) = kept else {
+            panic!("version {version} is no key");
+        };
+        Some(public)
+    }
+
     pub(super) async fn order(
         &self,
         account: AccountId,
@@ -361,9 +436,8 @@ impl World {
         immediate: bool,
     ) -> Result<JobId, OrderError> {
         let order = ChangeOrder {
-            account,
             password: password.map(Secret::from),
-            immediate,
+            ..ChangeOrder::random(account, immediate)
         };
         self.orders().change(order, "ada").await
     }
@@ -549,12 +623,10 @@ impl World {
 
     /// One recorded secret.
     pub(super) async fn secret(&self, account: AccountId, version: i64) -> String {
-        let sealed = self
-            .store
-            .sealed_version(account, version)
-            .await
-            .unwrap()
-            .unwrap();
+        let kept = self.store.sealed_version(account, version).await.unwrap();
+        let Some(SealedSecret::Password(sealed)) = kept else {
+            panic!("version {version} is no password");
+        };
         let place = Place::credential(account, version);
         #[expect(
             clippy::disallowed_methods,
@@ -586,7 +658,11 @@ impl World {
                 .collect()
         };
         for (account, target) in accounts {
-            let versions = self.store.versions(account, 1_000).await.unwrap();
+            let versions = self
+                .store
+                .versions_of_part(account, Part::Password, 1_000)
+                .await
+                .unwrap();
             if versions.is_empty() {
                 continue;
             }
@@ -598,6 +674,7 @@ impl World {
                     break;
                 }
             }
+            self.assert_key_recoverable(account, &target).await;
             let untouched = target.changes(&login(account)) == 0;
             assert!(
                 known || untouched,
@@ -607,6 +684,26 @@ impl World {
         }
     }
 
+    /// I1 of the key part: a recorded key stands on the target, and so do those of others.
+    async fn assert_key_recoverable(&self, account: AccountId, target: &FakeSystem) {
+        let keys = self.store.versions_of_part(account, Part::Key, 1_000);
+        let keys = keys.await.unwrap();
+        if !keys.iter().any(|key| key.accepted_at.is_some()) {
+            return;
+        }
+        let held = target.keys(&login(account));
+        let recorded = |key: &VersionRow| held.contains(key.public_key.as_ref().unwrap());
+        assert!(
+            keys.iter().any(recorded),
+            "lost: the key of {account:?} of {} versions",
+            keys.len()
+        );
+        assert!(
+            held.iter().any(|key| key == FOREIGN),
+            "a foreign key is gone"
+        );
+    }
+
     pub(super) async fn assert_current_works(&self, account: AccountId) {
         let secret = self.current(account).await;
         let target = self.made.lock().unwrap().accounts[&account].clone();
@@ -614,6 +711,12 @@ impl World {
             target.accepts(&login(account), &secret),
             "{account:?}: the target refuses its current secret"
         );
+        if let Some(public) = self.current_key(account).await {
+            assert!(
+                target.keys(&login(account)).contains(&public),
+                "{account:?}: the target refuses its current key"
+            );
+        }
     }
 
     /// A job that has ended keeps what its end says.
@@ -626,9 +729,9 @@ impl World {
     }
 }
 
-type Parts = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
+type Hands = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
 
-fn build_engine((store, vault, clock, dice): &Parts, fake: &FakeWorld, limits: &Limits) -> Engine {
+fn build_engine((store, vault, clock, dice): &Hands, fake: &FakeWorld, limits: &Limits) -> Engine {
     let connectors = Connectors {
         ssh: None,
         ldap: None,
@@ -646,7 +749,7 @@ fn build_engine((store, vault, clock, dice): &Parts, fake: &FakeWorld, limits: &
 }
 
 fn build_worker(
-    parts: &Parts,
+    parts: &Hands,
     fake: &FakeWorld,
     limits: &Limits,
     node: keywheel::model::id::NodeId,
@@ -696,6 +799,15 @@ impl Drop for World {
         let (jobs, claims, sessions) = tokio::task::block_in_place(|| runtime.block_on(left));
         assert!(jobs.is_empty(), "jobs are left: {jobs:#?}");
         assert_eq!((claims, sessions), (0, 0), "claims are left");
+    }
+}
+
+/// The target is sound from now on, whatever it was told about an account; it holds what it held.
+pub(super) fn mend(target: &FakeSystem, login: &str) {
+    let (held, keys) = (target.accepted(login), target.keys(login));
+    target.add(login, &held[0]);
+    for key in keys {
+        target.add_key(login, &key);
     }
 }
 

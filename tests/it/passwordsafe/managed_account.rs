@@ -1,10 +1,11 @@
 //! Managed accounts.
 
 use keywheel::model::Timestamp;
+use keywheel::model::credential::Parts;
 use keywheel::model::id::{AccountId, SystemId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::principal::Permission;
-use keywheel::store::NewJob;
+use keywheel::store::{NewJob, SealedSecret};
 use keywheel::vault::Place;
 use serde_json::{Value, json};
 
@@ -38,12 +39,10 @@ fn want() -> Value {
 }
 
 async fn secret(world: &World, version: i64) -> String {
-    let sealed = world
-        .store
-        .sealed_version(AccountId(1), version)
-        .await
-        .unwrap()
-        .unwrap();
+    let kept = world.store.sealed_version(AccountId(1), version).await;
+    let Some(SealedSecret::Password(sealed)) = kept.unwrap() else {
+        panic!("version {version} is no password");
+    };
     let place = Place {
         table: "credential_versions",
         row: 1,
@@ -112,7 +111,7 @@ async fn an_account_sent_back_whole_changes_nothing() {
     let rows = world.store.audit_of("account 1", 10).await.unwrap();
     assert_eq!(
         rows[0].body,
-        r#"{"changed":[],"name":"root","password":false}"#
+        r#"{"changed":[],"key":false,"name":"root","password":false}"#
     );
 }
 
@@ -239,7 +238,9 @@ async fn an_account_with_a_change_under_way_stays_and_says_so() {
         actor: "ada".to_owned(),
         priority: Priority::Routine,
         run_at: Timestamp(1_780_000_000_000),
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     let mut tx = world.store.begin().await.unwrap();
     tx.locked_system(SystemId(1)).await.unwrap();

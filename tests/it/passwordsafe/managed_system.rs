@@ -172,7 +172,7 @@ async fn what_is_wrong_with_a_system_names_the_field() {
         ("ContactEmail", json!("x".repeat(1_001))),
         ("NetBiosName", json!("x".repeat(16))),
         ("PasswordRuleID", json!(7)),
-        ("DSSKeyRuleID", json!(7)),
+        ("DSSKeyRuleID", json!(8)),
         ("ReleaseDuration", json!(0)),
         ("MaxReleaseDuration", json!(525_601)),
         ("FunctionalAccountID", json!(9)),

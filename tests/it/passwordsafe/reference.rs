@@ -101,10 +101,19 @@ async fn the_default_rules_have_id_0() {
         (&key["KeyType"], &key["KeySize"]),
         (&json!("RSA"), &json!(4_096))
     );
+    let all = client.get("/dsskeyrules").await.expect(200).json();
+    let kinds: Vec<_> = all.as_array().unwrap().iter().collect();
+    assert_eq!((kinds.len(), kinds[0]), (8, &key));
+    let sealed = client.get("/dsskeyrules/6").await.expect(200).json();
     assert_eq!(
-        client.get("/dsskeyrules").await.expect(200).json(),
-        json!([key])
+        (
+            &sealed["KeyType"],
+            &sealed["EncryptionType"],
+            &sealed["PasswordRuleID"]
+        ),
+        (&json!("ED25519"), &json!("A"), &json!(0))
     );
+    client.get("/dsskeyrules/8").await.expect(404);
     client.get("/dsskeyrules/x").await.expect(404);
 }
 

@@ -2,10 +2,11 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::account::{Account, LastTest};
+use keywheel::model::credential::Parts;
 use keywheel::model::id::{AccountId, RuleId, SystemId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::policy::VendorSchedule;
-use keywheel::store::{AccountFilter, NewJob, Page, Store};
+use keywheel::store::{AccountFilter, NewJob, Page, SealedSecret, Store};
 
 use super::inventory::{THEN, account, conflicts, is_stale, linux_system, one_account, one_system};
 use crate::support::database::on_both;
@@ -26,7 +27,9 @@ async fn queue_a_change(store: &Store, id: AccountId) {
         actor: "ada".to_owned(),
         priority: Priority::Routine,
         run_at: THEN,
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     tx.lock_queue(SystemId(1)).await.unwrap();
     tx.enqueue(&job, THEN).await.unwrap();
@@ -110,7 +113,9 @@ on_both!(
         let store = db.store().await;
         one_account(&store).await;
         let mut tx = store.begin().await.unwrap();
-        tx.add_stored_version(ROOT, 1, vec![7], THEN).await.unwrap();
+        tx.add_stored_version(ROOT, 1, SealedSecret::Password(vec![7]), THEN)
+            .await
+            .unwrap();
         tx.delete_account(ROOT, THEN).await.unwrap();
         is_stale(tx.delete_account(ROOT, THEN).await);
         tx.insert_account(&account(2, 1, "root"), THEN)
@@ -118,7 +123,10 @@ on_both!(
             .unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.account(ROOT).await.unwrap(), None);
-        assert_eq!(store.sealed_version(ROOT, 1).await.unwrap(), Some(vec![7]));
+        assert_eq!(
+            store.sealed_version(ROOT, 1).await.unwrap(),
+            Some(SealedSecret::Password(vec![7]))
+        );
         let listed = store
             .accounts(&AccountFilter::default(), Page::first(9))
             .await
@@ -138,12 +146,20 @@ on_both!(a_stored_secret_becomes_current_untested, |db| {
     one_account(&store).await;
     let later = Timestamp(THEN.0 + 5);
     let mut tx = store.begin().await.unwrap();
-    tx.add_stored_version(ROOT, 1, vec![1], THEN).await.unwrap();
-    tx.add_stored_version(ROOT, 2, vec![2], later)
+    tx.add_stored_version(ROOT, 1, SealedSecret::Password(vec![1]), THEN)
         .await
         .unwrap();
-    is_stale(tx.add_stored_version(ROOT, 2, vec![3], later).await);
-    is_stale(tx.add_stored_version(AccountId(9), 1, vec![3], later).await);
+    tx.add_stored_version(ROOT, 2, SealedSecret::Password(vec![2]), later)
+        .await
+        .unwrap();
+    is_stale(
+        tx.add_stored_version(ROOT, 2, SealedSecret::Password(vec![3]), later)
+            .await,
+    );
+    is_stale(
+        tx.add_stored_version(AccountId(9), 1, SealedSecret::Password(vec![3]), later)
+            .await,
+    );
     tx.commit().await.unwrap();
     let credential = found(&store, ROOT).await.credential;
     assert_eq!(
@@ -172,7 +188,10 @@ on_both!(an_account_with_an_open_job_stays_what_it_is, |db| {
     let mut tx = store.begin().await.unwrap();
     conflicts(tx.delete_account(ROOT, THEN).await);
     conflicts(tx.delete_accounts(SystemId(1), THEN).await);
-    conflicts(tx.add_stored_version(ROOT, 1, vec![1], THEN).await);
+    conflicts(
+        tx.add_stored_version(ROOT, 1, SealedSecret::Password(vec![1]), THEN)
+            .await,
+    );
     let mut settings = account(1, 1, "root").settings;
     settings.description = Some("may change".to_owned());
     tx.update_account(ROOT, 1, "root", &settings).await.unwrap();

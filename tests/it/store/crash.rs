@@ -6,10 +6,13 @@ use std::pin::pin;
 use std::task::Poll;
 
 use keywheel::model::audit::Event;
+use keywheel::model::credential::{Part, Parts};
 use keywheel::model::id::{AccountId, QuarantineId, RotationId, SystemId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
-use keywheel::store::{Claim, Ending, NewJob, NewVersion, Step, StoreError, SystemHealth, Tx};
+use keywheel::store::{
+    Claim, Ending, NewJob, NewVersion, SealedSecret, Step, StoreError, SystemHealth, Tx,
+};
 use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{Column, Row};
@@ -114,7 +117,9 @@ async fn order(tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
         actor: "ada".to_owned(),
         priority: Priority::Immediate,
         run_at: NOW,
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     tx.enqueue(&job, NOW).await?;
     let event = Event::by("ada", "change.ordered", account, json!({}));
@@ -127,7 +132,7 @@ async fn stage(tx: &mut Tx, claim: &Claim) -> Result<RotationId, StoreError> {
     let new = NewVersion {
         account,
         version: 1,
-        sealed: vec![1, 2, 3],
+        secret: SealedSecret::Password(vec![1, 2, 3]),
         origin: "generated",
     };
     tx.add_version(&new, NOW).await?;
@@ -135,7 +140,9 @@ async fn stage(tx: &mut Tx, claim: &Claim) -> Result<RotationId, StoreError> {
         phase: Phase::Staged,
         doubt: false,
     };
-    let id = tx.open_rotation(account, 1, 1, state, NOW).await?;
+    let id = tx
+        .open_rotation(account, Part::Password, 1, 1, state, NOW)
+        .await?;
     let event = Event::by_service("rotation.staged", account, json!({}));
     tx.audit(&event, NOW).await?;
     Ok(id)
@@ -157,6 +164,7 @@ async fn walk(
         let step = Step {
             rotation,
             account,
+            part: Part::Password,
             epoch: 1,
             version: 1,
             from,

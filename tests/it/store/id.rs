@@ -1,6 +1,7 @@
 //! Ids: none is ever given to two rows.
 
 use keywheel::model::audit::Event;
+use keywheel::model::credential::Parts;
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::store::{NewJob, Store};
 use serde_json::json;
@@ -19,7 +20,9 @@ async fn record(store: Store, task: i64) {
         actor: "ada".to_owned(),
         priority: Priority::Routine,
         run_at: NOW,
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     for round in 0..40 {
         let mut tx = store.begin().await.unwrap();

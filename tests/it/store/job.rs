@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keywheel::model::Timestamp;
+use keywheel::model::credential::Parts;
 use keywheel::model::id::{AccountId, JobId, SystemId};
 use keywheel::model::job::{Cause, JobKind, JobState, Priority};
 use keywheel::store::{Ending, NewJob, SystemHealth};
@@ -20,7 +21,9 @@ fn new_job(system: i64, account: AccountId, priority: Priority) -> NewJob {
         actor: "ada".to_owned(),
         priority,
         run_at: NOW,
+        parts: Parts::ALL_THERE_ARE,
         version: Some(3),
+        key_version: None,
     }
 }
 
@@ -143,15 +146,24 @@ on_both!(
             .order_at(1, 1, Priority::Routine, JobKind::Test, NOW)
             .await;
         let mut tx = queue.store.begin().await.unwrap();
-        tx.redirect_job(job, Some(7), "bob").await.unwrap();
+        let parts = Parts::PASSWORD.plus(Parts::KEY);
+        tx.redirect_job(job, parts, (Some(7), None), "bob", NOW)
+            .await
+            .unwrap();
+        tx.redirect_job(job, parts, (None, Some(8)), "bob", NOW)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         let claim = queue.claim(Priority::Routine, NOW).await.remove(0);
         let claimed = &claim.jobs[0];
-        assert_eq!((claimed.kind, claimed.version), (JobKind::Rotate, Some(7)));
+        assert_eq!((claimed.kind, claimed.parts), (JobKind::Rotate, parts));
+        let versions = (claimed.version, claimed.key_version);
+        assert_eq!(versions, (Some(7), Some(8)));
         assert_eq!((claimed.actor.as_str(), claimed.attempt), ("bob", 1));
         let mut tx = queue.store.begin().await.unwrap();
-        is_stale(tx.redirect_job(job, None, "eve").await);
-        is_stale(tx.redirect_job(JobId(999), None, "eve").await);
+        for job in [job, JobId(999)] {
+            is_stale(tx.redirect_job(job, parts, (None, None), "eve", NOW).await);
+        }
     }
 );
 

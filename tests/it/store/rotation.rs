@@ -2,10 +2,13 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::account::LastTest;
+use keywheel::model::credential::Part;
 use keywheel::model::id::{AccountId, RotationId};
 use keywheel::model::job::Priority;
 use keywheel::model::rotation::{Phase, Rotation};
-use keywheel::store::{AccountRow, NewVersion, RotationRow, Step, Store, StoreError, Tx};
+use keywheel::store::{
+    AccountRow, NewVersion, RotationRow, SealedSecret, Step, Store, StoreError, Tx,
+};
 
 use super::inventory::{conflicts, is_stale};
 use crate::support::database::on_both;
@@ -26,11 +29,11 @@ async fn stage(tx: &mut Tx, version: i64, epoch: i64) -> Result<RotationId, Stor
     let new = NewVersion {
         account: account(),
         version,
-        sealed: vec![u8::try_from(version).unwrap()],
+        secret: SealedSecret::Password(vec![u8::try_from(version).unwrap()]),
         origin: "generated",
     };
     tx.add_version(&new, NOW).await?;
-    tx.open_rotation(account(), epoch, version, STAGED, NOW)
+    tx.open_rotation(account(), Part::Password, epoch, version, STAGED, NOW)
         .await
 }
 
@@ -46,6 +49,7 @@ fn step(rotation: RotationId, from: Rotation, to: Rotation) -> Step {
     Step {
         rotation,
         account: account(),
+        part: Part::Password,
         epoch: 1,
         version: 1,
         from,
@@ -61,7 +65,11 @@ async fn advance(store: &Store, step: &Step, now: Timestamp) -> Result<(), Store
 }
 
 async fn open(store: &Store) -> RotationRow {
-    store.open_rotation_of(account()).await.unwrap().unwrap()
+    store
+        .open_rotation_of(account(), Part::Password)
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 async fn row(store: &Store) -> AccountRow {
@@ -72,7 +80,13 @@ on_both!(a_rotation_opens_with_its_candidate, |db| {
     let queue = db.queue().await;
     queue.system(1, 1, 1, 1).await;
     let store = &queue.store;
-    assert_eq!(store.open_rotation_of(account()).await.unwrap(), None);
+    assert_eq!(
+        store
+            .open_rotation_of(account(), Part::Password)
+            .await
+            .unwrap(),
+        None
+    );
     let id = staged(store).await;
     let found = open(store).await;
     assert_eq!((found.id, found.account, found.epoch), (id, account(), 1));
@@ -115,6 +129,10 @@ on_both!(an_account_has_one_open_rotation_and_each_epoch_once, |db| {
     let epochs: Vec<_> = all.iter().map(|one| one.epoch).collect();
     assert_eq!(epochs, [2, 1]);
     assert_eq!(store.rotations(account(), 1).await.unwrap().len(), 1);
+    let last = store.last_rotation(account(), Part::Password).await;
+    assert_eq!(last.unwrap().map(|row| row.epoch), Some(2));
+    let key = store.last_rotation(account(), Part::Key).await;
+    assert_eq!(key.unwrap(), None);
 });
 
 on_both!(a_step_counts_only_from_where_it_was_decided, |db| {
@@ -129,6 +147,10 @@ on_both!(a_step_counts_only_from_where_it_was_decided, |db| {
         epoch: 2,
         ..good.clone()
     };
+    let wrong_part = Step {
+        part: Part::Key,
+        ..good.clone()
+    };
     let wrong_account = Step {
         account: account_id(1, 9),
         ..good.clone()
@@ -141,6 +163,7 @@ on_both!(a_step_counts_only_from_where_it_was_decided, |db| {
         wrong_phase,
         wrong_doubt,
         wrong_epoch,
+        wrong_part,
         wrong_account,
         wrong_version,
     ] {
@@ -174,8 +197,6 @@ on_both!(an_intent_is_on_record_before_anything_is_sent, |db| {
         (version.last_sent_at, version.accepted_at),
         (Some(later), None)
     );
-    let doubtful = store.doubtful_versions(account()).await.unwrap();
-    assert_eq!(doubtful, [(1, vec![1])]);
     // Proof that nothing changed; the candidate is sent once more.
     advance(store, &step(id, APPLYING, STAGED), later)
         .await
@@ -217,8 +238,13 @@ on_both!(
         assert_eq!(account.credential.changed_at, Some(later));
         assert_eq!(account.credential.last_test, LastTest::Passed);
         assert_eq!(account.settings.next_override_at, None);
-        assert_eq!(store.open_rotation_of(account.id).await.unwrap(), None);
-        assert_eq!(store.doubtful_versions(account.id).await.unwrap(), []);
+        assert_eq!(
+            store
+                .open_rotation_of(account.id, Part::Password)
+                .await
+                .unwrap(),
+            None
+        );
         let version = store.versions(account.id, 9).await.unwrap().remove(0);
         assert_eq!(version.accepted_at, Some(later));
         is_stale(advance(store, &last, later).await);
@@ -252,11 +278,13 @@ on_both!(a_stored_credential_gives_way_to_a_rotation, |db| {
     let store = &queue.store;
     staged(store).await;
     let mut tx = store.begin().await.unwrap();
-    is_stale(tx.store_current(account(), 0, 1, NOW).await);
+    is_stale(tx.store_current(account(), Part::Password, 0, 1, NOW).await);
     tx.rollback().await.unwrap();
     assert_eq!(row(store).await.current_version, None);
     let mut tx = store.begin().await.unwrap();
-    tx.store_current(account(), 1, 1, NOW).await.unwrap();
+    tx.store_current(account(), Part::Password, 1, 1, NOW)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(row(store).await.current_version, Some(1));
 });
@@ -269,7 +297,7 @@ on_both!(a_test_speaks_of_the_version_it_tried, |db| {
     let test = async |version, verdict| {
         let mut tx = store.begin().await.unwrap();
         let later = Timestamp(NOW.0 + 5);
-        tx.record_test(account(), version, verdict, later)
+        tx.record_test(account(), Part::Password, version, verdict, later)
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -280,7 +308,9 @@ on_both!(a_test_speaks_of_the_version_it_tried, |db| {
     // Not current yet: no verdict about the account.
     assert_eq!(test(1, "out_of_sync").await, (LastTest::NeverTested, false));
     let mut tx = store.begin().await.unwrap();
-    tx.store_current(account(), 1, 1, NOW).await.unwrap();
+    tx.store_current(account(), Part::Password, 1, 1, NOW)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(test(1, "out_of_sync").await, (LastTest::OutOfSync, false));
     assert_eq!(test(2, "passed").await, (LastTest::OutOfSync, false));
@@ -341,3 +371,66 @@ on_both!(
         assert_eq!(allowed.iter().filter(|may| **may).count(), 3);
     }
 );
+
+on_both!(each_part_moves_by_itself, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 1, 1, 1).await;
+    let store = &queue.store;
+    let password = staged(store).await;
+    let mut tx = store.begin().await.unwrap();
+    let secret = SealedSecret::Key {
+        private: vec![1],
+        passphrase: None,
+        public: "ssh-ed25519 AAAA".to_owned(),
+    };
+    let new = NewVersion {
+        account: account(),
+        version: 2,
+        secret,
+        origin: "generated",
+    };
+    tx.add_version(&new, NOW).await.unwrap();
+    let key = tx
+        .open_rotation(account(), Part::Key, 2, 2, STAGED, NOW)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    // The older rotation goes on although the account's epoch has moved.
+    advance(store, &step(password, STAGED, APPLYING), NOW)
+        .await
+        .unwrap();
+    let doubts = async || {
+        let row = row(store).await;
+        (row.in_doubt, row.key_in_doubt)
+    };
+    assert_eq!(doubts().await, (1, 0));
+    let key_step = |from, to| Step {
+        part: Part::Key,
+        epoch: 2,
+        version: 2,
+        ..step(key, from, to)
+    };
+    for (from, to) in [
+        (STAGED, APPLYING),
+        (APPLYING, at(Phase::Applied, false)),
+        (at(Phase::Applied, false), at(Phase::Verified, false)),
+    ] {
+        advance(store, &key_step(from, to), NOW).await.unwrap();
+    }
+    assert_eq!(doubts().await, (1, 1));
+    let last = key_step(at(Phase::Verified, false), at(Phase::Committed, false));
+    advance(store, &last, NOW).await.unwrap();
+    assert_eq!(doubts().await, (1, 0));
+    let found = row(store).await;
+    assert_eq!(
+        (found.current_version, found.current_key_version),
+        (None, Some(2))
+    );
+    assert_eq!(
+        open(store).await.state,
+        APPLYING,
+        "the password's stands where it stood"
+    );
+    let open_key = store.open_rotation_of(account(), Part::Key).await.unwrap();
+    assert_eq!(open_key, None);
+});

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use keywheel::clock::{SharedClock, SystemClock};
 use keywheel::model::Timestamp;
+use keywheel::model::credential::Parts;
 use keywheel::model::id::{NodeId, SystemId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::schedule::Planned;
@@ -79,7 +80,8 @@ async fn order_one(store: &Store, dice: &mut Dice, now: Timestamp) -> Result<(),
             return tx.rollback().await;
         }
         if dice.below(2) == 0 {
-            tx.redirect_job(open.id, None, "bob").await?;
+            tx.redirect_job(open.id, Parts::ALL_THERE_ARE, (None, None), "bob", now)
+                .await?;
         }
         tx.hasten(open.id, system, priority, now).await?;
         return tx.commit().await;
@@ -93,7 +95,9 @@ async fn order_one(store: &Store, dice: &mut Dice, now: Timestamp) -> Result<(),
         actor: "ada".to_owned(),
         priority,
         run_at: now.plus(ahead),
+        parts: Parts::ALL_THERE_ARE,
         version: None,
+        key_version: None,
     };
     tx.enqueue(&job, now).await?;
     tx.commit().await

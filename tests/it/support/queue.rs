@@ -5,6 +5,7 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::account::AccountSettings;
+use keywheel::model::credential::Parts;
 use keywheel::model::id::{AccountId, JobId, NodeId, PlatformId, SystemId, WorkgroupId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
@@ -96,14 +97,15 @@ impl Queue {
         sqlx::query(
             "WITH RECURSIVE n (i) AS (SELECT $2 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2 + $3)
              INSERT INTO accounts (id, system_id, target_id, name, name_key, active, epoch,
-                 current_version, last_version, last_change_at, last_test_at, last_test, in_doubt,
+                 current_version, current_key_version, last_version, last_change_at,
+                 last_key_change_at, last_test_at, last_test, in_doubt, key_in_doubt,
                  domain_name, distinguished_name, user_principal_name, sam_account_name,
-                 description, password_rule_id, api_enabled, auto_management, check_password,
+                 description, password_rule_id, key_rule_id, dss_auto_management, api_enabled, auto_management, check_password,
                  reset_on_mismatch, change_frequency_type, change_frequency_days, change_time,
                  policy_id, next_override_at, extras, revision, created_at, deleted_at)
              SELECT i, $1, 'user' || CAST(i - $2 AS TEXT), 'user' || CAST(i - $2 AS TEXT),
-                 'user' || CAST(i - $2 AS TEXT), 1, 0, NULL, 0, NULL, NULL, 'never_tested', 0,
-                 NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 'first', NULL, '23:30',
+                 'user' || CAST(i - $2 AS TEXT), 1, 0, NULL, NULL, 0, NULL, NULL, NULL, 'never_tested', 0, 0,
+                 NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 'first', NULL, '23:30',
                  NULL, NULL, $5, 1, $4, NULL
              FROM n WHERE i <= $2 + $3",
         )
@@ -155,7 +157,9 @@ impl Queue {
             actor: "ada".to_owned(),
             priority,
             run_at,
+            parts: Parts::ALL_THERE_ARE,
             version: None,
+            key_version: None,
         };
         let id = tx.enqueue(&job, NOW).await.unwrap();
         tx.commit().await.unwrap();

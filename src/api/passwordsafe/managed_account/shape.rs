@@ -112,7 +112,7 @@ impl Full {
             isa_release_duration: extras.isa_release_duration,
             max_concurrent_requests: extras.max_concurrent_requests,
             auto_management_flag: settings.auto_management,
-            dss_auto_management_flag: extras.dss_auto_management,
+            dss_auto_management_flag: settings.dss_auto_management,
             check_password_flag: settings.check_password,
             reset_password_on_mismatch_flag: settings.reset_on_mismatch,
             change_password_after_any_release_flag: extras.change_after_release,
@@ -121,7 +121,7 @@ impl Full {
             change_time,
             parent_account_id: None,
             is_subscribed_account: false,
-            last_change_date: account.credential.changed_at.map(date),
+            last_change_date: account.credential.last_change_at().map(date),
             next_change_date: account.due.next_change_at.map(date),
             is_changing: change_state == 1,
             change_state,
@@ -185,7 +185,7 @@ impl Requestable {
             application_display_name: None,
             maximum_release_duration: settings.extras.max_release_duration,
             default_release_duration: settings.extras.release_duration,
-            last_change_date: account.credential.changed_at.map(date),
+            last_change_date: account.credential.last_change_at().map(date),
             next_change_date: account.due.next_change_at.map(date),
             change_state,
             is_changing: change_state == 1,
@@ -216,6 +216,7 @@ pub(super) fn overlay(
     }
     given.flag("ApiEnabled", &mut settings.api_enabled)?;
     given.flag("AutoManagementFlag", &mut settings.auto_management)?;
+    given.flag("DSSAutoManagementFlag", &mut settings.dss_auto_management)?;
     given.flag("CheckPasswordFlag", &mut settings.check_password)?;
     given.flag(
         "ResetPasswordOnMismatchFlag",
@@ -265,7 +266,6 @@ fn overlay_extras(given: Overlay<'_>, extras: &mut AccountExtras) -> Result<(), 
     given.int("MaxReleaseDuration", &mut extras.max_release_duration)?;
     given.int("ISAReleaseDuration", &mut extras.isa_release_duration)?;
     given.int("MaxConcurrentRequests", &mut extras.max_concurrent_requests)?;
-    given.flag("DSSAutoManagementFlag", &mut extras.dss_auto_management)?;
     given.flag(
         "ChangePasswordAfterAnyReleaseFlag",
         &mut extras.change_after_release,

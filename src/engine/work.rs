@@ -1,0 +1,198 @@
+//! One job's attempt: which part it is at, what it holds, and what has come of it so far.
+//!
+//! Invariant: an attempt is at one part at a time; what is opened for it is gone with it.
+
+use std::collections::HashMap;
+
+use keywheel_connectors::{Account, Credential};
+
+use super::attempt::{Finished, Log};
+use crate::model::credential::{Part, Parts};
+use crate::model::id::AccountId;
+use crate::model::job::JobKind;
+use crate::model::rotation::Phase;
+use crate::store::{AccountRow, ClaimedJob, Ending, RotationRow, SealedSecret};
+
+/// One job with all that its attempt needs.
+pub(super) struct Work {
+    /// What is left of it is kept up to date.
+    pub(super) job: ClaimedJob,
+    pub(super) account: AccountRow,
+    pub(super) target: Account,
+    /// The part that the attempt is at.
+    pub(super) part: Part,
+    /// The open rotation of that part.
+    pub(super) rotation: Option<RotationRow>,
+    /// The open rotation of the other part.
+    parked: Option<RotationRow>,
+    pub(super) versions: HashMap<i64, SealedSecret>,
+    /// What was opened before in this attempt: a key is costly to decrypt.
+    pub(super) opened: HashMap<i64, Credential>,
+    pub(super) log: Log,
+    /// What this attempt is to drive.
+    pub(super) drives: Parts,
+    /// The worst that has come of a part.
+    ending: Ending,
+}
+
+impl Work {
+    /// A job with the account's open rotations. What it has to do is decided here.
+    pub(super) fn new(
+        mut job: ClaimedJob,
+        account: AccountRow,
+        target: Account,
+        rotations: Vec<RotationRow>,
+        versions: HashMap<i64, SealedSecret>,
+    ) -> Self {
+        let [mut password, mut key] = [None, None];
+        for row in rotations {
+            match row.part {
+                Part::Password => password = Some(row),
+                Part::Key => key = Some(row),
+            }
+        }
+        job.parts = account.resolve(job.parts);
+        let drives = match job.kind {
+            JobKind::Rotate => job.parts,
+            JobKind::Test => tested(&account, [&password, &key]),
+        };
+        Self {
+            job,
+            account,
+            target,
+            part: Part::Password,
+            rotation: password,
+            parked: key,
+            versions,
+            opened: HashMap::new(),
+            log: Log::default(),
+            drives,
+            ending: Ending::Succeeded,
+        }
+    }
+
+    /// Goes to a part.
+    pub(super) fn enter(&mut self, part: Part) {
+        if self.part != part {
+            self.part = part;
+            std::mem::swap(&mut self.rotation, &mut self.parked);
+        }
+    }
+
+    /// The parts that this attempt drives, in their order.
+    pub(super) fn driven(&self) -> Vec<Part> {
+        let drives = |part: &Part| self.drives.holds(Parts::of(*part));
+        Part::ALL.into_iter().filter(drives).collect()
+    }
+
+    /// The current version of the part at hand.
+    pub(super) fn current(&self) -> Option<i64> {
+        self.account.current(self.part)
+    }
+
+    /// The candidate that was supplied for the part at hand.
+    pub(super) fn given(&self) -> Option<i64> {
+        match self.part {
+            Part::Password => self.job.version,
+            Part::Key => self.job.key_version,
+        }
+    }
+
+    /// True if a part that this attempt drives may have been changed on the target.
+    pub(super) fn in_doubt(&self) -> bool {
+        [&self.rotation, &self.parked]
+            .into_iter()
+            .flatten()
+            .any(|row| self.drives.holds(Parts::of(row.part)) && row.state.in_doubt())
+    }
+
+    /// Notes what has come of a part: what has succeeded is not left to do.
+    pub(super) fn came_to(&mut self, part: Part, ending: Ending) {
+        if ending == Ending::Succeeded && self.job.kind == JobKind::Rotate {
+            self.job.parts = self.job.parts.without(Parts::of(part));
+            if part == Part::Key {
+                self.job.parts = self.job.parts.plus(Parts::REMOVAL);
+            }
+        }
+        self.worsen(ending);
+    }
+
+    /// Takes a part out of this attempt with what has come of it.
+    pub(super) fn skip(&mut self, part: Part, ending: Ending) {
+        self.drives = self.drives.without(Parts::of(part));
+        self.came_to(part, ending);
+    }
+
+    /// The removal of old keys has come to this.
+    pub(super) fn removal_came_to(&mut self, ending: Ending) {
+        if ending == Ending::Succeeded {
+            self.job.parts = self.job.parts.without(Parts::REMOVAL);
+        }
+        self.worsen(ending);
+    }
+
+    fn worsen(&mut self, ending: Ending) {
+        let so_far = std::mem::replace(&mut self.ending, Ending::Succeeded);
+        self.ending = worse(so_far, ending);
+    }
+
+    /// The worst that has come of a part so far.
+    pub(super) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// What the whole attempt came to.
+    pub(super) fn finish(mut self) -> Finished {
+        if self.ending == Ending::Succeeded {
+            self.job.parts = Parts::ALL_THERE_ARE;
+        }
+        self.log.finish(self.job, self.ending)
+    }
+
+    /// Its account.
+    pub(super) fn id(&self) -> AccountId {
+        self.account.id()
+    }
+}
+
+/// A test tries all that the account has, and whatever needs to be found out.
+fn tested(account: &AccountRow, rotations: [&Option<RotationRow>; 2]) -> Parts {
+    let mut parts = Parts::NONE;
+    for (part, rotation) in Part::ALL.into_iter().zip(rotations) {
+        let doubtful = rotation.as_ref().is_some_and(|row| match row.state.phase {
+            Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator => true,
+            Phase::Ready | Phase::Staged | Phase::Committed | Phase::Abandoned => false,
+        });
+        if doubtful || account.current(part).is_some() {
+            parts = parts.plus(Parts::of(part));
+        }
+    }
+    // Nothing is stored: the password's test says so.
+    if parts == Parts::NONE {
+        Parts::PASSWORD
+    } else {
+        parts
+    }
+}
+
+/// The worse of two endings. Whatever may still be done is tried once more before a job ends.
+fn worse(one: Ending, other: Ending) -> Ending {
+    use Ending::{Failed, GivenBack, NeedsOperator, Retry, Succeeded};
+    match (one, other) {
+        (
+            Retry { at, counts },
+            Retry {
+                at: later,
+                counts: also,
+            },
+        ) => Retry {
+            at: at.max(later),
+            counts: counts || also,
+        },
+        (retry @ Retry { .. }, _) | (_, retry @ Retry { .. }) => retry,
+        (GivenBack, _) | (_, GivenBack) => GivenBack,
+        (NeedsOperator, _) | (_, NeedsOperator) => NeedsOperator,
+        (Failed, _) | (_, Failed) => Failed,
+        (Succeeded, Succeeded) => Succeeded,
+    }
+}
