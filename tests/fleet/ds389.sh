@@ -201,7 +201,9 @@ make() {
 start() {
   running "$dir" >/dev/null && fail "$name runs already"
   [[ -f $dir/made ]] || make
-  ns-slapd -D "$conf" -i "$dir/pid" || fail "ns-slapd did not start on $ip, ports $port and $tport"
+  # What it says until it has its own log would otherwise go to whoever starts it.
+  ns-slapd -D "$conf" -i "$dir/pid" >"$dir/start.log" 2>&1 ||
+    fail "ns-slapd did not start on $ip, ports $port and $tport: $dir/start.log"
   until_true answers || fail "$name does not answer: $dir/log/errors"
   echo "$name: ldap://$ip:$port ldaps://$ip:$tport"
 }
