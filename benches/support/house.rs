@@ -1,8 +1,10 @@
-//! The real rooms on a database of their own: store, vault, queue, engine, connectors.
+//! The real rooms on a database of their own: store, vault, queue, engine, connectors behind
+//! their wall.
 //!
 //! Invariant: the store is a file with full durability, and a quarantine that did not give every
 //! account a new credential is no measurement.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,16 +21,20 @@ use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{Orders, Worker, WorkerOptions};
 use keywheel::store::{SealedSecret, Store, StoreOptions};
 use keywheel::vault::{Kek, Place, Vault};
-use keywheel_connectors::Secret;
+use keywheel::worker::{Options, Pool, Remote};
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::ssh::Ssh;
+use keywheel_connectors::{Connector, Secret};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::folder;
 
 /// The longest that one quarantine may take.
 const ROUND_MAX: Duration = Duration::from_mins(5);
+/// Of each connector, as on a machine with two processors.
+const PROCESSES: usize = 2;
 const SYSTEM: SystemId = SystemId(1);
 const FUNCTIONAL: FunctionalAccountId = FunctionalAccountId(1);
 
@@ -49,6 +55,8 @@ pub(crate) struct House {
     orders: Orders,
     worker: Worker,
     accounts: usize,
+    /// The connectors', behind their wall; they end with the house.
+    _processes: JoinSet<()>,
     _folder: TempDir,
 }
 
@@ -72,9 +80,23 @@ impl House {
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
         let accounts = site.accounts.len();
         furnish(&store, &vault, &clock, site).await;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut processes = JoinSet::new();
+        let mut remote = |near: Arc<dyn Connector>| -> Option<Arc<dyn Connector>> {
+            let program = PathBuf::from(env!("CARGO_BIN_EXE_keywheel"));
+            let pool = Pool::new(
+                near.name(),
+                Options::new(program, PROCESSES, "nobody"),
+                clock.clone(),
+                dice.clone(),
+                metrics.clone(),
+            );
+            processes.spawn(pool.clone().run(CancellationToken::new()));
+            Some(Arc::new(Remote::new(pool, near)))
+        };
         let connectors = Connectors {
-            ssh: Some(Arc::new(Ssh::new(1))),
-            ldap: Some(Arc::new(Ldap::new())),
+            ssh: remote(Arc::new(Ssh::new(1))),
+            ldap: remote(Arc::new(Ldap::new())),
             ..Connectors::default()
         };
         let engine = Engine::new(
@@ -85,7 +107,6 @@ impl House {
             connectors,
             Limits::default(),
         );
-        let metrics = Arc::new(Metrics::new().unwrap());
         let orders = Orders::new(
             store.clone(),
             vault,
@@ -108,6 +129,7 @@ impl House {
             orders,
             worker,
             accounts,
+            _processes: processes,
             _folder: folder,
         }
     }

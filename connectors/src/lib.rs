@@ -34,7 +34,7 @@ pub type Secret = secrecy::SecretString;
 
 /// The connector of this name, as a process of its own serves it; `None` if there is none here.
 ///
-/// `seed` is where the sentinels of SSH start. A fake one serves [`fake::FakeWorld::preset`].
+/// `seed` is where the sentinels of SSH start. The fake serves `FakeWorld::preset`.
 #[cfg_attr(
     not(feature = "ssh"),
     expect(unused_variables, reason = "SSH alone has sentinels")

@@ -231,12 +231,10 @@ impl Pool {
 
     /// Doubles with each end, up to a limit, less a random part up to its half.
     fn rest(&self, ends: u32) -> Duration {
-        let whole = REST_FIRST
-            .saturating_mul(2_u32.saturating_pow(ends.saturating_sub(1).min(16)))
-            .min(REST_MAX);
+        let whole = doubled(ends);
         let mut byte = [0];
         self.dice.fill(&mut byte);
-        whole.saturating_sub(whole / 2 * u32::from(byte[0]) / 255)
+        jittered(whole, byte[0])
     }
 
     /// Starts a process, shows it, drives it to its end, and hides it.
@@ -382,6 +380,18 @@ impl Pool {
     }
 }
 
+/// The whole pause after so many ends in a row.
+fn doubled(ends: u32) -> Duration {
+    REST_FIRST
+        .saturating_mul(2_u32.saturating_pow(ends.saturating_sub(1).min(16)))
+        .min(REST_MAX)
+}
+
+/// From half of the pause to all of it.
+fn jittered(whole: Duration, byte: u8) -> Duration {
+    whole.saturating_sub(whole / 2 * u32::from(byte) / 255)
+}
+
 /// Starts one process of a connector to see how it is confined, and ends it.
 ///
 /// # Errors
@@ -396,4 +406,19 @@ pub async fn look(options: &Options, connector: &'static str) -> Result<Vec<Stri
     // Its socket closes, and it ends.
     drop(line);
     Ok(lacks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_its_limit_and_is_never_less_than_half() {
+        assert_eq!(doubled(1), REST_FIRST);
+        assert_eq!(doubled(2), REST_FIRST * 2);
+        assert_eq!(doubled(4), REST_FIRST * 8);
+        assert_eq!(doubled(u32::MAX), REST_MAX);
+        assert_eq!(jittered(REST_MAX, 0), REST_MAX);
+        assert_eq!(jittered(REST_MAX, 255), REST_MAX / 2);
+    }
 }

@@ -112,3 +112,49 @@ pub(super) fn lacks(found: &Confinement) -> Vec<String> {
     say(found.starts_programs, &"they can start programs");
     lacks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Confinement = Confinement {
+        user: 65_534,
+        landlock: Enforced::Fully,
+        seccomp: true,
+        reads_files: false,
+        writes_files: false,
+        starts_programs: false,
+        capable: false,
+    };
+
+    #[test]
+    fn whatever_is_missing_is_said() {
+        assert!(lacks(&WHOLE).is_empty());
+        let partly = Confinement {
+            landlock: Enforced::Partly,
+            ..WHOLE
+        };
+        assert_eq!(lacks(&partly).len(), 1);
+        let bare = Confinement {
+            user: 0,
+            landlock: Enforced::No,
+            seccomp: false,
+            reads_files: true,
+            writes_files: true,
+            starts_programs: true,
+            capable: true,
+        };
+        let said = lacks(&bare).join("; ");
+        for word in [
+            "root",
+            "capabilities",
+            "Landlock",
+            "seccomp",
+            "read",
+            "write",
+            "programs",
+        ] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+}

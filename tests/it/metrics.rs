@@ -241,6 +241,12 @@ const REPORTED: &[(&str, f64)] = &[
         r#"connector_phase_duration_seconds_count{connector="ssh",phase="connect"}"#,
         1.0,
     ),
+    (r#"connector_processes{connector="ssh"}"#, 2.0),
+    (
+        r#"connector_process_exits_total{connector="ssh",reason="hung"}"#,
+        1.0,
+    ),
+    (r#"connector_process_restarts_total{connector="ldap"}"#, 1.0),
     (r#"lease_expirations_total{kind="test"}"#, 4.0),
     (r#"probe_failed_logins_total{connector="ssh"}"#, 1.0),
     (r#"job_queue_wait_seconds_sum{lane="interactive"}"#, 1.0),
@@ -278,6 +284,9 @@ fn report_everything(metrics: &Metrics) {
     metrics.job_attempt("rotate", "ssh", "success", 3 * SECOND);
     metrics.job_error("ldap", "auth", "denied");
     metrics.phase("ssh", "connect", SECOND);
+    metrics.connector_processes("ssh", 2);
+    metrics.connector_process_ended("ssh", "hung");
+    metrics.connector_process_restarted("ldap");
     metrics.leases_expired("test", 4);
     metrics.failed_login_spent("ssh");
     metrics.job_started("interactive", SECOND);

@@ -121,6 +121,10 @@ fn a_user_that_is_not_there_is_said_and_nothing_serves() {
         ended.err.contains("name one in connectors.user"),
         "{ended:?}"
     );
+    let root = ("KEYWHEEL_CONNECTORS__USER", "root");
+    let ended = home.run_with(&["doctor"], &[root]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.err.contains("a user other than root"), "{ended:?}");
     let fine = home.run(&["doctor"]);
     assert!(fine.out.contains("connector processes"), "{fine:?}");
     assert!(fine.out.contains("confined"), "{fine:?}");

@@ -21,7 +21,7 @@ use crate::support::fleet::{LDAP_INITIAL, Slapd, Sshd, onboard_host};
 use crate::support::wait::until;
 
 /// Pause between two bytes of a server that drips.
-const DRIP: Duration = Duration::from_millis(100);
+const DRIP: Duration = Duration::from_millis(50);
 /// The longest that the interface may take to say that it lives.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// What we hold of the hostile hosts' accounts.
@@ -70,7 +70,10 @@ fn hosts() -> Vec<(&'static str, Says)> {
     let large = [&[0, 0, 0x88, 0xb8, 4, 20], &vec![0x42; 35_000][..]].concat();
     vec![
         ("oversized packet", Says::Once(oversized)),
-        ("endless packets", Says::Endless(banner.to_vec(), large)),
+        (
+            "endless packets",
+            Says::Endless(banner.to_vec(), large.clone()),
+        ),
         (
             "endless banner",
             Says::Endless(Vec::new(), b"welcome\r\n".repeat(1_000)),
@@ -79,7 +82,8 @@ fn hosts() -> Vec<(&'static str, Says)> {
             "endless line",
             Says::Endless(Vec::new(), vec![b'w'; 65_536]),
         ),
-        ("drips", Says::Drip(banner.repeat(1_000))),
+        ("drips a banner", Says::Drip(vec![b'w'; 64])),
+        ("drips a packet", Says::Drip([&banner[..], &large].concat())),
     ]
 }
 
