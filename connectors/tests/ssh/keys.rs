@@ -358,7 +358,7 @@ async fn another_authorized_keys_file_is_honoured_if_it_is_one() {
         assert_eq!(class_of(&seen), Some(Class::Incompatible), "{seen:?}");
     }
     for setting in ["none", ".ssh/a .ssh/b", "/etc/ssh/keys/%t"] {
-        let fleet = Fleet::start(&[("USERS", "1"), ("SUDO", "all"), ("AUTHORIZED", "none")]);
+        let fleet = Fleet::start(&[("USERS", "1"), ("SUDO", "all"), ("AUTHORIZED", setting)]);
         let session = session(&fleet).await;
         let seen = session.change(&account("kw_u0"), &key(&new), None).await;
         assert_eq!(

@@ -11,6 +11,7 @@ use keywheel_connectors::{
 use tokio::time::timeout;
 
 use crate::fleet::{Fleet, account, first, functional, key, key_pair, open, own, ssh_part};
+use crate::peer::Wire;
 
 fn raised_by(fleet: &Fleet, elevation: Elevation) -> Target {
     let mut target = fleet.target();
@@ -280,4 +281,55 @@ async fn no_secret_stands_in_a_process_list_on_any_way() {
     for canary in CANARIES {
         assert!(!fleet.log().contains(canary), "the server's log holds it");
     }
+}
+
+#[tokio::test]
+async fn empty_stdin_to_chpasswd_is_never_success() {
+    let fleet = Fleet::start(&[("USERS", "1"), ("STARTUPS", "100:30:200")]);
+    // Says yes to everything, as chpasswd does to nothing at all, and notes how much it got.
+    fleet.run(
+        "printf '#!/bin/sh\\nwc -c >>/run/got\\n' >/run/yes; chmod 755 /run/yes; \
+         mount --bind /run/yes /usr/sbin/chpasswd",
+    );
+    let wire = Wire::to((fleet.address, fleet.port));
+    let target = Target {
+        host: wire.address.to_string(),
+        port: wire.port,
+        ..fleet.target()
+    };
+    let (kw_u0, new) = (account("kw_u0"), Credential::from("New-whole-line-vLm9Q"));
+    let session = open(&target, Some(&functional())).await;
+    let before = wire.to_server_bytes();
+    assert_eq!(session.change(&kw_u0, &new, None).await, Changed::Done);
+    let needed = wire.to_server_bytes() - before;
+    let (mut opens, mut done, mut not_done) = (1, 1, 0);
+    for step in 0..12 {
+        wire.mend();
+        let session = open(&target, Some(&functional())).await;
+        opens += 1;
+        wire.allow(needed.saturating_sub(step * 50) + 8);
+        match session.change(&kw_u0, &new, None).await {
+            Changed::Done => done += 1,
+            _ => not_done += 1,
+        }
+    }
+    assert!(not_done > 0, "the cuts cut something");
+    // Every open asks once with nothing; every change gives one whole line, or is none.
+    let whole = "kw_u0:New-whole-line-vLm9Q\n".len();
+    let count = async {
+        loop {
+            let got = fleet.run("cat /run/got");
+            let is = |bytes: usize| {
+                got.lines()
+                    .filter(|line| **line == bytes.to_string())
+                    .count()
+            };
+            assert_eq!(is(0) + is(whole), got.lines().count(), "{got}");
+            assert_eq!(is(0), opens, "{got}");
+            if is(whole) >= done {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), count).await.unwrap();
 }
