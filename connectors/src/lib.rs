@@ -9,6 +9,8 @@ mod answer;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod credential;
+#[cfg(feature = "dialogue")]
+pub mod dialogue;
 #[cfg(feature = "fake")]
 pub mod fake;
 #[cfg(feature = "ldap")]
@@ -23,6 +25,8 @@ use async_trait::async_trait;
 
 pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
 pub use credential::{Credential, KeyPair};
+#[cfg(feature = "dialogue")]
+pub use target::DialogueTarget;
 pub use target::{
     Account, Elevation, Functional, HostKey, Identity, LdapTarget, Login, LoginError, SshTarget,
     Target, TargetKind,
@@ -34,7 +38,7 @@ pub type Secret = secrecy::SecretString;
 /// One kind of target.
 #[async_trait]
 pub trait Connector: Send + Sync + std::fmt::Debug {
-    /// The connector's name in metrics and job records: `ssh`, `ldap`, `fake`.
+    /// The connector's name in metrics and job records: `ssh`, `ldap`, `dialogue`, `fake`.
     fn name(&self) -> &'static str;
 
     /// Says whether this account and this credential can be handed to the target unmistakably.

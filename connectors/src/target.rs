@@ -4,9 +4,13 @@
 //! more than a name.
 
 use std::fmt;
+#[cfg(feature = "dialogue")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Credential;
+#[cfg(feature = "dialogue")]
+use crate::{Secret, dialogue::Dialogue};
 
 /// One managed system, as far as a connector needs to know it.
 #[derive(Clone, Debug)]
@@ -30,9 +34,24 @@ pub enum TargetKind {
     Ssh(SshTarget),
     /// A directory that is reached by LDAP over TLS.
     Ldap(LdapTarget),
+    /// A system that is reached by SSH and spoken to as its platform's definition says.
+    #[cfg(feature = "dialogue")]
+    Dialogue(DialogueTarget),
     /// A target in memory, for tests.
     #[cfg(feature = "fake")]
     Fake,
+}
+
+/// How a system with a dialogue is recognised and spoken to.
+#[cfg(feature = "dialogue")]
+#[derive(Clone, Debug)]
+pub struct DialogueTarget {
+    /// The pinned host key. Without one, [`crate::Connector::open`] refuses before any login.
+    pub host_key: Option<HostKey>,
+    /// What its platform's definition says.
+    pub platform: Arc<Dialogue>,
+    /// What the platform's `{secret:enable}` stands for.
+    pub enable: Option<Secret>,
 }
 
 /// How an SSH host is recognised and how rights are raised there.

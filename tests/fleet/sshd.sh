@@ -33,6 +33,7 @@
 #   SUDO=chpasswd       none: kw_func may run nothing; password: sudo asks for a password
 #   ROOT_LOGIN=0        1: root may log in with kw_func's password
 #   METHODS=both        password or keyboard: the only login method offered
+#   DEVICE=0            1: every login meets the command line of device.py, a network device
 #
 # Needs root and: openssh-server sudo libpam-modules libpam-pwquality cracklib-runtime tcsh
 # util-linux.
@@ -55,6 +56,7 @@ WRAPPER=${WRAPPER:-0}
 SUDO=${SUDO:-chpasswd}
 ROOT_LOGIN=${ROOT_LOGIN:-0}
 METHODS=${METHODS:-both}
+DEVICE=${DEVICE:-0}
 
 specials='kw_csh:/bin/tcsh kw_nologin:/usr/sbin/nologin kw_noise:/bin/bash kw_expired:/bin/sh kw_locked:/bin/sh'
 
@@ -145,11 +147,13 @@ sudoers() {
     if [ "$WRAPPER" = 1 ]; then
       echo 'kw_func ALL=(root) NOPASSWD: /usr/local/sbin/keywheel-passwd ""'
     fi
+    [ "$DEVICE" != 1 ] || echo 'kw_func ALL=(root) NOPASSWD: /usr/local/sbin/device.py helper'
   } >/etc/sudoers
   rm -rf /etc/sudoers.d
   chmod 440 /etc/sudoers
   visudo -qcf /etc/sudoers
   [ "$WRAPPER" != 1 ] || install -m 755 /etc/keywheel/keywheel-passwd /usr/local/sbin/
+  [ "$DEVICE" != 1 ] || install -m 755 "$here/device.py" /usr/local/sbin/
 }
 
 serve() {
@@ -171,6 +175,7 @@ serve() {
     echo "KbdInteractiveAuthentication $([ "$METHODS" = password ] && echo no || echo yes)"
     echo "MaxStartups $STARTUPS"
     echo "MaxSessions $SESSIONS"
+    [ "$DEVICE" != 1 ] || echo "ForceCommand /usr/local/sbin/device.py"
     # The machine's own accounts stay out of reach.
     echo "AllowUsers $(tr '\n' ' ' < <(sed 's/:.*//' /run/names)) root"
   } >/etc/ssh/kw_sshd
@@ -193,6 +198,7 @@ start() {
   fleet_need visudo sudo
   fleet_need tcsh tcsh
   fleet_need unshare util-linux
+  [ "$DEVICE" != 1 ] || fleet_need python3 python3
   [ -d /usr/share/cracklib ] || [ -e /var/cache/cracklib/cracklib_dict.pwd ] ||
     fleet_die "cracklib's dictionary is missing; install the Debian package cracklib-runtime"
   ! pid=$(fleet_pid) || fleet_die "already running in $FLEET_DIR as process $pid"

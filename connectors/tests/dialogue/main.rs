@@ -1,0 +1,2 @@
+#![cfg(test)]
+//! The dialogues on real SSH servers.

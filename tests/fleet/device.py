@@ -1,0 +1,168 @@
+#!/usr/bin/python3 -I
+"""A network device's command line, IOS-like, for every login of a sshd.sh with DEVICE=1.
+
+The users of the device are the accounts of that server: what `username NAME ... secret PASSWORD`
+sets is the password that its sshd asks for. So a login is a true login. Changes live in
+/etc/shadow; `write memory` copies it to /etc/keywheel/startup, and a reboot copies it back.
+
+/etc/keywheel/device holds the device's trouble, one word; empty or missing: none.
+
+  refuse    every command of the configuration is refused
+  prompt    another prompt once the configuration is open
+  twice     asks for the enable secret again and again
+  deaf      no answer to `username`; nothing is set
+  late      no answer to `username`; it is set all the same
+  drop      sets, and drops the line before it answers
+  cut       drops the line before it sets
+  lie       says that it has set, and has not
+  nosave    `write memory` fails
+  after     sets, and does not understand `end`
+  flood     talks without end after `configure terminal`
+  pager     stops after each page
+
+`device.py helper` is what the functional account may run as root: the database of users.
+Invariant: a password reaches nothing but chpasswd's standard input and the echo of its own line.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import termios
+import tty
+
+ENABLE = "Enable-kw-vLm9"
+SECRET_MIN_CHARS = 10
+STARTUP = "/etc/keywheel/startup"
+
+
+def helper():
+    verb, *rest = sys.stdin.read().split("\n")
+    if verb == "set":
+        line = f"{rest[0]}:{rest[1]}\n"
+        done = subprocess.run(["/usr/sbin/chpasswd"], input=line, text=True, capture_output=True)
+        return done.returncode
+    shutil.copy("/etc/shadow", STARTUP)
+    return 0
+
+
+def ask_helper(text):
+    command = ["/usr/bin/sudo", "-n", "/usr/local/sbin/device.py", "helper"]
+    return subprocess.run(command, input=text, text=True, capture_output=True).returncode == 0
+
+
+def trouble():
+    try:
+        with open("/etc/keywheel/device", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def say(text):
+    os.write(1, text.replace("\n", "\r\n").encode())
+
+
+def line(echo):
+    """Reads one line; a question mark opens the help at once, as it does on the real thing."""
+    got = bytearray()
+    while True:
+        byte = os.read(0, 1)
+        if not byte or byte == b"\x04":
+            raise SystemExit(0)
+        if byte in b"\r\n":
+            say("\n")
+            return got.decode()
+        got += byte
+        if echo:
+            os.write(1, byte)
+        if echo and byte == b"?":
+            say("\n  <cr>\n")
+
+
+def page(lines):
+    for number, text in enumerate(lines, 1):
+        say(text + "\n")
+        if number % 10 == 0:
+            os.write(1, b" --More-- ")
+            os.read(0, 1)
+            os.write(1, b"\x08" * 10 + b" " * 10 + b"\x08" * 10)
+
+
+class Device:
+    def __init__(self):
+        self.is_enabled = False
+        self.configures = False
+        self.trouble = trouble()
+
+    def prompt(self):
+        if self.configures:
+            return "[R1 configuration] ~ " if self.trouble == "prompt" else "R1(config)#"
+        return "R1#" if self.is_enabled else "R1>"
+
+    def enable(self):
+        for _ in range(3):
+            os.write(1, b"Password: ")
+            right = line(echo=False) == ENABLE
+            if right and self.trouble != "twice":
+                self.is_enabled = True
+                return
+        say("% Bad secrets\n")
+
+    def username(self, words):
+        if self.trouble == "refuse":
+            return say("% Invalid input detected at '^' marker.\n")
+        if self.trouble == "cut":
+            raise SystemExit(0)
+        if len(words) != 6 or words[2:5] != ["algorithm-type", "scrypt", "secret"]:
+            return say("% Incomplete command.\n")
+        if len(words[5]) < SECRET_MIN_CHARS:
+            return say(f"% Password too short - must be at least {SECRET_MIN_CHARS} characters.\n")
+        if self.trouble not in ("deaf", "lie") and not ask_helper(f"set\n{words[1]}\n{words[5]}\n"):
+            return say("% Invalid user.\n")
+        if self.trouble == "drop":
+            raise SystemExit(0)
+        while self.trouble in ("deaf", "late"):
+            line(echo=False)
+
+    def run(self, text):
+        words = text.split()
+        if not words:
+            return
+        if words[0] == "enable" and not self.is_enabled:
+            self.enable()
+        elif text == "terminal length 0":
+            if self.trouble == "pager":
+                page(f"line {number}" for number in range(1, 36))
+        elif text == "configure terminal" and self.is_enabled:
+            self.configures = True
+            while self.trouble == "flood":
+                say("%SYS-5-CONFIG_I: Configured from console by console\n" * 50)
+        elif words[0] == "username" and self.configures:
+            self.username(words)
+        elif text == "end" and self.configures and self.trouble != "after":
+            self.configures = False
+        elif text == "write memory" and self.is_enabled and not self.configures:
+            say("Building configuration...\n")
+            if self.trouble == "nosave" or not ask_helper("save\n"):
+                say("startup-config file open failed (No space left on device)\n")
+            else:
+                say("[OK]\n")
+        elif words[0] != "enable":
+            say("          ^\n% Invalid input detected at '^' marker.\n")
+
+
+def serve():
+    if not os.isatty(0):
+        say("% No terminal.\n")
+        return
+    # What was typed ahead stays.
+    tty.setraw(0, termios.TCSANOW)
+    device = Device()
+    say("\n\x1b[1mUnauthorised access is forbidden.\x1b[0m\n\n")
+    while True:
+        os.write(1, device.prompt().encode())
+        device.run(line(echo=True))
+
+
+if __name__ == "__main__":
+    sys.exit(helper() if sys.argv[1:] == ["helper"] else serve())
