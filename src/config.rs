@@ -211,6 +211,8 @@ pub struct Connectors {
     pub ssh_in_flight: u32,
     /// Exchanges in flight on one LDAP session.
     pub ldap_in_flight: u32,
+    /// Folder of definitions of platforms. Without it: `/etc/keywheel/platforms`.
+    pub platforms_dir: Option<PathBuf>,
 }
 
 impl Default for Connectors {
@@ -219,6 +221,7 @@ impl Default for Connectors {
             timeout_s: 30,
             ssh_in_flight: 4,
             ldap_in_flight: 8,
+            platforms_dir: None,
         }
     }
 }
@@ -331,6 +334,12 @@ impl Settings {
             .kek_file
             .clone()
             .unwrap_or_else(|| self.data_file("kek.key"))
+    }
+
+    /// Where an operator's own definitions of platforms are.
+    pub fn platforms_dir(&self) -> PathBuf {
+        let set = self.connectors.platforms_dir.clone();
+        set.unwrap_or_else(|| PathBuf::from("/etc/keywheel/platforms"))
     }
 
     /// Which database to open.

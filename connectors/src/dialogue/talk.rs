@@ -76,8 +76,8 @@ enum Cause {
     Ended,
     /// The system says so itself.
     Said(Class, Scope),
-    /// It asks again what was answered.
-    AskedAgain,
+    /// It asks again what was answered, by this secret or by none.
+    AskedAgain(Option<Which>),
     /// It asks for a secret that is not there.
     Missing(Which),
     /// Nothing began.
@@ -323,7 +323,7 @@ impl Talk {
                 };
                 *count += 1;
                 if *count > arm.max {
-                    return Err(Cause::AskedAgain);
+                    return Err(Cause::AskedAgain(answer.secrets().next()));
                 }
                 turned = 0;
                 self.say(answer, arm.commit)?;
@@ -515,7 +515,15 @@ fn judge(place: &str, phase: Phase, cause: &Cause) -> Changed {
                 which.name()
             ),
         ),
-        Cause::AskedAgain => account(Class::Refused, "the system asks again what was answered"),
+        Cause::AskedAgain(which) => {
+            let what = "the system asks again what was answered";
+            match which {
+                Some(Which::New) => account(Class::Refused, what),
+                Some(Which::Old) => account(Class::Denied, what),
+                Some(Which::Enable) => about(Class::Privilege, Scope::System, what),
+                None => account(Class::Incompatible, what),
+            }
+        }
         Cause::Said(class, scope) => {
             let reason = about(
                 *class,
