@@ -1,7 +1,8 @@
 //! Changes accounts of systems that are spoken to line by line, as a definition says.
 //!
 //! What a definition may hold stands in `docs/platforms.md`. It is read by `parse.rs` into the
-//! types of `definition.rs`; `talk.rs` is one dialogue, `session.rs` what surrounds it.
+//! types of `definition.rs`; `talk.rs` is one dialogue, `outcome.rs` what its end means, `session.rs`
+//! what surrounds it.
 //!
 //! Invariant: a definition decides what is sent and what the answers mean, never whether a
 //! credential is given up: after the commit has begun to leave, all doubt is
@@ -11,6 +12,7 @@ mod definition;
 mod format;
 mod guard;
 mod library;
+mod outcome;
 mod parse;
 mod plan;
 mod screen;
@@ -18,7 +20,9 @@ mod session;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod undo;
+mod words;
 
 use std::sync::Arc;
 
@@ -30,6 +34,7 @@ use crate::{
     Target, TargetKind,
 };
 use session::DialogueSession;
+use transcript::Transcript;
 use undo::Undoing;
 
 pub use definition::Dialogue;
@@ -40,12 +45,22 @@ pub use parse::Fault;
 #[derive(Debug, Default)]
 pub struct Dialogues {
     undoing: Arc<Undoing>,
+    transcript: Transcript,
 }
 
 impl Dialogues {
     /// The connector. Between sessions it only remembers which changes may still be taken back.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, which has every dialogue read out, for writing a definition: what was sent and
+    /// what was heard, escape sequences removed, every secret of the dialogue as `<SENT>`.
+    pub fn reading_out(read: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            transcript: Transcript::to(read),
+            ..Self::default()
+        }
     }
 }
 
@@ -96,7 +111,8 @@ impl Connector for Dialogues {
         let part = dialogue_part(target)?;
         let pin = ssh::pinned(part.host_key.as_ref())?;
         let undoing = Arc::clone(&self.undoing);
-        let session = DialogueSession::open(target, pin, part, functional, undoing);
+        let transcript = self.transcript.clone();
+        let session = DialogueSession::open(target, pin, part, functional, undoing, transcript);
         Ok(Arc::new(session.await?))
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::definition::{Arm, Dialogue, On, Operation, Start, Step, Template};
-use super::talk::shown;
+use super::words::shown;
 use crate::Login;
 
 impl Dialogue {

@@ -12,8 +12,11 @@ use tokio::time::timeout;
 
 use super::definition::{Dialogue, Operation, Start};
 use super::guard;
-use super::talk::{Failed, Talk, Words};
+use super::outcome::Failed;
+use super::talk::Talk;
+use super::transcript::Transcript;
 use super::undo::Undoing;
+use super::words::Words;
 use crate::ssh::lent::{Connection, Exchange, Refusal, on_thread, silent};
 use crate::{
     Account, Changed, Checked, Class, Credential, DialogueTarget, Evidence, Functional, HostKey,
@@ -33,6 +36,7 @@ pub(super) struct DialogueSession {
     part: DialogueTarget,
     functional: Option<Functional>,
     undoing: Arc<Undoing>,
+    transcript: Transcript,
     /// A functional login that waits for work.
     idle: Mutex<Option<Connection>>,
     dialogues: Semaphore,
@@ -78,6 +82,7 @@ impl DialogueSession {
         part: &DialogueTarget,
         functional: Option<&Functional>,
         undoing: Arc<Undoing>,
+        transcript: Transcript,
     ) -> Result<Self, Reason> {
         let in_flight = target.in_flight.max(1);
         let operation = part.platform.set_password.as_ref();
@@ -93,6 +98,7 @@ impl DialogueSession {
             part: part.clone(),
             functional: functional.cloned(),
             undoing,
+            transcript,
             idle: Mutex::new(None),
             dialogues: Semaphore::new(dialogues),
             logins: Semaphore::new(in_flight.min(LOGINS_MAX)),
@@ -165,11 +171,14 @@ impl DialogueSession {
     ) -> Result<Talk, Failed> {
         let (dialogue, words) = (Arc::clone(&self.part.platform), words.clone());
         let (held, limit) = (exchange.clone(), self.dialogue_limit());
+        let transcript = self.transcript.clone();
         let talked = on_thread(move || {
             let Some(operation) = operation(&dialogue, kind) else {
                 return Err(Failed::before(no_operation()));
             };
-            let talk = Talk::begin(connection, &dialogue, operation, words, &held, limit);
+            let talk = Talk::begin(
+                connection, &dialogue, operation, words, &held, transcript, limit,
+            );
             let mut talk = talk?;
             talk.go(&operation.steps, operation)?;
             Ok(talk)

@@ -1,125 +1,27 @@
 //! One dialogue with a system, on a thread of its own.
 //!
-//! Invariant: after the commit has begun to leave, whatever is not the system's own word about it
-//! is [`Changed::Unknown`].
+//! Invariant: the commit leaves only while there is time, and once it has begun to leave the
+//! dialogue says so, whatever becomes of it.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret;
 use ssh2::{ExtendedData, PtyModeOpcode, PtyModes};
 use zeroize::Zeroizing;
 
-use super::definition::{
-    Arm, Complaint, Dialogue, On, Operation, Piece, Start, Step, Template, Which,
-};
-use super::screen::{SENT, Screen, window};
+use super::definition::{Arm, Complaint, Dialogue, On, Operation, Start, Step, Template, Which};
+use super::outcome::{Cause, Failed, Phase, judge, place};
+use super::screen::{Screen, window};
+use super::transcript::Transcript;
+use super::words::{Words, shown};
 use crate::ssh::lent::{Connection, Exchange};
-use crate::{Changed, Class, Reason, Scope, Secret};
 
 /// The longest wait for each line of `abort`.
 const ABORT_MAX: Duration = Duration::from_secs(2);
 
 /// The most pages that are turned in one step.
 const PAGES_MAX: u32 = 1_000;
-
-/// What stands in the places of templates.
-#[derive(Clone, Debug)]
-pub(super) struct Words {
-    pub(super) account: String,
-    pub(super) new: Option<Secret>,
-    pub(super) old: Option<Secret>,
-    pub(super) enable: Option<Secret>,
-}
-
-impl Words {
-    fn secret(&self, which: Which) -> Option<&Secret> {
-        match which {
-            Which::New => self.new.as_ref(),
-            Which::Old => self.old.as_ref(),
-            Which::Enable => self.enable.as_ref(),
-        }
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the system must learn it, or it is redacted"
-    )]
-    fn plain(&self, which: Which) -> Option<&str> {
-        self.secret(which).map(ExposeSecret::expose_secret)
-    }
-
-    /// Every secret, the longest first: one may stand within another.
-    fn plains(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = Which::ALL
-            .into_iter()
-            .filter_map(|which| self.plain(which))
-            .collect();
-        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        all
-    }
-}
-
-/// Why a dialogue did not go on.
-#[derive(Debug)]
-enum Cause {
-    /// The connection was lost.
-    Lost,
-    /// The deadline came, and nothing was heard since the last send.
-    Silent,
-    /// The deadline came; what was heard is nothing that the platform expects.
-    Strange,
-    /// More was said than the platform allows.
-    TooMuch,
-    /// The command ended, in a way that the platform does not expect.
-    Ended,
-    /// The system says so itself.
-    Said(Class, Scope),
-    /// It asks again what was answered, by this secret or by none.
-    AskedAgain(Option<Which>),
-    /// It asks for a secret that is not there.
-    Missing(Which),
-    /// Nothing began.
-    NotBegun(Reason),
-}
-
-/// What became of a dialogue that failed.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) changed: Changed,
-    /// True: the connection was gone, or never served.
-    pub(super) was_lost: bool,
-}
-
-impl Failed {
-    /// Nothing was sent.
-    pub(super) fn before(reason: Reason) -> Self {
-        Self {
-            changed: Changed::NotNow(reason),
-            was_lost: false,
-        }
-    }
-
-    /// Why, where nothing was to be changed.
-    pub(super) fn reason(self) -> Reason {
-        match self.changed {
-            Changed::Refused(reason) | Changed::NotNow(reason) | Changed::Unknown(reason) => reason,
-            Changed::Done => Reason::account(Class::Unknown, "the dialogue failed after its end"),
-        }
-    }
-}
-
-/// Where the dialogue stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing that counts has left.
-    Before,
-    /// The commit has left; its answer is awaited.
-    Committing,
-    /// The commit was answered.
-    Committed,
-}
 
 /// A dialogue and its connection.
 pub(super) struct Talk {
@@ -130,6 +32,7 @@ pub(super) struct Talk {
     operation: &'static str,
     words: Words,
     exchange: Exchange,
+    transcript: Transcript,
     screen: Screen,
     /// The secrets of the last send.
     sent: Vec<Which>,
@@ -156,6 +59,7 @@ impl Talk {
         operation: &Operation,
         words: Words,
         exchange: &Exchange,
+        transcript: Transcript,
         limit: Duration,
     ) -> Result<Self, Failed> {
         connection.limit_each_call(limit);
@@ -175,6 +79,7 @@ impl Talk {
             operation: operation.name,
             words,
             exchange: exchange.clone(),
+            transcript,
             screen: Screen::default(),
             sent: Vec::new(),
             left_bytes: dialogue.limits.buffer_bytes,
@@ -219,7 +124,8 @@ impl Talk {
         match start {
             // A command holds no secret: the definition was checked.
             Start::Exec(run) | Start::ExecPty(run) => {
-                let command = self.rendered(run).map_err(|_| io::ErrorKind::Other)?;
+                let command = self.words.line(run, "");
+                let command = command.map_err(|_| io::ErrorKind::Other)?;
                 self.channel.exec(&command)?;
             }
             Start::Shell => self.channel.shell()?,
@@ -241,37 +147,10 @@ impl Talk {
         Ok(())
     }
 
-    fn rendered(&self, template: &Template) -> Result<Zeroizing<String>, Cause> {
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => Ok(text.clone()),
-            Piece::Account => Ok(self.words.account.clone()),
-            Piece::Secret(_) => Ok(String::new()),
-        };
-        // Reserved first: a buffer that grows leaves copies behind.
-        let mut bytes = self.dialogue.eol.len();
-        for one in &template.0 {
-            bytes += match one {
-                Piece::Secret(which) => {
-                    let plain = self.words.plain(*which);
-                    plain.ok_or(Cause::Missing(*which))?.len()
-                }
-                other => piece(other)?.len(),
-            };
-        }
-        let mut line = Zeroizing::new(String::with_capacity(bytes));
-        for one in &template.0 {
-            match one {
-                Piece::Secret(which) => line.push_str(self.words.plain(*which).unwrap_or_default()),
-                other => line.push_str(&piece(other)?),
-            }
-        }
-        Ok(line)
-    }
-
     /// Sends a line in one piece; what was heard before it is forgotten.
     fn say(&mut self, template: &Template, commit: bool) -> Result<(), Cause> {
-        let mut line = self.rendered(template)?;
-        line.push_str(&self.dialogue.eol);
+        let line = self.words.line(template, &self.dialogue.eol);
+        let line = line.map_err(Cause::Missing)?;
         if commit {
             if !self.exchange.may_send() {
                 return Err(Cause::Lost);
@@ -281,13 +160,8 @@ impl Talk {
         self.note("answered");
         self.screen.clear();
         self.sent = template.secrets().collect();
-        tracing::trace!(
-            platform = self.dialogue.id,
-            operation = self.operation,
-            step = self.step,
-            line = shown(template, &self.words.account),
-            "sent"
-        );
+        let line_shown = || shown(template, &self.words.account);
+        self.transcript.write(|| format!("sent: {}", line_shown()));
         let sent = self.channel.write_all(line.as_bytes());
         sent.and_then(|()| self.channel.flush())
             .map_err(|_| Cause::Lost)
@@ -453,103 +327,16 @@ impl Talk {
         connection
     }
 
-    /// Logs what was heard since the last send: for whoever writes a definition.
+    /// Writes down what was heard since the last send.
     fn note(&self, how: &'static str) {
-        if tracing::enabled!(tracing::Level::TRACE) {
+        self.transcript.write(|| {
             let heard = self.screen.text(&self.words.plains());
-            tracing::trace!(
-                platform = self.dialogue.id,
-                operation = self.operation,
-                step = self.step,
-                heard = window(&heard),
-                how,
-                "heard"
-            );
-        }
+            format!("heard, {how}: {}", window(&heard))
+        });
     }
 }
 
 fn complaint(errors: &[Complaint], text: &str) -> Option<Cause> {
     let said = errors.iter().find(|error| error.pattern.is_match(text));
     said.map(|error| Cause::Said(error.class, error.scope))
-}
-
-/// A template as it may be shown.
-pub(super) fn shown(template: &Template, account: &str) -> String {
-    let pieces = template.0.iter().map(|piece| match piece {
-        Piece::Text(text) => text.as_str(),
-        Piece::Account => account,
-        Piece::Secret(_) => SENT,
-    });
-    pieces.collect()
-}
-
-fn place(dialogue: &Dialogue, operation: &str, step: usize) -> String {
-    format!("{} {operation}, step {step}", dialogue.id)
-}
-
-fn judge(place: &str, phase: Phase, cause: &Cause) -> Changed {
-    let about = |class, scope, what: &str| Reason {
-        class,
-        scope,
-        text: format!("{place}: {what}").into(),
-    };
-    let account = |class, what: &str| about(class, Scope::Account, what);
-    let before = match cause {
-        Cause::NotBegun(reason) => reason.clone(),
-        Cause::Lost => account(Class::Unreachable, "the connection was lost"),
-        Cause::Silent => account(Class::Unreachable, "the system did not answer in time"),
-        Cause::Strange => account(
-            Class::Incompatible,
-            "the system says nothing that the platform expects, or waits behind another prompt",
-        ),
-        Cause::TooMuch => account(Class::Incompatible, "the system says too much"),
-        Cause::Ended => account(
-            Class::Incompatible,
-            "the command ended in a way that the platform does not expect",
-        ),
-        Cause::Missing(which) => account(
-            Class::Privilege,
-            &format!(
-                "the system asks for the {} secret, and none is stored",
-                which.name()
-            ),
-        ),
-        Cause::AskedAgain(which) => {
-            let what = "the system asks again what was answered";
-            match which {
-                Some(Which::New) => account(Class::Refused, what),
-                Some(Which::Old) => account(Class::Denied, what),
-                Some(Which::Enable) => about(Class::Privilege, Scope::System, what),
-                None => account(Class::Incompatible, what),
-            }
-        }
-        Cause::Said(class, scope) => {
-            let reason = about(
-                *class,
-                *scope,
-                &format!("the system's answer means {}", class.name()),
-            );
-            // Its own word about the commit counts, unless that word is that it does not know.
-            if phase != Phase::Committed && *class != Class::Unknown {
-                return by_class(reason);
-            }
-            reason
-        }
-    };
-    if phase == Phase::Before {
-        return by_class(before);
-    }
-    let what = match phase {
-        Phase::Committed => "the change was made, but a later step failed",
-        Phase::Before | Phase::Committing => "the answer to the change was lost",
-    };
-    Changed::Unknown(account(Class::Unknown, what))
-}
-
-fn by_class(reason: Reason) -> Changed {
-    match reason.class {
-        Class::Refused | Class::NoAccount => Changed::Refused(reason),
-        _ => Changed::NotNow(reason),
-    }
 }

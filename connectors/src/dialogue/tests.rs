@@ -114,7 +114,7 @@ fn faults_name_file_line_and_column() {
         (
             "set {account}",
             "set {",
-            "11:12: {{secret:new} is no placeholder",
+            "11:12: { {secret:new} is no placeholder",
         ),
         (
             "set {account}",
@@ -189,12 +189,12 @@ fn faults_name_file_line_and_column() {
         (
             "{ exit = 0 }",
             "{ match = 'x', send = \"y\", max = 9 }",
-            "18:19: every arm answers and stays: none ends the step",
+            "18:21: every arm answers and stays: none ends the step",
         ),
         (
             "prompt = '(?m)^[a-z]+> ?\\z'",
             "",
-            "8:1: op must have check, or the definition a prompt",
+            "8:2: op must have check, or the definition a prompt",
         ),
     ];
     all(rows, |seen, wanted| {
@@ -219,7 +219,7 @@ fn faults_of_the_form_name_their_place_too() {
         (
             "as = \"no_account\"",
             "as = \"gone\"",
-            "6:40: unknown variant `gone`",
+            "6:43: unknown variant `gone`",
         ),
         (
             "limits = { step_s = 5, total_s = 20, buffer_kib = 16 }",

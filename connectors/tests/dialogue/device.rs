@@ -291,30 +291,46 @@ impl Write for Heard {
 }
 
 #[tokio::test]
-async fn an_echoed_secret_reads_sent_in_the_transcript() {
+async fn an_echoed_secret_reads_sent_in_the_transcript_and_stands_in_no_log() {
     let heard = Heard::default();
     let writer = heard.clone();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::set_global_default(log).unwrap();
+    tracing::trace!("the log is heard");
     let fleet = device();
-    let session = open(&Dialogues::new(), &target(&fleet, shipped("cisco_ios"))).await;
+    let lines = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&lines);
+    let connector = Dialogues::reading_out(move |line| {
+        let mut lines = into.lock().unwrap();
+        lines.push_str(line);
+        lines.push('\n');
+    });
+    let session = open(&connector, &target(&fleet, shipped("cisco_ios"))).await;
     let bob = account("kw_u3");
     let new = Credential::from("Canary-3-kw-vLm9Q");
     assert_eq!(session.change(&bob, &new, None).await, Changed::Done);
-    let log = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    let transcript = lines.lock().unwrap().clone();
+    let line = "username kw_u3 algorithm-type scrypt secret <SENT>";
     assert!(
-        log.contains("username kw_u3 algorithm-type scrypt secret <SENT>"),
-        "the transcript shows the line: {log}"
+        transcript.contains(&format!("sent: {line}")),
+        "{transcript}"
     );
     // Heard, too: the device has echoed it.
-    assert!(log.matches("secret <SENT>").count() >= 2, "{log}");
+    assert!(transcript.matches(line).count() >= 2, "{transcript}");
+    assert!(transcript.contains("Unauthorised access"), "{transcript}");
+    let log = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("the log is heard"), "{log}");
     for secret in ["Canary-3-kw-vLm9Q", ENABLE] {
+        assert!(!transcript.contains(secret), "{secret} was read out");
         assert!(!log.contains(secret), "{secret} stands in the log");
     }
+    assert!(
+        !log.contains("Unauthorised access"),
+        "a system's words: {log}"
+    );
 }
 
 #[tokio::test]
