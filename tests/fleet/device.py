@@ -1,5 +1,6 @@
 #!/usr/bin/python3 -I
-"""A network device's command line, IOS-like, for every login of a sshd.sh with DEVICE=1.
+"""A network device's command line, for every login of a sshd.sh with DEVICE=1: IOS-like, or
+Junos-like if /etc/keywheel/kind says `junos`.
 
 The users of the device are the accounts of that server: what `username NAME ... secret PASSWORD`
 sets is the password that its sshd asks for. So a login is a true login. Changes live in
@@ -20,6 +21,10 @@ sets is the password that its sshd asks for. So a login is a true login. Changes
   flood     talks without end after `configure terminal`
   pager     stops after each page
 
+The Junos-like one knows `drop` and `lie`. Its `commit confirmed` keeps the old state in
+/etc/keywheel/rollback; a test that waits no two minutes takes it back itself, unless `commit` has
+confirmed and so removed it.
+
 `device.py helper` is what the functional account may run as root: the database of users.
 Invariant: a password reaches nothing but chpasswd's standard input and the echo of its own line.
 """
@@ -32,7 +37,9 @@ import tty
 
 ENABLE = "Enable-kw-vLm9"
 SECRET_MIN_CHARS = 10
+PLAIN = ["authentication", "plain-text-password"]
 STARTUP = "/etc/keywheel/startup"
+ROLLBACK = "/etc/keywheel/rollback"
 
 
 def helper():
@@ -41,7 +48,12 @@ def helper():
         line = f"{rest[0]}:{rest[1]}\n"
         done = subprocess.run(["/usr/sbin/chpasswd"], input=line, text=True, capture_output=True)
         return done.returncode
-    shutil.copy("/etc/shadow", STARTUP)
+    if verb == "confirmed":
+        shutil.copy("/etc/shadow", ROLLBACK)
+    elif verb == "confirm":
+        os.remove(ROLLBACK)
+    else:
+        shutil.copy("/etc/shadow", STARTUP)
     return 0
 
 
@@ -50,9 +62,9 @@ def ask_helper(text):
     return subprocess.run(command, input=text, text=True, capture_output=True).returncode == 0
 
 
-def trouble():
+def word(name):
     try:
-        with open("/etc/keywheel/device", encoding="ascii") as file:
+        with open(f"/etc/keywheel/{name}", encoding="ascii") as file:
             return file.read().strip()
     except FileNotFoundError:
         return ""
@@ -92,7 +104,7 @@ class Device:
     def __init__(self):
         self.is_enabled = False
         self.configures = False
-        self.trouble = trouble()
+        self.trouble = word("device")
 
     def prompt(self):
         if self.configures:
@@ -151,13 +163,61 @@ class Device:
             say("          ^\n% Invalid input detected at '^' marker.\n")
 
 
+class Junos(Device):
+    """Changes a candidate; a commit puts it into effect."""
+
+    candidate = None
+
+    def prompt(self):
+        mark = "# " if self.configures else "> "
+        return ("\n[edit]\n" if self.configures else "") + f"{os.environ['USER']}@R1{mark}"
+
+    def ask_password(self, account):
+        os.write(1, b"New password:")
+        first = line(echo=False)
+        if len(first) < SECRET_MIN_CHARS:
+            return say(f"error: minimum password length is {SECRET_MIN_CHARS}\n")
+        os.write(1, b"Retype new password:")
+        if line(echo=False) != first:
+            return say("error: Passwords are not equal; aborting\n")
+        self.candidate = (account, first)
+
+    def commit(self, confirmed):
+        if not confirmed:
+            ask_helper("confirm\n")
+        elif self.candidate and self.trouble != "lie":
+            ask_helper("confirmed\n")
+            ask_helper(f"set\n{self.candidate[0]}\n{self.candidate[1]}\n")
+        if self.trouble == "drop":
+            raise SystemExit(0)
+        if confirmed:
+            say("commit confirmed will be automatically rolled back in 2 minutes unless confirmed\n")
+        say("commit complete\n")
+
+    def run(self, text):
+        words = text.split()
+        if text == "set cli screen-length 0" and not self.configures:
+            say("Screen length set to 0\n\n")
+        elif text == "configure exclusive" and not self.configures:
+            self.configures = True
+            say("warning: uncommitted changes will be discarded on exit\nEntering configuration mode\n")
+        elif words[:4] == ["set", "system", "login", "user"] and words[5:] == PLAIN and self.configures:
+            self.ask_password(words[4])
+        elif text in ("commit", "commit confirmed 2") and self.configures:
+            self.commit(text != "commit")
+        elif text in ("rollback 0", "exit") and self.configures:
+            self.candidate, self.configures = None, text != "exit"
+        elif words:
+            say("unknown command.\n")
+
+
 def serve():
     if not os.isatty(0):
         say("% No terminal.\n")
         return
     # What was typed ahead stays.
     tty.setraw(0, termios.TCSANOW)
-    device = Device()
+    device = Junos() if word("kind") == "junos" else Device()
     say("\n\x1b[1mUnauthorised access is forbidden.\x1b[0m\n\n")
     while True:
         os.write(1, device.prompt().encode())

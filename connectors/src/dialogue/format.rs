@@ -145,7 +145,8 @@ pub(super) struct Step {
     pub(super) commit: bool,
     #[serde(default)]
     pub(super) save: bool,
-    pub(super) step_s: Option<Spanned<i64>>,
+    #[serde(rename = "step_s")]
+    pub(super) limit_s: Option<Spanned<i64>>,
 }
 
 /// One of a step's `expect`.

@@ -50,7 +50,7 @@ impl Lines<'_> {
         match &op.start {
             Start::Exec(run) => writeln!(plan, "  run      {}", self.shown(run))?,
             Start::ExecPty(run) => {
-                writeln!(plan, "  run      {} (on a terminal)", self.shown(run))?
+                writeln!(plan, "  run      {} (on a terminal)", self.shown(run))?;
             }
             Start::Shell => {
                 let prompt = dialogue

@@ -272,6 +272,13 @@ impl DialogueSession {
             && verifies
             && let Err(text) = self.proves(account, new).await
         {
+            // What it answers to that matters to nobody: the change is in doubt either way.
+            let given_up = on_thread(move || {
+                if let Some(operation) = operation(&dialogue, kind) {
+                    talk.give_up(operation);
+                }
+            });
+            given_up.await.unwrap_or_default();
             return Changed::Unknown(Reason::account(Class::Unknown, text));
         }
         let saved = on_thread(move || {

@@ -281,6 +281,11 @@ impl Talk {
         self.phase == Phase::Committed
     }
 
+    /// Ends the dialogue after its last step but before its saves.
+    pub(super) fn give_up(mut self, operation: &Operation) {
+        self.abort(operation, &Cause::Strange);
+    }
+
     /// Brings the system back to where it was, as far as it listens.
     fn abort(&mut self, operation: &Operation, cause: &Cause) {
         self.note("failed");

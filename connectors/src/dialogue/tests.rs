@@ -59,145 +59,147 @@ fn a_good_definition_has_no_faults() {
     assert_eq!(faults(GOOD), [""; 0]);
 }
 
+/// Old text, new text, and the fault that this makes.
+const MEANING: &[(&str, &str, &str)] = &[
+    ("schema = 1", "schema = 2", "1:10: schema must be 1"),
+    (
+        "\"good\"",
+        "\"Good\"",
+        "2:6: id must be 1 to 32 of a-z, 0-9 and _",
+    ),
+    (
+        "[a-z]+>",
+        "[a-z+>",
+        "3:10: no regular expression: unclosed character class",
+    ),
+    (
+        "'(?m)^[a-z]+> ?\\z'",
+        "'\\w{1,400}>'",
+        "3:10: the expression takes more than 1048576 bytes",
+    ),
+    (
+        "'(?m)^[a-z]+> ?\\z'",
+        "'x*'",
+        "3:10: the expression matches an empty text",
+    ),
+    (
+        "'(?m)^[a-z]+> ?\\z'",
+        "'{account}>'",
+        "3:10: an expression has no placeholders",
+    ),
+    (
+        "step_s = 5",
+        "step_s = 0",
+        "4:21: step_s must be from 1 to 300",
+    ),
+    (
+        "step_s = 5",
+        "step_s = 21",
+        "4:21: step_s must not be above total_s",
+    ),
+    (
+        "buffer_kib = 16",
+        "buffer_kib = 257",
+        "4:51: buffer_kib must be from 1 to 256",
+    ),
+    ("min = 8", "min = 65", "5:18: min must not be above max"),
+    ("max = 64", "max = 256", "5:27: max must be from 1 to 255"),
+    (
+        "set {account}",
+        "set {user}",
+        "11:12: {user} is no placeholder: there are {account}, {secret:new}, {secret:old} and \
+         {secret:enable}",
+    ),
+    (
+        "set {account}",
+        "set {",
+        "11:12: { {secret:new} is no placeholder",
+    ),
+    (
+        "set {account}",
+        "set }",
+        "11:12: a brace stands alone; write {{ or }} for the character",
+    ),
+    (
+        "{secret:new}\", commit",
+        "{secret:old}\", commit",
+        "11:12: op.set_password has no {secret:old}",
+    ),
+    (
+        "{secret:new}\", commit",
+        "{secret:enable}\", commit",
+        "11:12: {secret:enable} may only answer an arm that asks for it",
+    ),
+    (
+        ", commit = true },\n  { send = \"write\"",
+        " },\n  { send = \"write\"",
+        "12:3: a save comes after the commit",
+    ),
+    (
+        "\"write\", save",
+        "\"{secret:new}\", save",
+        "12:12: a save sends no secret",
+    ),
+    (
+        "\"write\", save",
+        "\"x\", commit",
+        "8:1: op.set_password must have exactly one commit; it has 2",
+    ),
+    (
+        "abort = [\"end\"]",
+        "abort = [\"{secret:new}\"]",
+        "13:10: abort must not hold a secret",
+    ),
+    (
+        "channel = \"shell\"",
+        "channel = \"exec\"",
+        "9:11: this channel needs run, the command",
+    ),
+    (
+        "channel = \"shell\"",
+        "channel = \"exec\"\nrun = \"set {secret:new}\"",
+        "10:7: run must not hold a secret",
+    ),
+    (
+        "channel = \"shell\"",
+        "channel = \"exec\"\nrun = \"set\"",
+        "12:12: no secret before the system has said that it is ready for it",
+    ),
+    (
+        "channel = \"shell\"",
+        "channel = \"shell\"\nrun = \"set\"",
+        "10:7: a shell runs no command; send it in a step",
+    ),
+    (
+        "{ send = \"write\", save = true }",
+        "{ send = \"write\", save = true, expect = [ { exit = 0 } ] }",
+        "12:54: a shell has no exit to wait for",
+    ),
+    (
+        "{ exit = 0 }",
+        "{ exit = 0, match = 'x' }",
+        "21:3: an arm has either match or exit",
+    ),
+    (
+        "{ exit = 0 }",
+        "{ match = 'x', max = 2 }",
+        "21:3: commit and max belong to an arm that sends",
+    ),
+    (
+        "{ exit = 0 }",
+        "{ match = 'x', send = \"y\", max = 9 }",
+        "18:21: every arm answers and stays: none ends the step",
+    ),
+    (
+        "prompt = '(?m)^[a-z]+> ?\\z'",
+        "",
+        "8:2: op must have check, or the definition a prompt",
+    ),
+];
+
 #[test]
 fn faults_name_file_line_and_column() {
-    let rows: &[(&str, &str, &str)] = &[
-        ("schema = 1", "schema = 2", "1:10: schema must be 1"),
-        (
-            "\"good\"",
-            "\"Good\"",
-            "2:6: id must be 1 to 32 of a-z, 0-9 and _",
-        ),
-        (
-            "[a-z]+>",
-            "[a-z+>",
-            "3:10: no regular expression: unclosed character class",
-        ),
-        (
-            "'(?m)^[a-z]+> ?\\z'",
-            "'\\w{1,400}>'",
-            "3:10: the expression takes more than 1048576 bytes",
-        ),
-        (
-            "'(?m)^[a-z]+> ?\\z'",
-            "'x*'",
-            "3:10: the expression matches an empty text",
-        ),
-        (
-            "'(?m)^[a-z]+> ?\\z'",
-            "'{account}>'",
-            "3:10: an expression has no placeholders",
-        ),
-        (
-            "step_s = 5",
-            "step_s = 0",
-            "4:21: step_s must be from 1 to 300",
-        ),
-        (
-            "step_s = 5",
-            "step_s = 21",
-            "4:21: step_s must not be above total_s",
-        ),
-        (
-            "buffer_kib = 16",
-            "buffer_kib = 257",
-            "4:51: buffer_kib must be from 1 to 256",
-        ),
-        ("min = 8", "min = 65", "5:18: min must not be above max"),
-        ("max = 64", "max = 256", "5:27: max must be from 1 to 255"),
-        (
-            "set {account}",
-            "set {user}",
-            "11:12: {user} is no placeholder: there are {account}, {secret:new}, {secret:old} and \
-             {secret:enable}",
-        ),
-        (
-            "set {account}",
-            "set {",
-            "11:12: { {secret:new} is no placeholder",
-        ),
-        (
-            "set {account}",
-            "set }",
-            "11:12: a brace stands alone; write {{ or }} for the character",
-        ),
-        (
-            "{secret:new}\", commit",
-            "{secret:old}\", commit",
-            "11:12: op.set_password has no {secret:old}",
-        ),
-        (
-            "{secret:new}\", commit",
-            "{secret:enable}\", commit",
-            "11:12: {secret:enable} may only answer an arm that asks for it",
-        ),
-        (
-            ", commit = true },\n  { send = \"write\"",
-            " },\n  { send = \"write\"",
-            "12:3: a save comes after the commit",
-        ),
-        (
-            "\"write\", save",
-            "\"{secret:new}\", save",
-            "12:12: a save sends no secret",
-        ),
-        (
-            "\"write\", save",
-            "\"x\", commit",
-            "8:1: op.set_password must have exactly one commit; it has 2",
-        ),
-        (
-            "abort = [\"end\"]",
-            "abort = [\"{secret:new}\"]",
-            "13:10: abort must not hold a secret",
-        ),
-        (
-            "channel = \"shell\"",
-            "channel = \"exec\"",
-            "9:11: this channel needs run, the command",
-        ),
-        (
-            "channel = \"shell\"",
-            "channel = \"exec\"\nrun = \"set {secret:new}\"",
-            "10:7: run must not hold a secret",
-        ),
-        (
-            "channel = \"shell\"",
-            "channel = \"exec\"\nrun = \"set\"",
-            "12:12: no secret before the system has said that it is ready for it",
-        ),
-        (
-            "channel = \"shell\"",
-            "channel = \"shell\"\nrun = \"set\"",
-            "10:7: a shell runs no command; send it in a step",
-        ),
-        (
-            "{ send = \"write\", save = true }",
-            "{ send = \"write\", save = true, expect = [ { exit = 0 } ] }",
-            "12:54: a shell has no exit to wait for",
-        ),
-        (
-            "{ exit = 0 }",
-            "{ exit = 0, match = 'x' }",
-            "21:3: an arm has either match or exit",
-        ),
-        (
-            "{ exit = 0 }",
-            "{ match = 'x', max = 2 }",
-            "21:3: commit and max belong to an arm that sends",
-        ),
-        (
-            "{ exit = 0 }",
-            "{ match = 'x', send = \"y\", max = 9 }",
-            "18:21: every arm answers and stays: none ends the step",
-        ),
-        (
-            "prompt = '(?m)^[a-z]+> ?\\z'",
-            "",
-            "8:2: op must have check, or the definition a prompt",
-        ),
-    ];
-    all(rows, |seen, wanted| {
+    all(MEANING, |seen, wanted| {
         seen.iter().any(|one| one.starts_with(wanted))
     });
 }

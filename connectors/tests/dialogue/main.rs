@@ -9,5 +9,6 @@ mod fleet;
 mod peer;
 
 mod device;
+mod junos;
 mod linux;
 mod stage;

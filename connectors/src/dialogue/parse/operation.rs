@@ -173,7 +173,7 @@ impl Reader<'_> {
 
     fn step(&mut self, raw: &Spanned<format::Step>, context: &mut Context<'_>) -> Option<Step> {
         let (span, step) = (raw.span(), raw.get_ref());
-        let limit = step.step_s.as_ref();
+        let limit = step.limit_s.as_ref();
         let limit = limit.map(|limit| self.seconds(limit, "step_s", STEP_MAX_S));
         let send = step
             .send
