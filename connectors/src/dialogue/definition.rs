@@ -11,6 +11,7 @@ use crate::{Class, Scope};
 /// One platform, as its definition describes it.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
+    pub(super) text: String,
     pub(super) id: String,
     pub(super) eol: String,
     pub(super) pty: Pty,
@@ -26,6 +27,11 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
+    /// The definition itself: [`Dialogue::parse`] makes the same of it in another process.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Its id: 1 to 32 of `a-z`, `0-9`, `_`.
     pub fn id(&self) -> &str {
         &self.id

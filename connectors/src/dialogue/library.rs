@@ -45,7 +45,6 @@ pub struct Library {
 #[derive(Clone, Debug)]
 struct Known {
     file: String,
-    text: String,
     dialogue: Arc<Dialogue>,
 }
 
@@ -75,7 +74,7 @@ impl Library {
         let dialogue = Arc::new(Dialogue::parse(file, text)?);
         let id = dialogue.id().to_owned();
         if let Some(known) = self.known.get(&id) {
-            if known.text == text {
+            if known.dialogue.text() == text {
                 return Ok(Arc::clone(&known.dialogue));
             }
             return Err(vec![Fault {
@@ -87,7 +86,6 @@ impl Library {
         }
         let known = Known {
             file: file.to_owned(),
-            text: text.to_owned(),
             dialogue: Arc::clone(&dialogue),
         };
         self.known.insert(id, known);

@@ -158,6 +158,7 @@ impl Reader<'_> {
         let operations = self.operations(&raw.op, prompt.as_ref(), prompt_is_given, limits);
         let (set_password, change_own, check) = operations?;
         Some(Dialogue {
+            text: self.text.to_owned(),
             id: raw.id.into_inner(),
             eol,
             pty,

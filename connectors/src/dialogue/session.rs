@@ -123,7 +123,10 @@ impl DialogueSession {
         let Some(functional) = functional else {
             return Connection::meet(&self.target, &self.pin, exchange).await;
         };
-        guard::admit(&functional.account, Some(&functional.credential))?;
+        // A key has no lines to look at.
+        let credential = &functional.credential;
+        let password = credential.password().is_ok().then_some(credential);
+        guard::admit(&functional.account, password)?;
         let logged_in = self.log_in(&functional.account, &functional.credential, exchange);
         self.keep(logged_in.await.map_err(Refusal::reason)?);
         Ok(())

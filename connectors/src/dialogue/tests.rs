@@ -269,7 +269,8 @@ fn shipped_definitions_have_no_faults_and_keep_their_ids() {
         "mine.toml:2:1: the id junos is taken by config/platforms/junos.toml"
     );
     library.add("mine.toml", GOOD).unwrap();
-    assert_eq!(library.find("good").unwrap().id(), "good");
+    let good = library.find("good").unwrap();
+    assert_eq!((good.id(), good.text()), ("good", GOOD));
     assert!(
         library.add("mine.toml", GOOD).is_ok(),
         "the same text again"

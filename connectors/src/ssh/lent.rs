@@ -89,13 +89,14 @@ impl Connection {
         credential: &Credential,
         exchange: &Exchange,
     ) -> Result<Self, Refusal> {
-        let password = credential.password().map_err(Refusal::Unjudged)?.clone();
+        let credential = credential.clone();
         let wire = dial(target).await.map_err(Refusal::Unjudged)?;
         let (pin, limit, turn) = (pin.clone(), target.timeout, Arc::clone(&exchange.0));
         let logged_in = on_thread(move || {
             let shaken = Link::shake_hands(wire, Some(&pin), limit, &turn);
             let link = shaken.map_err(Refusal::Unjudged)?;
-            login::log_in(&link, &login, &password)?;
+            let password = credential.password().map_err(Refusal::Unjudged)?;
+            login::log_in(&link, &login, password)?;
             Ok(Self(link))
         });
         logged_in
