@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -I
 """A network device's command line, for every login of a sshd.sh with DEVICE=1: IOS-like, or
-Junos-like if /etc/keywheel/kind says `junos`.
+what /etc/keywheel/kind says, `junos` or `routeros`.
 
 The users of the device are the accounts of that server: what `username NAME ... secret PASSWORD`
 sets is the password that its sshd asks for. So a login is a true login. Changes live in
@@ -24,6 +24,8 @@ sets is the password that its sshd asks for. So a login is a true login. Changes
 The Junos-like one knows `drop` and `lie`. Its `commit confirmed` keeps the old state in
 /etc/keywheel/rollback; a test that waits no two minutes takes it back itself, unless `commit` has
 confirmed and so removed it.
+
+The RouterOS-like one knows `drop`. Its users are the accounts with `+ct` behind their names.
 
 `device.py helper` is what the functional account may run as root: the database of users.
 Invariant: a password reaches nothing but chpasswd's standard input and the echo of its own line.
@@ -211,13 +213,35 @@ class Junos(Device):
             say("unknown command.\n")
 
 
+class RouterOs(Device):
+    """Takes one command, with its password in quotes."""
+
+    def prompt(self):
+        return f"[{os.environ['USER'].removesuffix('+ct')}@MikroTik] > "
+
+    def run(self, text):
+        words = text.split()
+        if words[:2] != ["/user", "set"] or len(words) != 4:
+            return say("bad command name (line 1 column 1)\n") if words else None
+        name, password = words[2], words[3].removeprefix('password="').removesuffix('"')
+        if len(password) < SECRET_MIN_CHARS:
+            return say("failure: password too short\n")
+        if not ask_helper(f"set\n{name}+ct\n{password}\n"):
+            return say("no such item\n")
+        if self.trouble == "drop":
+            raise SystemExit(0)
+
+
+KINDS = {"": Device, "junos": Junos, "routeros": RouterOs}
+
+
 def serve():
     if not os.isatty(0):
         say("% No terminal.\n")
         return
     # What was typed ahead stays.
     tty.setraw(0, termios.TCSANOW)
-    device = Junos() if word("kind") == "junos" else Device()
+    device = KINDS[word("kind")]()
     say("\n\x1b[1mUnauthorised access is forbidden.\x1b[0m\n\n")
     while True:
         os.write(1, device.prompt().encode())

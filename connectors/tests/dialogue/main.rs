@@ -11,4 +11,5 @@ mod peer;
 mod device;
 mod junos;
 mod linux;
+mod mikrotik;
 mod stage;
