@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::definition::{Arm, Complaint, Dialogue, On, Operation, Start, Step, Template, Which};
 use super::outcome::{Cause, Failed, Phase, judge, place};
-use super::screen::{Screen, window};
+use super::screen::{Screen, settled, window};
 use super::transcript::Transcript;
 use super::words::{Words, shown};
 use crate::ssh::lent::{Connection, Exchange};
@@ -180,7 +180,7 @@ impl Talk {
                 .filter_map(|one| self.words.plain(*one))
                 .collect();
             let text = self.screen.text(&secrets);
-            if let Some(complaint) = complaint(&self.dialogue.errors, &text) {
+            if let Some(complaint) = complaint(&self.dialogue.errors, settled(&text, &secrets)) {
                 return Err(complaint);
             }
             let end = window(&text);

@@ -39,6 +39,10 @@ async fn one_command_sets_the_password_of_the_named_user() {
     let seen = session.check(&bob, &old).await;
     assert!(matches!(seen, Checked::Rejected(_)), "{seen:?}");
 
+    // The echo of a password is no complaint, whole or in part.
+    let new = Credential::from("no-failure:-vLm9Q");
+    assert_eq!(session.change(&bob, &new, None).await, Changed::Done);
+
     let refusals = [
         ("kw_bob", "Short-9-x", Class::Refused),
         ("kw_nobody", "Fresh-2-kw-vLm9Q", Class::NoAccount),
