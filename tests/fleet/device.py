@@ -189,7 +189,8 @@ class Junos(Device):
             ask_helper("confirm\n")
         elif self.candidate and self.trouble != "lie":
             ask_helper("confirmed\n")
-            ask_helper(f"set\n{self.candidate[0]}\n{self.candidate[1]}\n")
+            if not ask_helper(f"set\n{self.candidate[0]}\n{self.candidate[1]}\n"):
+                return say("error: configuration check-out failed\n")
         if self.trouble == "drop":
             raise SystemExit(0)
         if confirmed:

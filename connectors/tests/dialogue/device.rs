@@ -9,7 +9,7 @@ use keywheel_connectors::{
 };
 
 use crate::fleet::{Fleet, account, first};
-use crate::stage::{ENABLE, open, part, shipped, start, target};
+use crate::stage::{ENABLE, keeps_every_promise, open, part, shipped, start, target};
 
 const SHIPPED: &str = include_str!("../../../config/platforms/cisco_ios.toml");
 
@@ -51,6 +51,12 @@ async fn holds(connector: &Dialogues, fleet: &Fleet, right: &Credential, wrong: 
     assert_eq!(session.check(&bob, right).await, Checked::Accepted);
     let seen = session.check(&bob, wrong).await;
     assert!(matches!(seen, Checked::Rejected(_)), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_platform_cisco_ios_keeps_every_promise() {
+    let fleet = start(&[("USERS", "8"), ("DEVICE", "1"), ("SUDO", "none")]);
+    keeps_every_promise(&fleet, "cisco_ios").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use keywheel_connectors::dialogue::Dialogues;
 use keywheel_connectors::{Changed, Checked, Class, Credential};
 
 use crate::fleet::{Fleet, account, first};
-use crate::stage::{open, shipped, start, target};
+use crate::stage::{keeps_every_promise, open, shipped, start, target};
 
 fn device(trouble: &str) -> Fleet {
     let fleet = start(&[("USERS", "2"), ("DEVICE", "1"), ("SUDO", "none")]);
@@ -16,6 +16,13 @@ fn device(trouble: &str) -> Fleet {
 /// What the device does two minutes after a commit that nobody confirmed.
 fn two_minutes_pass(fleet: &Fleet) {
     fleet.run("[ ! -e /etc/keywheel/rollback ] || mv /etc/keywheel/rollback /etc/shadow");
+}
+
+#[tokio::test]
+async fn the_platform_junos_keeps_every_promise() {
+    let fleet = start(&[("USERS", "8"), ("DEVICE", "1"), ("SUDO", "none")]);
+    fleet.run("echo junos >/etc/keywheel/kind");
+    keeps_every_promise(&fleet, "junos").await;
 }
 
 #[tokio::test]

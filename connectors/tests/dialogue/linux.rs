@@ -1,14 +1,10 @@
 //! The platform `linux` on a real sshd.
 
-use std::time::Duration;
-
-use keywheel_connectors::conformance::{Capabilities, run};
 use keywheel_connectors::dialogue::Dialogues;
-use keywheel_connectors::{Account, Changed, Checked, Class, Connector, Credential, Target};
+use keywheel_connectors::{Account, Changed, Checked, Class, Connector, Credential};
 
-use crate::fleet::{account, first, functional, held, place};
-use crate::peer::Peer;
-use crate::stage::{host_key, open, shipped, start, target};
+use crate::fleet::{account, first};
+use crate::stage::{keeps_every_promise, open, shipped, start, target};
 
 const WRAPPER: [(&str, &str); 3] = [("USERS", "8"), ("WRAPPER", "1"), ("SUDO", "none")];
 
@@ -22,38 +18,7 @@ fn own(login: &str) -> Account {
 #[tokio::test]
 async fn the_platform_linux_keeps_every_promise() {
     let fleet = start(&WRAPPER);
-    let target = target(&fleet, shipped("linux"));
-    let (address, port) = place();
-    let peer = Peer::mute();
-    let mut stranger = target.clone();
-    host_key(&mut stranger).sha256 = [7; 32];
-    let can = Capabilities {
-        evidence: false,
-        unknown_account: account("kw_nobody"),
-        unreachable: Target {
-            host: address.to_string(),
-            port,
-            ..target.clone()
-        },
-        mute: Some(Target {
-            host: peer.address.to_string(),
-            port: peer.port,
-            timeout: Duration::from_secs(1),
-            ..target.clone()
-        }),
-        wrong_identity: Some(stranger),
-    };
-    let mut accounts = held(8);
-    let result = run(
-        &Dialogues::new(),
-        &target,
-        &functional(),
-        &mut accounts,
-        &can,
-    )
-    .await;
-    let kept = result.unwrap_or_else(|broken| panic!("{broken:#?}\n{}", fleet.log()));
-    assert!(kept.len() >= 15, "{kept:?}");
+    keeps_every_promise(&fleet, "linux").await;
 }
 
 #[tokio::test]

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use keywheel_connectors::conformance::{Capabilities, run};
 use keywheel_connectors::dialogue::{Dialogue, Dialogues, Library};
 use keywheel_connectors::{
-    Connector, DialogueTarget, Functional, HostKey, Secret, Session, Target, TargetKind,
+    Connector, DialogueTarget, Functional, Secret, Session, Target, TargetKind,
 };
 
-use crate::fleet::{Fleet, STARTED, functional};
+use crate::fleet::{Fleet, STARTED, account, functional, held, place};
+use crate::peer::Peer;
 
 /// The device's enable secret, as `tests/fleet/device.py` knows it.
 pub(crate) const ENABLE: &str = "Enable-kw-vLm9";
@@ -45,8 +47,40 @@ pub(crate) fn part(target: &mut Target) -> &mut DialogueTarget {
     part
 }
 
-pub(crate) fn host_key(target: &mut Target) -> &mut HostKey {
-    part(target).host_key.as_mut().unwrap()
+/// Holds the connector against every promise of the trait, on a server with `kw_u0` to `kw_u7`.
+pub(crate) async fn keeps_every_promise(fleet: &Fleet, platform: &str) {
+    let target = target(fleet, shipped(platform));
+    let (address, port) = place();
+    let peer = Peer::mute();
+    let mut stranger = target.clone();
+    part(&mut stranger).host_key.as_mut().unwrap().sha256 = [7; 32];
+    let can = Capabilities {
+        evidence: false,
+        unknown_account: account("kw_nobody"),
+        unreachable: Target {
+            host: address.to_string(),
+            port,
+            ..target.clone()
+        },
+        mute: Some(Target {
+            host: peer.address.to_string(),
+            port: peer.port,
+            timeout: Duration::from_secs(1),
+            ..target.clone()
+        }),
+        wrong_identity: Some(stranger),
+    };
+    let mut accounts = held(8);
+    let result = run(
+        &Dialogues::new(),
+        &target,
+        &functional(),
+        &mut accounts,
+        &can,
+    )
+    .await;
+    let kept = result.unwrap_or_else(|broken| panic!("{broken:#?}\n{}", fleet.log()));
+    assert!(kept.len() >= 15, "{kept:?}");
 }
 
 pub(crate) async fn open(connector: &Dialogues, target: &Target) -> Arc<dyn Session> {
