@@ -42,6 +42,7 @@ lint: ## clippy, warnings denied
 check-features: ## each connector builds alone
 	cargo check -p keywheel-connectors --no-default-features --features ssh --locked
 	cargo check -p keywheel-connectors --no-default-features --features ldap --locked
+	cargo check -p keywheel-connectors --no-default-features --features dialogue --locked
 
 check-docs: ## rustdoc, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked

@@ -5,6 +5,7 @@
 //! Invariant: no secret is a flag, and every way out has one of the documented exit codes.
 
 mod config;
+mod connector;
 mod connector_worker;
 mod doctor;
 mod init;
@@ -88,6 +89,7 @@ enum What {
     Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
     Config(config::Config),
+    Connector(connector::Connector),
     Metrics(metrics::Metrics),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
@@ -144,6 +146,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Migrate(migrate) => migrate.run(&globals),
         What::Doctor(doctor) => doctor.run(&globals),
         What::Config(config) => config.run(&globals),
+        What::Connector(connector) => connector.run(&globals),
         What::Metrics(metrics) => metrics.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };

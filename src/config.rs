@@ -206,6 +206,8 @@ pub struct Connectors {
     pub processes: u32,
     /// Whom those processes become if the service is started as root.
     pub user: String,
+    /// Folder of definitions of platforms. Without it: `/etc/keywheel/platforms`.
+    pub platforms_dir: Option<PathBuf>,
 }
 
 impl Default for Connectors {
@@ -216,6 +218,7 @@ impl Default for Connectors {
             ldap_in_flight: 8,
             processes: 0,
             user: "nobody".to_owned(),
+            platforms_dir: None,
         }
     }
 }
@@ -328,6 +331,12 @@ impl Settings {
             .kek_file
             .clone()
             .unwrap_or_else(|| self.data_file("kek.key"))
+    }
+
+    /// Where an operator's own definitions of platforms are.
+    pub fn platforms_dir(&self) -> PathBuf {
+        let set = self.connectors.platforms_dir.clone();
+        set.unwrap_or_else(|| PathBuf::from("/etc/keywheel/platforms"))
     }
 
     /// Which database to open.

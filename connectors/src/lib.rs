@@ -9,6 +9,8 @@ mod answer;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod credential;
+#[cfg(feature = "dialogue")]
+pub mod dialogue;
 #[cfg(feature = "fake")]
 pub mod fake;
 #[cfg(feature = "ldap")]
@@ -24,6 +26,8 @@ use async_trait::async_trait;
 
 pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
 pub use credential::{Credential, KeyPair};
+#[cfg(feature = "dialogue")]
+pub use target::DialogueTarget;
 pub use target::{
     Account, Elevation, Functional, HostKey, Identity, LdapTarget, Login, LoginError, SshTarget,
     Target, TargetKind,
@@ -54,7 +58,7 @@ pub fn by_name(name: &str, seed: u64) -> Option<Arc<dyn Connector>> {
 /// One kind of target.
 #[async_trait]
 pub trait Connector: Send + Sync + std::fmt::Debug {
-    /// The connector's name in metrics and job records: `ssh`, `ldap`, `fake`.
+    /// The connector's name in metrics and job records: `ssh`, `ldap`, `dialogue`, `fake`.
     fn name(&self) -> &'static str;
 
     /// Says whether this account and this credential can be handed to the target unmistakably.

@@ -13,6 +13,8 @@ mod elevate;
 mod exchange;
 mod guard;
 mod keys;
+#[cfg(feature = "dialogue")]
+pub(crate) mod lent;
 mod link;
 mod login;
 mod own;
@@ -81,8 +83,8 @@ fn ssh_part(target: &Target) -> Result<&SshTarget, Reason> {
     ))
 }
 
-fn pinned(ssh: &SshTarget) -> Result<&HostKey, Reason> {
-    ssh.host_key.as_ref().ok_or_else(|| {
+pub(crate) fn pinned(host_key: Option<&HostKey>) -> Result<&HostKey, Reason> {
+    host_key.ok_or_else(|| {
         let text = "no host key is pinned for this system: trust the key that it shows through \
                     the native API, or set SshKeyEnforcementMode to 1 so that the first key is \
                     pinned";
@@ -123,7 +125,7 @@ impl Connector for Ssh {
         functional: Option<&Functional>,
     ) -> Result<Arc<dyn Session>, Reason> {
         let ssh = ssh_part(target)?;
-        let pin = pinned(ssh)?;
+        let pin = pinned(ssh.host_key.as_ref())?;
         let session = SshSession::open(target, ssh, pin, functional, Arc::clone(&self.nonces));
         Ok(Arc::new(session.await?))
     }

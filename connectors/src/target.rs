@@ -4,11 +4,15 @@
 //! more than a name.
 
 use std::fmt;
+#[cfg(feature = "dialogue")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Credential, wire};
+#[cfg(feature = "dialogue")]
+use crate::{Secret, dialogue::Dialogue};
 
 /// One managed system, as far as a connector needs to know it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,9 +36,26 @@ pub enum TargetKind {
     Ssh(SshTarget),
     /// A directory that is reached by LDAP over TLS.
     Ldap(LdapTarget),
+    /// A system that is reached by SSH and spoken to as its platform's definition says.
+    #[cfg(feature = "dialogue")]
+    Dialogue(DialogueTarget),
     /// A target in memory, for tests.
     #[cfg(feature = "fake")]
     Fake,
+}
+
+/// How a system with a dialogue is recognised and spoken to.
+#[cfg(feature = "dialogue")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DialogueTarget {
+    /// The pinned host key. Without one, [`crate::Connector::open`] refuses before any login.
+    pub host_key: Option<HostKey>,
+    /// What its platform's definition says.
+    #[serde(with = "crate::dialogue::on_wire")]
+    pub platform: Arc<Dialogue>,
+    /// What the platform's `{secret:enable}` stands for.
+    #[serde(with = "wire::optional_secret")]
+    pub enable: Option<Secret>,
 }
 
 /// How an SSH host is recognised and how rights are raised there.

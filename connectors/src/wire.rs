@@ -293,5 +293,33 @@ pub(crate) mod secret {
     }
 }
 
+/// The same for a secret that may be missing.
+#[cfg(feature = "dialogue")]
+pub(crate) mod optional_secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::Secret;
+
+    #[derive(Serialize)]
+    struct Lent<'a>(#[serde(serialize_with = "super::secret::serialize")] &'a Secret);
+
+    #[derive(Deserialize)]
+    struct Owned(#[serde(deserialize_with = "super::secret::deserialize")] Secret);
+
+    #[expect(clippy::ref_option, reason = "serde hands the field over")]
+    pub(crate) fn serialize<S: Serializer>(
+        secret: &Option<Secret>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Lent).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<Owned>::deserialize(from)?.map(|owned| owned.0))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -102,11 +102,13 @@ fn the_shipped_file_says_every_default_and_nothing_else() {
     // With the commented settings too, every key of every section is there.
     let whole = shipped
         .replace("# url_file =", "url_file =")
-        .replace("# kek_file =", "kek_file =");
+        .replace("# kek_file =", "kek_file =")
+        .replace("# platforms_dir =", "platforms_dir =");
     let whole: toml::Table = toml::from_str(&whole).unwrap();
     let mut settings = Settings::default();
     settings.database.url_file = Some(PathBuf::from("x"));
     settings.keyring.kek_file = Some(PathBuf::from("x"));
+    settings.connectors.platforms_dir = Some(PathBuf::from("x"));
     let known = toml::Table::try_from(&settings).unwrap();
     let keys = |table: &toml::Table| -> Vec<String> {
         let sections = table

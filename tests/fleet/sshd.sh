@@ -41,6 +41,7 @@
 #   METHODS=both        password or keyboard: the only login method offered beside keys
 #   SERVER=openssh      dropbear: knows no PAM, no keyboard-interactive, no MaxSessions
 #   AUTHORIZED=         AuthorizedKeysFile, if not sshd's own
+#   DEVICE=0            1: every login meets the command line of device.py, a network device
 #
 # Needs root and: openssh-server sudo libpam-modules libpam-pwquality cracklib-runtime tcsh
 # util-linux; dropbear-bin for SERVER=dropbear, opendoas for ELEVATION=doas.
@@ -68,6 +69,7 @@ ASKS=${ASKS:-0}
 ELEVATION=${ELEVATION:-sudo}
 SERVER=${SERVER:-openssh}
 AUTHORIZED=${AUTHORIZED:-}
+DEVICE=${DEVICE:-0}
 
 specials='kw_csh:/bin/tcsh kw_nologin:/usr/sbin/nologin kw_noise:/bin/bash kw_expired:/bin/sh kw_locked:/bin/sh'
 
@@ -162,12 +164,14 @@ sudoers() {
     esac
     [ "$WRAPPER" = 0 ] || echo "kw_func ALL=(root) $tag /usr/local/sbin/keywheel-passwd \"\""
     [ "$KEYS" = 0 ] || echo "kw_func ALL=(root) $tag /usr/local/sbin/keywheel-keys \"\""
+    [ "$DEVICE" != 1 ] || echo 'kw_func ALL=(root) NOPASSWD: /usr/local/sbin/device.py helper'
   } >/etc/sudoers
   rm -rf /etc/sudoers.d
   chmod 440 /etc/sudoers
   visudo -qcf /etc/sudoers
   [ "$WRAPPER" = 0 ] || install -m 755 /etc/keywheel/keywheel-passwd /usr/local/sbin/
   [ "$KEYS" = 0 ] || install -m 755 /etc/keywheel/keywheel-keys /usr/local/sbin/
+  [ "$DEVICE" != 1 ] || install -m 755 "$here/device.py" /usr/local/sbin/
   case $ELEVATION in
     sudo) ;;
     doas)
@@ -225,6 +229,7 @@ serve() {
     echo "MaxStartups $STARTUPS"
     echo "MaxSessions $SESSIONS"
     [ -z "$AUTHORIZED" ] || echo "AuthorizedKeysFile $AUTHORIZED"
+    [ "$DEVICE" != 1 ] || echo "ForceCommand /usr/local/sbin/device.py"
     # The machine's own accounts stay out of reach.
     echo "AllowUsers $(tr '\n' ' ' < <(sed 's/:.*//' /run/names)) root"
   } >/etc/ssh/sshd_config
@@ -249,6 +254,7 @@ start() {
   fleet_need unshare util-linux
   [ "$SERVER" != dropbear ] || fleet_need dropbearconvert dropbear-bin
   [ "$ELEVATION" != doas ] || fleet_need doas opendoas
+  [ "$DEVICE" != 1 ] || fleet_need python3 python3
   [ -d /usr/share/cracklib ] || [ -e /var/cache/cracklib/cracklib_dict.pwd ] ||
     fleet_die "cracklib's dictionary is missing; install the Debian package cracklib-runtime"
   ! pid=$(fleet_pid) || fleet_die "already running in $FLEET_DIR as process $pid"

@@ -35,7 +35,11 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 12] = [
+const EXPOSERS: [(&str, &str); 13] = [
+    (
+        "connectors/src/dialogue/",
+        "hands them to systems as their platform says",
+    ),
     ("connectors/src/ssh/", "hands them to SSH hosts"),
     ("connectors/src/ldap/", "hands them to directories"),
     ("connectors/src/fake.rs", "plays a target, in tests"),

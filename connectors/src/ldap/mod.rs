@@ -127,6 +127,8 @@ fn ldap_of(target: &Target) -> Result<&LdapTarget, Reason> {
     match &target.kind {
         TargetKind::Ldap(ldap) => Ok(ldap),
         TargetKind::Ssh(_) => Err(foreign()),
+        #[cfg(feature = "dialogue")]
+        TargetKind::Dialogue(_) => Err(foreign()),
         #[cfg(feature = "fake")]
         TargetKind::Fake => Err(foreign()),
     }

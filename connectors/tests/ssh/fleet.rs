@@ -14,7 +14,7 @@ use keywheel_connectors::{
     Session, SshTarget, Target, TargetKind,
 };
 
-static STARTED: AtomicU16 = AtomicU16::new(0);
+pub(crate) static STARTED: AtomicU16 = AtomicU16::new(0);
 
 /// Every port of this suite, each handed out once: 22011 and up, on 127.0.0.11 to 127.0.0.19.
 pub(crate) fn place() -> (Ipv4Addr, u16) {

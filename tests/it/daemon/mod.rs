@@ -1,6 +1,7 @@
 //! The real program: its first start, its refusals, its signals, its end.
 
 mod command;
+mod connector;
 mod disk;
 mod drain;
 mod first_run;
