@@ -188,44 +188,7 @@ fn within(state: State, rotation: (Phase, bool, u8, bool), rules: Rules, next: &
             next.extend(after(state, Outcome::Done));
             next.extend(after(state, Outcome::Refused));
         }
-        Some(Effect::Apply) if state.orders < ORDERS => {
-            let sent = State {
-                sent: state.sent | bit(key),
-                orders: state.orders + 1,
-                ..state
-            };
-            let landed = State {
-                held: state.held | bit(key),
-                ..sent
-            };
-            let late = State {
-                late_adds: state.late_adds | bit(key),
-                ..sent
-            };
-            for (target, outcomes) in [
-                (
-                    sent,
-                    &[
-                        Outcome::Done,
-                        Outcome::Refused,
-                        Outcome::NotNow,
-                        Outcome::Unknown,
-                    ][..],
-                ),
-                (landed, &[Outcome::Done, Outcome::Unknown]),
-                (late, &[Outcome::Done, Outcome::Unknown]),
-            ] {
-                next.extend(
-                    outcomes
-                        .iter()
-                        .filter_map(|outcome| after(target, *outcome)),
-                );
-            }
-            if !rules.promoted_first {
-                remove(landed, rules, key, next);
-                remove(late, rules, key, next);
-            }
-        }
+        Some(Effect::Apply) if state.orders < ORDERS => sent(state, key, rules, next),
         Some(Effect::Probe) => {
             let outcome = match (has, has_current) {
                 (true, _) => Outcome::Candidate,
@@ -263,6 +226,46 @@ fn within(state: State, rotation: (Phase, bool, u8, bool), rules: Rules, next: &
                 next.extend(after(state, Outcome::Current));
             }
         }
+    }
+}
+
+/// An order to add a key, and all that a target may make of it.
+fn sent(state: State, key: u8, rules: Rules, next: &mut Vec<State>) {
+    let sent = State {
+        sent: state.sent | bit(key),
+        orders: state.orders + 1,
+        ..state
+    };
+    let landed = State {
+        held: state.held | bit(key),
+        ..sent
+    };
+    let late = State {
+        late_adds: state.late_adds | bit(key),
+        ..sent
+    };
+    for (target, outcomes) in [
+        (
+            sent,
+            &[
+                Outcome::Done,
+                Outcome::Refused,
+                Outcome::NotNow,
+                Outcome::Unknown,
+            ][..],
+        ),
+        (landed, &[Outcome::Done, Outcome::Unknown]),
+        (late, &[Outcome::Done, Outcome::Unknown]),
+    ] {
+        next.extend(
+            outcomes
+                .iter()
+                .filter_map(|outcome| after(target, *outcome)),
+        );
+    }
+    if !rules.promoted_first {
+        remove(landed, rules, key, next);
+        remove(late, rules, key, next);
     }
 }
 

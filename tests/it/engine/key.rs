@@ -349,7 +349,7 @@ on_both!(
         let site = world.site(&with_key()).await;
         let account = site.account();
         world.clock.advance(std::time::Duration::from_hours(720));
-    // The password is taken; the key is refused, whatever is drawn.
+        // The password is taken; the key is refused, whatever is drawn.
         site.target.next_change(&site.login(), OnChange::Obey);
         site.target.every_change(&site.login(), OnChange::Refuse);
         let first = world.change(account).await;
