@@ -67,6 +67,7 @@ impl Engine {
                     target,
                     rotations.remove(&id).unwrap_or_default(),
                     versions.remove(&id).unwrap_or_default(),
+                    self.clock.now(),
                 )),
                 Err(problem) => refused.push(refuse(job, "no_account", problem)),
             }

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use keywheel_connectors::{Account, Credential};
 
 use super::attempt::{Finished, Log};
+use crate::model::Timestamp;
 use crate::model::credential::{Part, Parts};
 use crate::model::id::AccountId;
-use crate::model::job::JobKind;
+use crate::model::job::{Cause, JobKind};
 use crate::model::rotation::Phase;
 use crate::store::{AccountRow, ClaimedJob, Ending, RotationRow, SealedSecret};
 
@@ -43,6 +44,7 @@ impl Work {
         target: Account,
         rotations: Vec<RotationRow>,
         versions: HashMap<i64, SealedSecret>,
+        now: Timestamp,
     ) -> Self {
         let [mut password, mut key] = [None, None];
         for row in rotations {
@@ -51,7 +53,11 @@ impl Work {
                 Part::Key => key = Some(row),
             }
         }
-        job.parts = account.resolve(job.parts);
+        job.parts = if job.parts.is_undecided() && job.cause == Cause::Schedule {
+            account.overdue(now)
+        } else {
+            account.resolve(job.parts)
+        };
         let drives = match job.kind {
             JobKind::Rotate => job.parts,
             JobKind::Test => tested(&account, [&password, &key]),

@@ -4,12 +4,12 @@
 //! the rows that were read under its system's lock.
 
 use super::dialect::{for_update, skip_locked};
-use super::job::{job_kind, job_parts};
+use super::job::{job_cause, job_kind, job_parts};
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
-use crate::model::job::{JobKind, Priority};
+use crate::model::job::{Cause, JobKind, Priority};
 
 /// Faults of a system in a row that open its breaker.
 pub const BREAKER_TRIPS: i64 = 3;
@@ -40,6 +40,8 @@ pub struct ClaimedJob {
     pub account: AccountId,
     /// What to do.
     pub kind: JobKind,
+    /// Why it was ordered.
+    pub cause: Cause,
     /// Who ordered it.
     pub actor: String,
     /// Which attempt this is; counts from 1.
@@ -137,7 +139,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, actor, attempt, parts, version, key_version, queued_at,
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version, queued_at,
                  run_at FROM jobs
              WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3
              ORDER BY run_at, id LIMIT $4",
@@ -233,7 +235,7 @@ impl Tx {
             return Ok(None);
         };
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, actor, attempt, parts, version, key_version, queued_at,
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version, queued_at,
                  run_at FROM jobs
              WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
              ORDER BY queued_at, id LIMIT 100",
@@ -371,6 +373,7 @@ struct ClaimRow {
     id: i64,
     account_id: i64,
     kind: String,
+    cause: String,
     actor: String,
     attempt: i64,
     parts: i64,
@@ -386,6 +389,7 @@ impl ClaimRow {
             id: JobId(self.id),
             account: AccountId(self.account_id),
             kind: job_kind(self.id, &self.kind)?,
+            cause: job_cause(self.id, &self.cause)?,
             actor: self.actor,
             attempt: self.attempt + 1,
             parts: job_parts(self.id, self.parts)?,

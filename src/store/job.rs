@@ -285,7 +285,7 @@ pub(super) fn job_parts(row: i64, raw: i64) -> Result<Parts, StoreError> {
     })
 }
 
-fn job_cause(row: i64, raw: &str) -> Result<Cause, StoreError> {
+pub(super) fn job_cause(row: i64, raw: &str) -> Result<Cause, StoreError> {
     Cause::parse(raw).ok_or(StoreError::Corrupt {
         table: "jobs",
         row,

@@ -3,7 +3,10 @@
 //!
 //! Invariant: a pinned host key is never replaced here.
 
+use std::time::Duration;
+
 use super::{Store, StoreError, Tx};
+use crate::model::Timestamp;
 use crate::model::credential::{Part, Parts};
 use crate::model::id::{AccountId, ClaimId, FunctionalAccountId, SystemId};
 
@@ -84,6 +87,10 @@ pub struct AccountRow {
     pub key_rule_id: i64,
     /// 1: has a key pair that is generated.
     pub dss_auto_management: i64,
+    /// When the current password was promoted or stored.
+    pub last_change_at: Option<i64>,
+    /// When the current key pair was.
+    pub last_key_change_at: Option<i64>,
     /// 1: the current password may have been replaced on the target.
     pub in_doubt: i64,
     /// 1: so may the current key pair.
@@ -109,6 +116,19 @@ impl AccountRow {
         match part {
             Part::Password => self.in_doubt == 1,
             Part::Key => self.key_in_doubt == 1,
+        }
+    }
+
+    /// What the schedule has to do here: where one part was changed a moment ago and the other
+    /// was not, the other alone. So a key that cannot be changed changes no password every hour.
+    pub fn overdue(&self, now: Timestamp) -> Parts {
+        const MOMENT: Duration = Duration::from_hours(24);
+        let fresh = |at: Option<i64>| at.is_some_and(|at| Timestamp(at).plus(MOMENT) > now);
+        let all = self.resolve(Parts::ALL_THERE_ARE);
+        match (fresh(self.last_change_at), fresh(self.last_key_change_at)) {
+            (true, false) if all.holds(Parts::KEY) => Parts::KEY,
+            (false, true) if all.holds(Parts::PASSWORD) => Parts::PASSWORD,
+            _ => all,
         }
     }
 
@@ -160,7 +180,8 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT a.id, a.name, a.distinguished_name, a.active, a.epoch, a.current_version,
                  a.current_key_version, a.last_version, a.password_rule_id, a.key_rule_id,
-                 a.dss_auto_management, a.in_doubt, a.key_in_doubt
+                 a.dss_auto_management, a.last_change_at, a.last_key_change_at, a.in_doubt,
+                 a.key_in_doubt
              FROM jobs j JOIN accounts a ON a.id = j.account_id
              WHERE j.claim_id = $1 AND j.state = 'running' ORDER BY a.id",
         )
@@ -177,7 +198,7 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT id, name, distinguished_name, active, epoch, current_version,
                  current_key_version, last_version, password_rule_id, key_rule_id,
-                 dss_auto_management, in_doubt, key_in_doubt
+                 dss_auto_management, last_change_at, last_key_change_at, in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)
@@ -208,7 +229,7 @@ impl Tx {
         Ok(sqlx::query_as(
             "SELECT id, name, distinguished_name, active, epoch, current_version,
                  current_key_version, last_version, password_rule_id, key_rule_id,
-                 dss_auto_management, in_doubt, key_in_doubt
+                 dss_auto_management, last_change_at, last_key_change_at, in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)

@@ -7,6 +7,7 @@ mod engine;
 mod house;
 mod leaks;
 mod machine;
+mod machine_key;
 mod metrics;
 mod passwordsafe;
 mod scheduler;

@@ -108,7 +108,7 @@ impl From<&Platform> for Shape {
             supports_elevation_flag: platform.supports_elevation,
             domain_name_flag: platform.domain_name,
             auto_management_flag: true,
-            dss_auto_management_flag: false,
+            dss_auto_management_flag: platform.ssh_keys,
             manageable_flag: true,
             dss_flag: platform.ssh_keys,
             login_account_flag: false,

@@ -1,9 +1,11 @@
 //! Accounts with an SSH key pair: it is added, tested and promoted; then the one before is removed.
 
-use keywheel::model::credential::Part;
-use keywheel::model::job::JobState;
+use keywheel::clock::Clock;
+use keywheel::model::credential::{Part, Parts};
+use keywheel::model::job::{Cause, JobKind, JobState, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::queue::{ChangeOrder, OrderError, TestVerdict};
+use keywheel::store::NewJob;
 use keywheel_connectors::fake::{OnChange, OnCheck};
 
 use super::world::{FOREIGN, Like, World};
@@ -339,3 +341,57 @@ on_both!(a_stored_key_is_believed_and_the_target_left_alone, |db| {
         [FOREIGN.to_owned(), current]
     );
 });
+
+on_both!(
+    a_key_that_cannot_be_changed_changes_no_password_every_hour,
+    |db| {
+        let world = World::new(db).await;
+        let site = world.site(&with_key()).await;
+        let account = site.account();
+        world.clock.advance(std::time::Duration::from_hours(720));
+        // The password is taken; the key is refused, whatever is drawn.
+        site.target.next_change(&site.login(), OnChange::Obey);
+        site.target.every_change(&site.login(), OnChange::Refuse);
+        let first = world.change(account).await;
+        world.run_to_the_end().await;
+        assert_eq!(world.state(first).await, JobState::Failed);
+        let half = world.account(account).await.credential;
+        assert_eq!(
+            (half.current_version, half.current_key_version),
+            (Some(3), Some(2))
+        );
+        assert_eq!(
+            half.oldest_change_at(),
+            half.key_changed_at,
+            "it is still due"
+        );
+        site.target.every_change(&site.login(), OnChange::Obey);
+        world.clock.advance(std::time::Duration::from_hours(1));
+        let now = world.clock.now();
+        let mut tx = world.store.begin().await.unwrap();
+        let job = NewJob {
+            account,
+            system: site.id,
+            kind: JobKind::Rotate,
+            cause: Cause::Schedule,
+            actor: "keywheel".to_owned(),
+            priority: Priority::Routine,
+            run_at: now,
+            parts: Parts::ALL_THERE_ARE,
+            version: None,
+            key_version: None,
+        };
+        let job = tx.enqueue(&job, now).await.unwrap();
+        tx.commit().await.unwrap();
+        world.run_to_the_end().await;
+        assert_eq!(world.state(job).await, JobState::Succeeded);
+        let whole = world.account(account).await.credential;
+        assert_eq!(
+            whole.current_version,
+            Some(3),
+            "the password has had its change"
+        );
+        assert!(whole.current_key_version > Some(3));
+        world.assert_current_works(account).await;
+    }
+);

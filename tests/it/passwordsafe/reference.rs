@@ -19,7 +19,7 @@ async fn linux_and_ldap_are_the_platforms() {
         json!({
             "PlatformID": 2, "Name": "Linux", "ShortName": "Linux", "PortFlag": true,
             "DefaultPort": 22, "SupportsElevationFlag": true, "DomainNameFlag": false,
-            "AutoManagementFlag": true, "DSSAutoManagementFlag": false, "ManageableFlag": true,
+            "AutoManagementFlag": true, "DSSAutoManagementFlag": true, "ManageableFlag": true,
             "DSSFlag": true, "LoginAccountFlag": false, "DefaultSessionType": "SSH",
             "ApplicationHostFlag": false, "RequiresApplicationHost": false,
             "RequiresTenantID": false, "RequiresObjectID": false, "RequiresSecret": false,
