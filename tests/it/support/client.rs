@@ -154,13 +154,16 @@ impl Client {
             .expect(200);
     }
 
-    /// The current credential of an account.
+    /// The current password of an account.
     pub(crate) async fn reveal(&self, account: i64) -> String {
+        self.reveal_kind(account, "password").await
+    }
+
+    /// The current `password`, `key` or `passphrase` of an account.
+    pub(crate) async fn reveal_kind(&self, account: i64, kind: &str) -> String {
         let path = format!("/api/v1/accounts/{account}/reveal");
-        let answer = self
-            .order(&path, &json!({"reason": "a test logs in"}))
-            .await
-            .expect(200);
+        let order = json!({"kind": kind, "reason": "a test logs in"});
+        let answer = self.order(&path, &order).await.expect(200);
         answer.json()["value"].as_str().expect("a value").to_owned()
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Invariant: a test ends the servers that it started, and no other.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -197,6 +199,11 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Starts it with this password of its functional account.
     pub(crate) fn start(functional: &str) -> Self {
+        Self::start_with(functional, &[])
+    }
+
+    /// The same, with settings of `sshd.sh`.
+    pub(crate) fn start_with(functional: &str, settings: &[(&str, &str)]) -> Self {
         assert!(
             is_root(),
             "this test needs root: sshd runs with accounts of its own"
@@ -215,7 +222,8 @@ impl Sshd {
         start
             .args(["start", &sshd.ip.to_string(), &sshd.port.to_string()])
             .env("FUNC_PASSWORD_FILE", &secret)
-            .env("USERS", "3");
+            .env("USERS", "3")
+            .envs(settings.iter().copied());
         // Its output goes to a file: the server keeps a pipe open for as long as it runs.
         let out = std::fs::File::create(sshd.folder.path().join("start")).unwrap();
         let status = start.stdout(out).status().unwrap();
@@ -242,6 +250,37 @@ impl Sshd {
     /// An account's password at the start.
     pub(crate) fn initial(name: &str) -> String {
         format!("Start-{name}-vLm9")
+    }
+
+    /// Runs a line of shell on the host as root: what it says.
+    pub(crate) fn run(&self, line: &str) -> String {
+        run(script("sshd.sh", &self.folder).args(["run", "sh", "-c", line]))
+    }
+
+    /// Whether the host lets this private key in, by OpenSSH's own client.
+    pub(crate) fn accepts_key(&self, name: &str, private: &str) -> bool {
+        let file = self.folder.path().join(format!("{name}.key"));
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut opened = options.open(&file).unwrap();
+        opened.write_all(private.as_bytes()).unwrap();
+        let login = command(find("ssh", "openssh-client"))
+            .arg("-i")
+            .arg(&file)
+            .args(["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"])
+            .args(["-o", "PreferredAuthentications=publickey"])
+            .args(["-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-p", &self.port.to_string()])
+            .arg(format!("{name}@{}", self.ip))
+            .arg("true")
+            .output()
+            .unwrap();
+        match login.status.code() {
+            Some(0) => true,
+            Some(255) => false,
+            _ => panic!("ssh: {}", String::from_utf8_lossy(&login.stderr)),
+        }
     }
 
     /// Whether the host takes this password.
