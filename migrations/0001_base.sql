@@ -203,6 +203,7 @@ CREATE TABLE accounts (
     api_enabled SMALLINT NOT NULL,       -- requestable through the dialect
     auto_management SMALLINT NOT NULL,   -- 1: changes itself when due
     dss_auto_management SMALLINT NOT NULL, -- 1: has a key pair that is generated
+    use_own_credentials SMALLINT NOT NULL, -- 1: changes itself; no functional account does
     check_password SMALLINT NOT NULL,    -- 1: tested daily
     reset_on_mismatch SMALLINT NOT NULL, -- 1: a refused test queues a change
     change_frequency_type TEXT NOT NULL CHECK (change_frequency_type IN ('first', 'last', 'xdays')), -- vendor's schedule

@@ -211,6 +211,22 @@ impl FakeSession {
         timeout(self.timeout, run).await.ok()
     }
 
+    /// An account that changes itself logs in first: why it could not.
+    fn own_login(&self, account: &Account, current: Option<&Credential>) -> Option<Reason> {
+        let Some(current) = current else {
+            let text = "an account that changes itself needs its current credential";
+            return Some(Reason::account(Class::Denied, text));
+        };
+        let mut state = self.shared.lock();
+        match state.judge(account.login.as_str(), &proof(current)) {
+            Judged::Right => None,
+            Judged::Wrong | Judged::NoAccount => {
+                Some(Reason::account(Class::Denied, "the own login was refused"))
+            }
+            Judged::Locked => Some(Reason::account(Class::Locked, "the account is locked")),
+        }
+    }
+
     async fn apply(&self, login: &str, new: &Credential, sent: &AtomicBool) -> Changed {
         let does = {
             let mut state = self.shared.lock();
@@ -313,12 +329,16 @@ impl Session for FakeSession {
         &self,
         account: &Account,
         new: &Credential,
-        _current: Option<&Credential>,
+        current: Option<&Credential>,
     ) -> Changed {
         if let Err(reason) = Fake::default().admit(account, Some(new)) {
             return Changed::Refused(reason);
         }
-        if !self.may_change {
+        if account.uses_own {
+            if let Some(reason) = self.own_login(account, current) {
+                return Changed::NotNow(reason);
+            }
+        } else if !self.may_change {
             let reason = Reason::system(Class::Privilege, "the session may change nothing");
             return Changed::NotNow(reason);
         }

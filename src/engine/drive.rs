@@ -2,7 +2,7 @@
 //!
 //! Invariant: every round moves forward or leaves; what it leaves behind is in the store.
 
-use keywheel_connectors::{Changed, Checked, Reason};
+use keywheel_connectors::{Changed, Checked, Class, Reason};
 
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Finished, Work};
@@ -182,6 +182,12 @@ impl Engine {
     ) -> Result<Outcome, EngineError> {
         let candidate = self.open_version(work, row.version).await?;
         let current = self.open_current(work).await?;
+        // Who changes itself logs in for it, and that login may fail as any other.
+        let logs_in = work.target.uses_own;
+        if logs_in && !self.spend_login(batch, work, batch.budget.max(1)).await? {
+            work.log.budget_spent("change: by its own login");
+            return Ok(Outcome::NotNow);
+        }
         work.log.phase = "change";
         let change = batch
             .session
@@ -190,6 +196,16 @@ impl Engine {
             .within(batch.timeout, change)
             .await
             .unwrap_or_else(|| Changed::Unknown(silent()));
+        if logs_in {
+            match &changed {
+                Changed::Done | Changed::Refused(_) => self.refund(batch, work).await?,
+                Changed::NotNow(reason) if reason.class == Class::Denied => {
+                    work.log.failed_logins += 1;
+                }
+                // Nobody knows whether it failed.
+                Changed::NotNow(_) | Changed::Unknown(_) => {}
+            }
+        }
         Ok(match changed {
             Changed::Done => {
                 work.log.answered = true;

@@ -337,7 +337,10 @@ impl From<VaultError> for StageError {
 pub(super) fn address(account: &AccountRow) -> Result<Account, &'static str> {
     let login = Login::parse(&account.name)
         .map_err(|_| "the account's name holds a control character, a colon, or too much")?;
-    Ok(Account::named(login, account.distinguished_name.clone()))
+    Ok(Account {
+        uses_own: account.use_own_credentials == 1,
+        ..Account::named(login, account.distinguished_name.clone())
+    })
 }
 
 fn refuse(job: ClaimedJob, class: &'static str, problem: &str) -> Finished {

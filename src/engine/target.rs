@@ -64,7 +64,10 @@ impl Engine {
         {
             return Ok(Err(reason));
         }
-        let changes = works.iter().any(|work| work.job.kind == JobKind::Rotate);
+        // Who changes itself needs nobody, and is looked at by whoever is there.
+        let changes = works
+            .iter()
+            .any(|work| work.job.kind == JobKind::Rotate && !work.target.uses_own);
         let functional = match self.functional(&row, changes).await? {
             Ok(functional) => functional,
             Err(reason) => return Ok(Err(reason)),

@@ -197,6 +197,8 @@ pub struct AccountSettings {
     pub key_rule_id: RuleId,
     /// Has a key pair that is generated; without it only a key that was given is changed.
     pub dss_auto_management: bool,
+    /// Changes itself with its current credential; the functional account does otherwise.
+    pub use_own_credentials: bool,
     /// A refused test queues a change.
     pub reset_on_mismatch: bool,
     /// The vendor's schedule.
@@ -239,8 +241,6 @@ pub struct AccountExtras {
     pub max_concurrent_requests: i64,
     /// Kept as given.
     pub change_after_release: bool,
-    /// Kept as given.
-    pub use_own_credentials: bool,
     /// Windows only.
     pub change_iis_app_pool: bool,
     /// Windows only.
@@ -273,7 +273,6 @@ impl Default for AccountExtras {
             isa_release_duration: RELEASE_DEFAULT_MINUTES,
             max_concurrent_requests: 1,
             change_after_release: false,
-            use_own_credentials: false,
             change_iis_app_pool: false,
             restart_iis_app_pool: false,
             workgroup_id: None,
@@ -302,6 +301,7 @@ impl AccountSettings {
             check_password: false,
             key_rule_id: RuleId(0),
             dss_auto_management: false,
+            use_own_credentials: false,
             reset_on_mismatch: false,
             schedule: super::schedule::vendor_default(),
             policy_id: None,
@@ -362,7 +362,8 @@ impl AccountSettings {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         differing!(self, other, name domain_name distinguished_name user_principal_name
             sam_account_name description password_rule_id api_enabled auto_management
-            check_password key_rule_id dss_auto_management reset_on_mismatch schedule policy_id next_override_at extras)
+            check_password key_rule_id dss_auto_management use_own_credentials reset_on_mismatch
+            schedule policy_id next_override_at extras)
     }
 
     /// Which login on the target this is.

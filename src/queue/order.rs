@@ -286,9 +286,11 @@ impl Orders {
                 "The account is suspended; resume it first".into(),
             ));
         }
-        if changes && details.functional_account_id.is_none() {
+        let needs_functional = changes && row.use_own_credentials == 0;
+        if needs_functional && details.functional_account_id.is_none() {
             return Err(OrderError::Refused(
-                "The managed system has no functional account; set FunctionalAccountID first"
+                "The managed system has no functional account; set FunctionalAccountID, or \
+                 UseOwnCredentials on the account"
                     .into(),
             ));
         }

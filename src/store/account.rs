@@ -100,13 +100,13 @@ impl Tx {
                 distinguished_name, user_principal_name, sam_account_name, description,
                 password_rule_id, api_enabled, auto_management, check_password, reset_on_mismatch,
                 change_frequency_type, change_frequency_days, change_time, policy_id,
-                next_override_at, extras, key_rule_id, dss_auto_management, system_id, active,
-                epoch, current_version, current_key_version, last_version, last_change_at,
+                next_override_at, extras, key_rule_id, dss_auto_management, use_own_credentials,
+                system_id, active, epoch, current_version, current_key_version, last_version, last_change_at,
                 last_key_change_at, last_test_at, last_test, in_doubt, key_in_doubt, revision,
                 created_at, deleted_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, $22, $23, 1, 0, NULL, NULL, 0, NULL, NULL, NULL,
-                'never_tested', 0, 0, 1, $24, NULL)",
+                $18, $19, $20, $21, $22, $23, $24, 1, 0, NULL, NULL, 0, NULL, NULL, NULL,
+                'never_tested', 0, 0, 1, $25, NULL)",
         );
         bind_settings(query, account.id, &account.target_id, &account.settings)?
             .bind(account.system_id.0)
@@ -155,8 +155,8 @@ impl Tx {
                 auto_management = $12, check_password = $13, reset_on_mismatch = $14,
                 change_frequency_type = $15, change_frequency_days = $16, change_time = $17,
                 policy_id = $18, next_override_at = $19, extras = $20, key_rule_id = $21,
-                dss_auto_management = $22, revision = revision + 1
-             WHERE id = $1 AND revision = $23 AND deleted_at IS NULL",
+                dss_auto_management = $22, use_own_credentials = $23, revision = revision + 1
+             WHERE id = $1 AND revision = $24 AND deleted_at IS NULL",
         );
         let done = bind_settings(query, id, target_id, settings)?
             .bind(revision)
@@ -308,7 +308,7 @@ impl Tx {
     }
 }
 
-/// Binds `$1`, the id, to `$22`, the key flag.
+/// Binds `$1`, the id, to `$23`, who changes it.
 fn bind_settings<'q>(
     query: Query<'q, Any, AnyArguments>,
     id: AccountId,
@@ -343,5 +343,6 @@ fn bind_settings<'q>(
         .bind(settings.next_override_at.map(|at| at.0))
         .bind(extras)
         .bind(settings.key_rule_id.0)
-        .bind(i64::from(settings.dss_auto_management)))
+        .bind(i64::from(settings.dss_auto_management))
+        .bind(i64::from(settings.use_own_credentials)))
 }

@@ -87,6 +87,8 @@ pub struct AccountRow {
     pub key_rule_id: i64,
     /// 1: has a key pair that is generated.
     pub dss_auto_management: i64,
+    /// 1: changes itself.
+    pub use_own_credentials: i64,
     /// When the current password was promoted or stored.
     pub last_change_at: Option<i64>,
     /// When the current key pair was.
@@ -180,7 +182,8 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT a.id, a.name, a.distinguished_name, a.active, a.epoch, a.current_version,
                  a.current_key_version, a.last_version, a.password_rule_id, a.key_rule_id,
-                 a.dss_auto_management, a.last_change_at, a.last_key_change_at, a.in_doubt,
+                 a.dss_auto_management, a.use_own_credentials, a.last_change_at,
+                 a.last_key_change_at, a.in_doubt,
                  a.key_in_doubt
              FROM jobs j JOIN accounts a ON a.id = j.account_id
              WHERE j.claim_id = $1 AND j.state = 'running' ORDER BY a.id",
@@ -198,7 +201,8 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT id, name, distinguished_name, active, epoch, current_version,
                  current_key_version, last_version, password_rule_id, key_rule_id,
-                 dss_auto_management, last_change_at, last_key_change_at, in_doubt, key_in_doubt
+                 dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
+                 in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)
@@ -229,7 +233,8 @@ impl Tx {
         Ok(sqlx::query_as(
             "SELECT id, name, distinguished_name, active, epoch, current_version,
                  current_key_version, last_version, password_rule_id, key_rule_id,
-                 dss_auto_management, last_change_at, last_key_change_at, in_doubt, key_in_doubt
+                 dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
+                 in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)

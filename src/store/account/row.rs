@@ -20,8 +20,8 @@ macro_rules! columns {
             a.password_rule_id, a.api_enabled, a.auto_management, a.check_password,
             a.reset_on_mismatch, a.change_frequency_type, a.change_frequency_days, a.change_time,
             a.policy_id, a.next_override_at, a.extras, a.current_key_version, a.last_key_change_at,
-            a.key_in_doubt, a.key_rule_id, a.dss_auto_management, a.revision, a.created_at, a.deleted_at,
-            s.next_change_at, s.next_test_at, s.flag_at, s.stale_at, j.id AS job_id, j.kind AS job_kind,
+            a.key_in_doubt, a.key_rule_id, a.dss_auto_management, a.use_own_credentials, a.revision,
+            a.created_at, a.deleted_at, s.next_change_at, s.next_test_at, s.flag_at, s.stale_at, j.id AS job_id, j.kind AS job_kind,
             j.state AS job_state, j.run_at AS job_run_at"
     };
 }
@@ -53,6 +53,7 @@ pub(super) struct Row {
     key_in_doubt: i64,
     key_rule_id: i64,
     dss_auto_management: i64,
+    use_own_credentials: i64,
     domain_name: Option<String>,
     distinguished_name: Option<String>,
     user_principal_name: Option<String>,
@@ -144,6 +145,7 @@ impl TryFrom<Row> for Account {
                 schedule,
                 key_rule_id: RuleId(row.key_rule_id),
                 dss_auto_management: row.dss_auto_management != 0,
+                use_own_credentials: row.use_own_credentials != 0,
                 policy_id: row.policy_id.map(PolicyId),
                 next_override_at: row.next_override_at.map(Timestamp),
                 extras,

@@ -10,5 +10,6 @@ mod fault;
 mod key;
 mod look;
 mod order;
+mod own;
 mod trouble;
 mod world;

@@ -68,6 +68,8 @@ pub(super) struct Like {
     pub(super) timeout_s: i64,
     /// True: its accounts have a key pair as well, and a key of somebody else's beside it.
     pub(super) key: bool,
+    /// True: its accounts change themselves, and it has no functional account.
+    pub(super) own: bool,
 }
 
 impl Default for Like {
@@ -79,6 +81,7 @@ impl Default for Like {
             max_batch: 100,
             stored: true,
             key: false,
+            own: false,
             timeout_s: 30,
         }
     }
@@ -247,7 +250,7 @@ impl World {
         target.add(FUNC, FUNC_PASSWORD);
         target.offer_evidence(like.evidence);
         let mut settings = SystemSettings::of_host(&host);
-        settings.functional_account_id = Some(FunctionalAccountId(1));
+        settings.functional_account_id = (!like.own).then_some(FunctionalAccountId(1));
         settings.lockout_threshold = like.lockout_threshold;
         settings.max_batch = like.max_batch;
         settings.timeout_s = like.timeout_s;
@@ -268,6 +271,7 @@ impl World {
         for &account in &accounts {
             let mut settings = AccountSettings::named(login(account));
             settings.key_rule_id = RuleId(1);
+            settings.use_own_credentials = like.own;
             let new = NewAccount {
                 id: account,
                 system_id: SystemId(id),

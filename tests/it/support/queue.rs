@@ -100,12 +100,13 @@ impl Queue {
                  current_version, current_key_version, last_version, last_change_at,
                  last_key_change_at, last_test_at, last_test, in_doubt, key_in_doubt,
                  domain_name, distinguished_name, user_principal_name, sam_account_name,
-                 description, password_rule_id, key_rule_id, dss_auto_management, api_enabled, auto_management, check_password,
+                 description, password_rule_id, key_rule_id, dss_auto_management,
+                 use_own_credentials, api_enabled, auto_management, check_password,
                  reset_on_mismatch, change_frequency_type, change_frequency_days, change_time,
                  policy_id, next_override_at, extras, revision, created_at, deleted_at)
              SELECT i, $1, 'user' || CAST(i - $2 AS TEXT), 'user' || CAST(i - $2 AS TEXT),
                  'user' || CAST(i - $2 AS TEXT), 1, 0, NULL, NULL, 0, NULL, NULL, NULL, 'never_tested', 0, 0,
-                 NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 'first', NULL, '23:30',
+                 NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 'first', NULL, '23:30',
                  NULL, NULL, $5, 1, $4, NULL
              FROM n WHERE i <= $2 + $3",
         )

@@ -125,7 +125,7 @@ impl Full {
             next_change_date: account.due.next_change_at.map(date),
             is_changing: change_state == 1,
             change_state,
-            use_own_credentials: extras.use_own_credentials,
+            use_own_credentials: settings.use_own_credentials,
             change_iis_app_pool_flag: extras.change_iis_app_pool,
             restart_iis_app_pool_flag: extras.restart_iis_app_pool,
             workgroup_id: extras.workgroup_id,
@@ -217,6 +217,7 @@ pub(super) fn overlay(
     given.flag("ApiEnabled", &mut settings.api_enabled)?;
     given.flag("AutoManagementFlag", &mut settings.auto_management)?;
     given.flag("DSSAutoManagementFlag", &mut settings.dss_auto_management)?;
+    given.flag("UseOwnCredentials", &mut settings.use_own_credentials)?;
     given.flag("CheckPasswordFlag", &mut settings.check_password)?;
     given.flag(
         "ResetPasswordOnMismatchFlag",
@@ -270,7 +271,6 @@ fn overlay_extras(given: Overlay<'_>, extras: &mut AccountExtras) -> Result<(), 
         "ChangePasswordAfterAnyReleaseFlag",
         &mut extras.change_after_release,
     )?;
-    given.flag("UseOwnCredentials", &mut extras.use_own_credentials)?;
     given.flag("ChangeIISAppPoolFlag", &mut extras.change_iis_app_pool)?;
     given.flag("RestartIISAppPoolFlag", &mut extras.restart_iis_app_pool)?;
     given.optional_int("WorkgroupID", &mut extras.workgroup_id)?;
