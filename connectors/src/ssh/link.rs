@@ -114,7 +114,7 @@ impl Link {
         }
         let mut session = ssh2::Session::new().map_err(|error| handshake_failed(&error))?;
         // Later than the watchdog, which knows that it was time and not the system.
-        session.set_timeout(millis(limit + std::time::Duration::from_secs(1)));
+        session.set_timeout(millis(limit + Duration::from_secs(1)));
         session.set_tcp_stream(wire);
         session
             .method_pref(MethodType::HostKey, &preference(pin))

@@ -55,6 +55,7 @@ const BATCH_MAX: i64 = 1_000;
 const MOVES_MAX: usize = 400;
 
 /// What a system is like.
+#[expect(clippy::struct_excessive_bools, reason = "each tells one thing")]
 pub(super) struct Like {
     pub(super) accounts: usize,
     pub(super) lockout_threshold: Option<i64>,
