@@ -292,7 +292,11 @@ async fn a_lost_reply_is_unknown_until_the_file_is_read() {
     for step in 0..12 {
         wire.mend();
         let through = open(&target, Some(&functional())).await;
-        wire.allow(needed.saturating_sub(step * 40) + 60);
+        // All of it first; how many bytes an exchange takes is not always the same.
+        wire.allow(match step {
+            0 => needed * 2,
+            _ => needed.saturating_sub(step * 40) + 60,
+        });
         let new = key_pair("ed25519", &format!("keywheel:7:{}", step + 1));
         let old = key(&current);
         let changed = through.change(&kw_u0, &key(&new), Some(&old)).await;
