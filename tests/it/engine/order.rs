@@ -181,7 +181,9 @@ on_both!(
             drain.cancel();
             site.target.release(30);
         };
-        futures::future::join(world.worker().run(drain.clone()), meanwhile).await;
+        let worker = world.worker();
+        let work = futures::future::join(worker.run(drain.clone()), meanwhile);
+        world.while_time_passes(work).await;
         let (mut done, mut back) = (0, 0);
         for (&job, &account) in jobs.iter().zip(&site.accounts) {
             match world.state(job).await {

@@ -481,6 +481,19 @@ impl World {
         self.worker.lock().unwrap().clone()
     }
 
+    /// Awaits work, and lets the clock go on meanwhile: a busy database is asked once more after a
+    /// pause by that clock.
+    pub(super) async fn while_time_passes<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(tokio::time::timeout(RUN_MAX, work));
+        loop {
+            let moment = Duration::from_millis(50);
+            if let Ok(done) = tokio::time::timeout(moment, work.as_mut()).await {
+                return done.expect("the work ends");
+            }
+            self.clock.advance(moment);
+        }
+    }
+
     /// Works until nothing is runnable now; what was promised of every state holds afterwards.
     pub(super) async fn run(&self) {
         let worker = self.worker();
