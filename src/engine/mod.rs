@@ -11,6 +11,7 @@ mod attempt;
 mod commit;
 mod conclude;
 mod drive;
+mod linked;
 mod probe;
 mod remove;
 mod stage;
@@ -247,14 +248,14 @@ impl Engine {
         for finished in refused {
             deliver(results, finished);
         }
-        let (works, ended) = self.end_without_contact(claim, works).await?;
+        let (mut works, ended) = self.end_without_contact(claim, works).await?;
         for finished in ended {
             deliver(results, finished);
         }
         if works.is_empty() {
             return Ok(());
         }
-        let open = match self.open_session(claim.system, &works).await? {
+        let open = match self.open_session(claim, &mut works).await? {
             Ok(open) => open,
             // Its time was cut short, which says nothing of the system; nothing was sent.
             Err(_) if self.hurried.is_cancelled() => {
@@ -299,6 +300,10 @@ impl Engine {
         let ((), written) = tokio::join!(drive, self.commit_loop(claim, requests));
         self.within(open.timeout, open.session.close()).await;
         written
+    }
+
+    fn lockout_window_ms(&self) -> i64 {
+        i64::try_from(self.limits.lockout_window.as_millis()).unwrap_or(i64::MAX)
     }
 
     async fn attempt(
@@ -360,6 +365,18 @@ impl Engine {
                 problem: "the version is missing",
             })
         })?;
+        let opened = self.open_secret(id, version, secret).await?;
+        work.opened.insert(version, opened.clone());
+        Ok(opened)
+    }
+
+    /// A kept version as connectors take it.
+    async fn open_secret(
+        &self,
+        id: AccountId,
+        version: i64,
+        secret: &SealedSecret,
+    ) -> Result<Credential, EngineError> {
         let opened = match secret {
             SealedSecret::Password(sealed) => {
                 let password = self.vault.open(&Place::credential(id, version), sealed)?;
@@ -391,7 +408,6 @@ impl Engine {
                 })
             }
         };
-        work.opened.insert(version, opened.clone());
         Ok(opened)
     }
 

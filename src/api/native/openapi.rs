@@ -10,6 +10,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::functional_link;
 use super::{account, audit, health, job, key, policy, quarantine, reveal, system, user};
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -33,6 +34,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
         audit::list,
+        functional_link::linked, functional_link::link,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
         key::list, key::create, key::revoke,
