@@ -63,8 +63,8 @@ impl Engine {
             if !self.pin(claim, link, &next, budget).await? {
                 return Ok(Err(Reason::system(
                     Class::Locked,
-                    "the functional account is in doubt, and its lockout budget is spent; waiting \
-                     for its window",
+                    "the functional login may fail, and its lockout budget is spent; waiting for \
+                     its window",
                 )));
             }
             let credential = self.open_kept(link, next.version).await?;
