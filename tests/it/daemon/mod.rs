@@ -5,6 +5,7 @@ mod connector;
 mod disk;
 mod drain;
 mod first_run;
+mod functional;
 mod key;
 mod refusal;
 mod signal;

@@ -158,13 +158,37 @@ impl Slapd {
             .id("ManagedAccountID")
     }
 
+    /// Brings the directory's functional account in as one of its accounts: its id.
+    pub(crate) async fn onboard_functional(&self, client: &Client, system: i64) -> i64 {
+        let account = json!({
+            "AccountName": "keywheel",
+            "DistinguishedName": FUNCTIONAL_DN,
+            "Password": LDAP_FUNCTIONAL,
+        });
+        let path = format!("ManagedSystems/{system}/ManagedAccounts");
+        client
+            .post(&path, &account)
+            .await
+            .expect(201)
+            .id("ManagedAccountID")
+    }
+
+    /// Whether the directory takes this password of its functional account.
+    pub(crate) fn accepts_functional(&self, password: &str) -> bool {
+        self.binds("keywheel", FUNCTIONAL_DN, password)
+    }
+
     /// Whether the directory takes this password.
     pub(crate) fn accepts(&self, name: &str, password: &str) -> bool {
+        self.binds(name, &dn(name), password)
+    }
+
+    fn binds(&self, name: &str, dn: &str, password: &str) -> bool {
         let secret = self.folder.path().join(format!("{name}.password"));
         std::fs::write(&secret, password).unwrap();
         let login = command(find("ldapwhoami", "ldap-utils"))
             .env("LDAPTLS_CACERT", self.authority())
-            .args(["-x", "-D", &dn(name), "-H"])
+            .args(["-x", "-D", dn, "-H"])
             .arg(format!("ldaps://{}:{}", self.ip, self.port))
             .arg("-y")
             .arg(&secret)
