@@ -74,7 +74,7 @@ impl Engine {
                 credential,
             };
             let opened = self.connect((connector, target), Some(&functional)).await;
-            let line = format!(
+            let used = format!(
                 "connect: functional account {} by {}, version {} of account {}",
                 link.functional.0, next.which, next.version, link.account.0
             );
@@ -82,7 +82,7 @@ impl Engine {
                 Ok(session) => {
                     self.note_success(link, part, &account, &next).await?;
                     for work in works {
-                        work.log.note(line.clone());
+                        work.log.note(used.clone());
                     }
                     return Ok(Ok(session));
                 }
@@ -90,7 +90,7 @@ impl Engine {
                     self.note_refusal(link, part, &account, &next, budget)
                         .await?;
                     for work in works.iter_mut() {
-                        work.log.note(format!("{line}: refused"));
+                        work.log.note(format!("{used}: refused"));
                     }
                     refused.push(next.version);
                     last = reason;
