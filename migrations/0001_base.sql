@@ -116,6 +116,11 @@ CREATE TABLE functional_accounts (
     description TEXT,               -- NULL where not given
     elevation TEXT,                 -- sudo, or NULL
     password BYTEA,                 -- sealed; NULL where none was given
+    private_key BYTEA,              -- sealed, as it was given; NULL where none was; wins over the password
+    passphrase BYTEA,               -- the private key's, sealed; NULL where it has none
+    public_key TEXT,                -- the private key's: algorithm and base64, no comment
+    enable_secret BYTEA,            -- sealed: raises rights on network devices; NULL where none was given
+    revision BIGINT NOT NULL,       -- counts edits; the ETag
     created_at BIGINT NOT NULL      -- when it was made
 );
 

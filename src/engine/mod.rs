@@ -11,6 +11,7 @@ mod attempt;
 mod commit;
 mod conclude;
 mod drive;
+mod functional;
 mod probe;
 mod remove;
 mod stage;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use keywheel_connectors::{Class, Connector, Credential, KeyPair, Reason, Session, TargetKind};
+use keywheel_connectors::{Class, Connector, Credential, Reason, Session, TargetKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -385,15 +386,7 @@ impl Engine {
                         None => None,
                     },
                 };
-                // On a thread of its own: a passphrase's key takes long to derive.
-                let unlocked = tokio::task::spawn_blocking(move || given.unlock())
-                    .await
-                    .map_err(|_| EngineError::Key(KeyError::Unreadable))??;
-                Credential::Key(KeyPair {
-                    private: unlocked.private,
-                    public: public.clone(),
-                    marker: marker(id, version),
-                })
+                functional::unlocked(given, public.clone(), marker(id, version)).await?
             }
         };
         work.opened.insert(version, opened.clone());

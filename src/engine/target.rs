@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_connectors::{
-    Account, Class, Connector, Credential, Functional, HostKey, Identity, LdapTarget, Login,
-    Reason, Session, SshTarget, Target, TargetKind,
+    Account, Class, Connector, Functional, HostKey, Identity, LdapTarget, Login, Reason, Session,
+    SshTarget, Target, TargetKind,
 };
 
 use super::{Engine, EngineError, Work};
@@ -18,7 +18,6 @@ use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{FunctionalRow, SystemRow};
-use crate::vault::Place;
 
 /// What the session's opening and its own time-outs may need beyond the target's.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
@@ -109,22 +108,23 @@ impl Engine {
         let Some(FunctionalRow {
             id,
             account_name,
-            password: Some(sealed),
+            password,
             ..
         }) = found
         else {
-            return missing("the functional account has no password; set one");
+            return missing("the system's functional account is gone; set FunctionalAccountID");
+        };
+        let id = FunctionalAccountId(id);
+        let Some(credential) = self.functional_credential(id, password).await? else {
+            return missing("the functional account has no password and no key; set one");
         };
         let Ok(login) = Login::parse(&account_name) else {
             return missing("the functional account's name holds a control character or a colon");
         };
         let dn = account_name.contains('=').then(|| account_name.clone());
-        let password = self
-            .vault
-            .open(&Place::functional_account(FunctionalAccountId(id)), &sealed)?;
         Ok(Ok(Some(Functional {
             account: Account::named(login, dn),
-            credential: Credential::from(password),
+            credential,
         })))
     }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -87,6 +87,11 @@ impl Sshd {
     /// Brings the host in; its first host key is pinned: its system.
     pub(crate) async fn onboard(&self, client: &Client) -> i64 {
         onboard_host(client, self.ip, self.port, &self.functional).await
+    }
+
+    /// The same for a host whose functional account logs in with this key, and has no password.
+    pub(crate) async fn onboard_by_key(&self, client: &Client, key: &Value) -> i64 {
+        onboard_host_by(client, self.ip, self.port, key).await
     }
 
     /// Brings one of the host's accounts in, `kw_u0` and so on: its id.
@@ -173,12 +178,15 @@ pub(crate) async fn onboard_host(
     port: u16,
     functional: &str,
 ) -> i64 {
-    let functional = json!({
-        "PlatformID": 2,
-        "AccountName": "kw_func",
-        "DisplayName": "host",
-        "Password": functional,
-    });
+    onboard_host_by(client, ip, port, &json!({"Password": functional})).await
+}
+
+/// The same by these secrets of its functional account.
+async fn onboard_host_by(client: &Client, ip: Ipv4Addr, port: u16, secrets: &Value) -> i64 {
+    let mut functional = secrets.clone();
+    functional["PlatformID"] = json!(2);
+    functional["AccountName"] = json!("kw_func");
+    functional["DisplayName"] = json!("host");
     let functional = client
         .post("FunctionalAccounts", &functional)
         .await
