@@ -9,12 +9,12 @@ use crate::model::account::{Account, LastTest};
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, FunctionalAccountId};
 use crate::model::system::EntityType;
-use crate::store::{FunctionalLink, SealedSecret, StoreError, Tx};
+use crate::store::{FunctionalLink, FunctionalSecret, SealedKey, SealedSecret, StoreError, Tx};
 use crate::vault::Place;
 
 impl Orders {
     /// Lets a functional account log in with a managed account's credential from now on, which
-    /// its rotations then change for both. Its own password is forgotten.
+    /// its rotations then change for both. Its own credential is forgotten.
     ///
     /// # Errors
     /// [`OrderError::Refused`] if the two are not one login, [`OrderError::InTheWay`] while the
@@ -66,10 +66,11 @@ impl Orders {
     }
 
     /// Parts a functional account from its managed account: it keeps the password that is current
-    /// now as its own. Nothing happens if it is not linked.
+    /// now as its own, or the key pair where there is no password. Nothing happens if it is not
+    /// linked.
     ///
     /// # Errors
-    /// [`OrderError::InTheWay`] while the credential is not known to work, or is no password.
+    /// [`OrderError::InTheWay`] while the credential is not known to work.
     pub async fn unlink_functional(
         &self,
         functional: FunctionalAccountId,
@@ -84,28 +85,58 @@ impl Orders {
         let found = found.ok_or(OrderError::NotFound)?;
         tx.locked_functional(functional).await?;
         sound(&mut tx, &found).await?;
-        let kept = match found.credential.current_version {
-            Some(version) => self.store.sealed_version(link.account, version).await?,
-            None => None,
-        };
-        let (Some(SealedSecret::Password(sealed)), Some(version)) =
-            (kept, found.credential.current_version)
-        else {
+        let current = found.credential.current_version;
+        let Some(version) = current.or(found.credential.current_key_version) else {
             return Err(OrderError::InTheWay(
-                "The managed account has no password that the functional account could keep; \
-                 give it one first"
-                    .into(),
+                "The managed account has no credential to leave behind; give it one first".into(),
             ));
         };
-        let place = Place::credential(link.account, version);
-        let password = self.vault.open(&place, &sealed)?;
-        let place = Place::functional_account(functional);
-        let sealed = self.vault.seal(&place, &password, self.dice.as_ref())?;
-        tx.unlink_functional(link, sealed.0).await?;
+        let secret = self.own_secret(functional, link.account, version).await?;
+        tx.unlink_functional(link, secret).await?;
         let body = serde_json::json!({"account": link.account.0, "version": version});
         let event = Event::by(actor, "functional_account.unlinked", functional, body);
         tx.audit(&event, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// A version of a managed account, sealed for its functional account's own row.
+    async fn own_secret(
+        &self,
+        functional: FunctionalAccountId,
+        account: AccountId,
+        version: i64,
+    ) -> Result<FunctionalSecret, OrderError> {
+        let kept = self.store.sealed_version(account, version).await?;
+        let kept = kept.ok_or(StoreError::Corrupt {
+            table: "credential_versions",
+            row: account.0,
+            problem: "the version is missing",
+        })?;
+        let again = |from: Place, sealed: &[u8], to: Place| -> Result<Vec<u8>, OrderError> {
+            let opened = self.vault.open(&from, sealed)?;
+            Ok(self.vault.seal(&to, &opened, self.dice.as_ref())?.0)
+        };
+        let from = Place::credential(account, version);
+        Ok(match kept {
+            SealedSecret::Password(sealed) => {
+                let to = Place::functional_account(functional);
+                FunctionalSecret::Password(again(from, &sealed, to)?)
+            }
+            SealedSecret::Key {
+                private,
+                passphrase,
+                public,
+            } => {
+                let place = Place::functional_passphrase(functional);
+                let passphrase = passphrase
+                    .map(|sealed| again(Place::passphrase(account, version), &sealed, place));
+                FunctionalSecret::Key(SealedKey {
+                    private: again(from, &private, Place::functional_key(functional))?,
+                    passphrase: passphrase.transpose()?,
+                    public,
+                })
+            }
+        })
     }
 }
 

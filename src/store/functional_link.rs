@@ -1,12 +1,21 @@
 //! Functional accounts that are linked to a managed account, and log in with its credential.
 //!
-//! Invariant: a linked functional account has no password of its own; before the link goes it has
+//! Invariant: a linked functional account has no credential of its own; before the link goes it has
 //! one again, in the same transaction.
 
 use super::dialect::for_update;
-use super::{FunctionalRow, Store, StoreError, Tx, exactly};
+use super::{FunctionalRow, SealedKey, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{AccountId, FunctionalAccountId, SystemId};
+
+/// What a functional account gets back when it is parted from its managed account, sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FunctionalSecret {
+    /// A password.
+    Password(Vec<u8>),
+    /// A key pair.
+    Key(SealedKey),
+}
 
 /// A functional account and the managed account whose credential it logs in with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,11 +167,12 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(|error| StoreError::from(error).about("the link of one of the two accounts"))?;
-        self.set_functional_secret(link.functional, None).await?;
+        self.clear_functional_password(link.functional).await?;
+        self.set_functional_key(link.functional, None).await?;
         self.guard_all(link.functional, link.system).await
     }
 
-    /// Ends a link; the functional account logs in with this sealed password from now on. Under
+    /// Ends a link; the functional account logs in with what is given, sealed, from now on. Under
     /// [`Tx::locked_account`] and [`Tx::locked_functional`].
     ///
     /// # Errors
@@ -170,7 +180,7 @@ impl Tx {
     pub async fn unlink_functional(
         &mut self,
         link: FunctionalLink,
-        sealed: Vec<u8>,
+        secret: FunctionalSecret,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "DELETE FROM functional_links WHERE functional_account_id = $1 AND account_id = $2",
@@ -180,8 +190,15 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the functional account's link")?;
-        self.set_functional_secret(link.functional, Some(sealed))
-            .await?;
+        match secret {
+            FunctionalSecret::Password(sealed) => {
+                self.set_functional_password(link.functional, sealed)
+                    .await?;
+            }
+            FunctionalSecret::Key(key) => {
+                self.set_functional_key(link.functional, Some(key)).await?;
+            }
+        }
         self.guard_all(link.functional, link.system).await
     }
 
@@ -223,19 +240,6 @@ impl Tx {
             Some(_) => Err(LINKED),
             None => Ok(()),
         }
-    }
-
-    async fn set_functional_secret(
-        &mut self,
-        id: FunctionalAccountId,
-        sealed: Option<Vec<u8>>,
-    ) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE functional_accounts SET password = $2 WHERE id = $1")
-            .bind(id.0)
-            .bind(sealed)
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the functional account")
     }
 
     /// Marks where a linked account lives, and the systems that log in by it.

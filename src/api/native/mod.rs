@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod functional_account;
 mod functional_link;
 mod health;
 mod input;
@@ -32,6 +33,7 @@ pub fn routes() -> Routes {
         .and(account::routes())
         .and(reveal::routes())
         .and(audit::routes())
+        .and(functional_account::routes())
         .and(functional_link::routes())
         .and(health::routes())
         .and(job::routes())

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::daemon::Home;
-use crate::support::fleet::{LDAP_FUNCTIONAL, LDAP_INITIAL, Slapd, Sshd};
+use crate::support::directory::{Directory, LDAP_FUNCTIONAL, LDAP_INITIAL};
+use crate::support::fleet::Sshd;
 
 /// The login changed after every other account.
 async fn is_last(client: &Client, own: i64, others: &[i64]) {
@@ -94,7 +95,7 @@ async fn a_host_changes_its_own_login_last_and_goes_on_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_changes_its_own_login_last_and_goes_on_with_it() {
-    let slapd = Slapd::start();
+    let slapd = Directory::openldap();
     let home = Home::new();
     let daemon = home.serve();
     let client = Client::signed_in(&daemon.url, &home.keys()).await;

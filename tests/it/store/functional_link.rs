@@ -7,7 +7,9 @@ use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{AccountId, FunctionalAccountId, PlatformId, SystemId};
 use keywheel::model::job::{JobKind, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
-use keywheel::store::{Claim, Ending, FunctionalLink, NewVersion, SealedSecret, Step};
+use keywheel::store::{
+    Claim, Ending, FunctionalLink, FunctionalSecret, NewVersion, SealedKey, SealedSecret, Step,
+};
 
 use super::inventory::{conflicts, is_stale, linux_system};
 use crate::support::database::on_both;
@@ -152,12 +154,30 @@ on_both!(a_link_forgets_the_own_password_and_gives_one_back, |db| {
     conflicts(tx.link_functional(taken, NOW).await);
     drop(tx);
     let mut tx = queue.store.begin().await.unwrap();
-    is_stale(tx.unlink_functional(taken, vec![8]).await);
-    tx.unlink_functional(made, vec![8]).await.unwrap();
+    is_stale(
+        tx.unlink_functional(taken, FunctionalSecret::Password(vec![8]))
+            .await,
+    );
+    tx.unlink_functional(made, FunctionalSecret::Password(vec![8]))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(queue.store.functional_link(FA).await.unwrap(), None);
     let password = queue.store.functional_password(FA).await.unwrap();
     assert_eq!(password, Some(vec![8]));
+    // Where there is no password it is a key.
+    link(&queue, made).await;
+    let key = SealedKey {
+        private: vec![9],
+        passphrase: None,
+        public: "ssh-ed25519 AAAA".to_owned(),
+    };
+    let mut tx = queue.store.begin().await.unwrap();
+    let secret = FunctionalSecret::Key(key.clone());
+    tx.unlink_functional(made, secret).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(queue.store.functional_password(FA).await.unwrap(), None);
+    assert_eq!(queue.store.functional_key(FA).await.unwrap(), Some(key));
     let guarded = queue.number("SELECT CAST(SUM(guarded) AS BIGINT) FROM systems");
     assert_eq!(guarded.await, 0);
 });
