@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::world::{Answer, Client, HOST, Target, World};
 
-async fn ready() -> (World, Client, Client, Target, i64) {
+/// A system, the managed account of its functional account, and where the two are linked.
+async fn ready() -> (World, Client, Client, Target, (i64, String)) {
     let world = World::new().await;
     world.work();
     let (_, keys) = world.administrator().await;
@@ -16,7 +17,10 @@ async fn ready() -> (World, Client, Client, Target, i64) {
     let own = session.post(&path, &account).await.expect(201);
     let own = own.json()["ManagedAccountID"].as_i64().unwrap();
     let native = world.native(&keys);
-    (world, native, session, target, own)
+    let system = native.get(&format!("/systems/{}", target.system)).await;
+    let id = system.expect(200).json()["functional_account_id"].clone();
+    let path = format!("/functional-accounts/{id}/account");
+    (world, native, session, target, (own, path))
 }
 
 async fn put(native: &Client, path: &str, body: Value) -> Answer {
@@ -24,15 +28,21 @@ async fn put(native: &Client, path: &str, body: Value) -> Answer {
     native.call("PUT", path, Some(&body), &any).await
 }
 
+async fn tested(native: &Client, account: i64) {
+    let path = format!("/accounts/{account}/test");
+    let answer = native.post(&path, &json!({})).await.expect(200);
+    assert_eq!(answer.json(), json!({"passed": true}));
+}
+
+async fn rotated(native: &Client, account: i64, order: Value) {
+    let path = format!("/accounts/{account}/rotate?wait=30");
+    let done = native.post(&path, &order).await.expect(202);
+    assert_eq!(done.json()["state"], "succeeded", "{done:?}");
+}
+
 #[tokio::test]
-async fn a_functional_account_is_linked_and_parted() {
-    let (world, native, session, target, own) = ready().await;
-    let system = native.get(&format!("/systems/{}", target.system)).await;
-    let id = system.expect(200).json()["functional_account_id"]
-        .as_i64()
-        .unwrap();
-    let one = format!("/functional-accounts/{id}");
-    let path = format!("{one}/account");
+async fn only_a_tested_account_of_the_same_login_is_linked_and_only_once() {
+    let (_world, native, _session, target, (own, path)) = ready().await;
     native
         .get("/functional-accounts/99/account")
         .await
@@ -40,7 +50,7 @@ async fn a_functional_account_is_linked_and_parted() {
     let before = native.get(&path).await.expect(200);
     assert_eq!(
         before.json(),
-        json!({"functional_account_id": id, "account_id": null, "systems": [target.system]})
+        json!({"functional_account_id": 1, "account_id": null, "systems": [target.system]})
     );
     let tag = before.header(header::ETAG).to_owned();
     native
@@ -57,9 +67,7 @@ async fn a_functional_account_is_linked_and_parted() {
         .expect(400);
     let untested = put(&native, &path, json!({"account_id": own})).await;
     assert!(untested.expect(409).body.contains("test it first"));
-    let test = format!("/accounts/{own}/test");
-    let answer = native.post(&test, &json!({})).await.expect(200);
-    assert_eq!(answer.json(), json!({"passed": true}));
+    tested(&native, own).await;
     let linked = native
         .call(
             "PUT",
@@ -87,6 +95,16 @@ async fn a_functional_account_is_linked_and_parted() {
     put(&native, &path, json!({"account_id": target.ann}))
         .await
         .expect(400);
+}
+
+#[tokio::test]
+async fn a_linked_account_stays_changes_where_that_is_meant_and_is_parted_again() {
+    let (world, native, session, target, (own, path)) = ready().await;
+    let one = path.trim_end_matches("/account").to_owned();
+    tested(&native, own).await;
+    put(&native, &path, json!({"account_id": own}))
+        .await
+        .expect(200);
 
     // The managed account stays; neither becomes another login or gets a credential aside.
     let gone = session
@@ -96,8 +114,8 @@ async fn a_functional_account_is_linked_and_parted() {
     let any = [("if-match", "*")];
     for body in [json!({"password": "x"}), json!({"account_name": "y"})] {
         let refused = native.call("PATCH", &one, Some(&body), &any).await;
-        let text = refused.expect(409).body;
-        assert!(text.contains(&format!("managed account {own}")), "{text}");
+        let said = refused.expect(409).body;
+        assert!(said.contains(&format!("managed account {own}")), "{said}");
     }
     let edit = json!({"description": "changes the others"});
     native
@@ -106,28 +124,23 @@ async fn a_functional_account_is_linked_and_parted() {
         .expect(200);
 
     // It changes where that is meant, and the others go on.
-    let rotate = format!("/accounts/{own}/rotate?wait=30");
+    let rotate = format!("/accounts/{own}/rotate");
     let refused = native.post(&rotate, &json!({})).await.expect(409);
     assert!(refused.body.contains("confirm_functional"), "{refused:?}");
-    let sure = json!({"confirm_functional": true});
-    let done = native.post(&rotate, &sure).await.expect(202);
-    assert_eq!(done.json()["state"], "succeeded", "{done:?}");
+    rotated(&native, own, json!({"confirm_functional": true})).await;
     assert!(!world.targets.system(HOST).accepts("changer", "functional"));
-    let other = format!("/accounts/{}/rotate?wait=30", target.ann);
-    let done = native.post(&other, &json!({})).await.expect(202);
-    assert_eq!(done.json()["state"], "succeeded", "{done:?}");
+    rotated(&native, target.ann, json!({})).await;
 
     let parted = put(&native, &path, json!({"account_id": null})).await;
     assert_eq!(parted.expect(200).json()["account_id"], json!(null));
-    let done = native.post(&other, &json!({})).await.expect(202);
-    assert_eq!(done.json()["state"], "succeeded", "{done:?}");
+    rotated(&native, target.ann, json!({})).await;
     session
         .call("DELETE", &format!("/ManagedAccounts/{own}"), None, &[])
         .await
         .expect(200);
     let rows = world
         .store
-        .audit_of(&format!("functional account {id}"), 99)
+        .audit_of("functional account 1", 99)
         .await
         .unwrap();
     for event in ["linked", "unlinked", "login"] {

@@ -144,8 +144,8 @@ on_both!(two_logins_of_one_system_are_never_both_in_doubt, |db| {
                     break;
                 };
                 let wait = next.since(world.clock.now());
-                let least = std::time::Duration::from_secs(30);
-                world.clock.advance(wait.max(least));
+                let pause = std::time::Duration::from_secs(30);
+                world.clock.advance(wait.max(pause));
                 moves += 1;
                 if moves >= 1_000 {
                     let open = world.store.jobs(true, None, None, 3).await.unwrap();
