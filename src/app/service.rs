@@ -14,16 +14,18 @@ use super::error::AppError;
 use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
+use super::platforms::platforms;
 use super::signal::{Asked, Signals};
 use super::wall::Wall;
 use super::{Base, prepare};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Inputs, Loaded, Settings};
-use crate::engine::{Engine, Limits};
+use crate::engine::{Connectors, Engine, Limits};
 use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
+use crate::model::platform::Platforms;
 use crate::queue::{Orders, Worker, WorkerOptions};
 use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
@@ -69,6 +71,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     let clock = SystemClock::shared();
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let settings = loaded.settings.clone();
+    let platforms = Arc::new(platforms(&settings)?);
     let bound = listener::bind(settings.server.listen).await?;
     let mut base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
     if let Some(path) = &base.credentials {
@@ -79,7 +82,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     }
     let metrics = Arc::new(Metrics::new()?);
     base.store = base.store.counting(metrics.clone());
-    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics).await?;
+    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics, &platforms).await?;
     let ended = supervise(&mut running, &mut signals, inputs, &loaded, log, &metrics).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
     ended.and(drained)
@@ -92,13 +95,18 @@ async fn start(
     clock: &SharedClock,
     dice: &Arc<dyn Dice>,
     metrics: &Arc<Metrics>,
+    platforms: &Arc<Platforms>,
 ) -> Result<Running, AppError> {
     let store = base.store.clone();
     let node = register(&store, clock)
         .await
         .map_err(AppError::store(&place(settings)))?;
     let wall = Wall::new(settings, clock, dice, metrics);
-    let engine = engine(settings, base, clock, dice, &wall);
+    let connectors = Connectors {
+        platforms: platforms.clone(),
+        ..wall.connectors()
+    };
+    let engine = engine(settings, base, clock, dice, connectors);
     let orders = Orders::new(
         store.clone(),
         base.vault.clone(),
@@ -124,7 +132,10 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        ticks(settings),
+        SchedulerOptions {
+            platforms: platforms.clone(),
+            ..ticks(settings)
+        },
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -147,6 +158,7 @@ async fn start(
         dice: dice.clone(),
         metrics: metrics.clone(),
         readiness,
+        platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
     });
     tracing::info!(address = bound.url(), node = node.0, "listening");
@@ -185,14 +197,14 @@ fn engine(
     base: &Base,
     clock: &SharedClock,
     dice: &Arc<dyn Dice>,
-    wall: &Wall,
+    connectors: Connectors,
 ) -> Engine {
     Engine::new(
         base.store.clone(),
         base.vault.clone(),
         clock.clone(),
         dice.clone(),
-        wall.connectors(),
+        connectors,
         limits(settings),
     )
 }

@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keywheel_connectors::dialogue::Dialogue;
 use keywheel_connectors::{
-    Account, Class, Connector, Functional, HostKey, Identity, LdapTarget, Login, Reason, Session,
-    SshTarget, Target, TargetKind,
+    Account, Class, Connector, DialogueTarget, Functional, HostKey, Identity, LdapTarget, Login,
+    Reason, Session, SshTarget, Target, TargetKind,
 };
 
 use super::{Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::functional_account::elevation_of;
 use crate::model::host_key;
-use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
+use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{FunctionalRow, SystemRow};
@@ -26,6 +27,8 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 pub(super) struct Open {
     pub(super) session: Arc<dyn Session>,
     pub(super) connector: Arc<dyn Connector>,
+    /// What is said to the system, where that is a definition.
+    pub(super) dialogue: Option<Arc<Dialogue>>,
     /// Failing logins an account may be caused.
     pub(super) budget: i64,
     /// The longest that one call may take, with a margin.
@@ -45,7 +48,7 @@ impl Engine {
                 "the system was deleted",
             )));
         };
-        let platform = Platform::find(PlatformId(row.platform_id));
+        let platform = self.platform(row.platform_id);
         let connector = platform.and_then(|platform| self.connectors.of(platform.connector));
         let (Some(platform), Some(connector)) = (platform, connector) else {
             return Ok(Err(Reason::system(
@@ -71,6 +74,9 @@ impl Engine {
             Ok(functional) => functional,
             Err(reason) => return Ok(Err(reason)),
         };
+        if let TargetKind::Dialogue(part) = &mut target.kind {
+            part.enable = self.functional_enable(&row).await?;
+        }
         let open = connector.open(&target, functional.as_ref());
         let timeout = target.timeout + TIMEOUT_MARGIN;
         let opened = self.within(timeout, open).await.unwrap_or_else(|| {
@@ -82,6 +88,7 @@ impl Engine {
         Ok(opened.map(|session| Open {
             session,
             connector: connector.clone(),
+            dialogue: platform.dialogue.clone(),
             budget: lockout_budget(row.lockout_threshold),
             timeout,
         }))
@@ -183,6 +190,16 @@ impl Engine {
                     elevation,
                 }))
             }
+            ConnectorKind::Dialogue => {
+                let platform = platform.dialogue.clone().ok_or_else(|| {
+                    Reason::system(Class::Incompatible, "the platform has no definition here")
+                })?;
+                Ok(TargetKind::Dialogue(DialogueTarget {
+                    host_key: row.host_key.as_deref().map(pinned).transpose()?,
+                    platform,
+                    enable: None, // opened for the session alone
+                }))
+            }
             ConnectorKind::Fake => {
                 self.connectors.fixed.clone().ok_or_else(|| {
                     Reason::system(Class::Incompatible, "there is no target in memory")
@@ -199,10 +216,7 @@ impl Engine {
         connector: &dyn Connector,
         target: &mut Target,
     ) -> Result<Result<(), Reason>, EngineError> {
-        let TargetKind::Ssh(ssh) = &target.kind else {
-            return Ok(Ok(()));
-        };
-        if ssh.host_key.is_some() || row.host_key_mode != 1 {
+        if row.host_key_mode != 1 || !matches!(host_key_of(&mut target.kind), Some(None)) {
             return Ok(Ok(()));
         }
         let identity = match connector.identify(target).await {
@@ -230,8 +244,8 @@ impl Engine {
             let text = "the host key was pinned meanwhile; try again";
             return Ok(Err(Reason::system(Class::Busy, text)));
         }
-        if let TargetKind::Ssh(ssh) = &mut target.kind {
-            ssh.host_key = Some(key);
+        if let Some(pinned) = host_key_of(&mut target.kind) {
+            *pinned = Some(key);
         }
         Ok(Ok(()))
     }
@@ -243,6 +257,15 @@ fn lockout_budget(threshold: Option<i64>) -> i64 {
         None => 1,
         Some(0) => 2,
         Some(threshold) => (threshold - 2).clamp(0, 2),
+    }
+}
+
+/// Where the host key is pinned, if the target is one that shows any.
+fn host_key_of(kind: &mut TargetKind) -> Option<&mut Option<HostKey>> {
+    match kind {
+        TargetKind::Ssh(part) => Some(&mut part.host_key),
+        TargetKind::Dialogue(part) => Some(&mut part.host_key),
+        _ => None,
     }
 }
 

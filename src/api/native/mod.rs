@@ -12,6 +12,7 @@ mod job;
 mod key;
 mod openapi;
 mod output;
+mod platform;
 mod policy;
 mod problem;
 mod quarantine;
@@ -36,6 +37,7 @@ pub fn routes() -> Routes {
         .and(health::routes())
         .and(job::routes())
         .and(key::routes())
+        .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
         .and(system::routes())

@@ -9,6 +9,7 @@ mod functional_account;
 mod key;
 mod native;
 mod permission;
+mod platform;
 mod policy;
 mod principal;
 pub(crate) mod world;

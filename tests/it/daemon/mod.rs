@@ -6,6 +6,7 @@ mod disk;
 mod drain;
 mod first_run;
 mod key;
+mod platform;
 mod refusal;
 mod signal;
 
