@@ -159,11 +159,10 @@ async fn a_password_that_the_device_refuses_leaves_the_current_one() {
     // Nine: the device wants ten.
     let refused = scene.set(account, "Nine-vLm9").await;
     assert!(refused.status >= 400, "{refused:?}");
-    let path = format!("/api/v1/jobs?account_id={account}");
-    let jobs = scene.client.native(&path).await.expect(200).json();
-    let failed = &jobs["items"][0];
-    assert_eq!(failed["state"], "failed", "{jobs}");
-    assert_eq!(failed["attempts"][0]["class"], "refused", "{jobs}");
+    let location = refused.location.expect("a Location");
+    let failed = scene.client.native(&location).await.expect(200).json();
+    assert_eq!(failed["state"], "failed", "{failed}");
+    assert_eq!(failed["attempts"][0]["class"], "refused", "{failed}");
     let initial = Sshd::initial("kw_u0");
     assert_eq!(scene.client.reveal(account).await, initial);
     assert!(scene.sshd.accepts("kw_u0", &initial));
@@ -214,10 +213,10 @@ fn told(files: &[(&str, &str)], fault: &str) {
 
 #[test]
 fn a_bad_definition_is_told_by_file_and_line_and_nothing_starts() {
-    let bad = mine().replace("step_s = 3", "step_s = 0");
+    let bad = mine().replace("step_s = 3, ", "step_s = 0, ");
     told(
         &[("bad.toml", &bad)],
-        "bad.toml:9:21: step_s must be from 1 to 300",
+        "bad.toml:11:21: step_s must be from 1 to 300",
     );
 }
 
