@@ -98,15 +98,11 @@ async fn start(
     platforms: &Arc<Platforms>,
 ) -> Result<Running, AppError> {
     let store = base.store.clone();
-    let node = register(&store, clock)
-        .await
-        .map_err(AppError::store(&place(settings)))?;
+    let place = place(settings);
+    let fault = AppError::store(&place);
+    let node = register(&store, clock).await.map_err(&fault)?;
     let wall = Wall::new(settings, clock, dice, metrics);
-    let connectors = Connectors {
-        platforms: platforms.clone(),
-        ..wall.connectors()
-    };
-    let engine = engine(settings, base, clock, dice, connectors);
+    let engine = engine(settings, base, clock, dice, &wall, platforms);
     let orders = Orders::new(
         store.clone(),
         base.vault.clone(),
@@ -115,9 +111,7 @@ async fn start(
         engine.clone(),
         metrics.clone(),
     );
-    resume(&orders)
-        .await
-        .map_err(AppError::store(&place(settings)))?;
+    resume(&orders).await.map_err(&fault)?;
     let worker = Worker::new(
         store.clone(),
         engine.clone(),
@@ -132,10 +126,7 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        SchedulerOptions {
-            platforms: platforms.clone(),
-            ..ticks(settings)
-        },
+        ticks(settings, platforms),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -197,8 +188,13 @@ fn engine(
     base: &Base,
     clock: &SharedClock,
     dice: &Arc<dyn Dice>,
-    connectors: Connectors,
+    wall: &Wall,
+    platforms: &Arc<Platforms>,
 ) -> Engine {
+    let connectors = Connectors {
+        platforms: platforms.clone(),
+        ..wall.connectors()
+    };
     Engine::new(
         base.store.clone(),
         base.vault.clone(),
@@ -275,8 +271,9 @@ fn share(settings: &Settings) -> WorkerOptions {
     }
 }
 
-fn ticks(settings: &Settings) -> SchedulerOptions {
+fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
     SchedulerOptions {
+        platforms: platforms.clone(),
         scan_every: seconds(settings.scheduler.scan_every_s),
         scan_max: settings.scheduler.scan_max_accounts.into(),
         beat_every: seconds(settings.queue.beat_every_s),
@@ -393,7 +390,7 @@ mod tests {
         settings.scheduler.housekeeping_every_s = 15;
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
-        let ticks = ticks(&settings);
+        let ticks = ticks(&settings, &Arc::default());
         assert_eq!(ticks.session_idle, Duration::from_mins(13));
         assert_eq!(ticks.housekeeping_every, Duration::from_secs(15));
         let interface = interface(&settings, true);

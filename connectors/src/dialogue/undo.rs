@@ -88,7 +88,7 @@ mod tests {
         let account = |name| Account::named(Login::parse(name).unwrap(), None);
         let (bob, ann) = (account("bob"), account("ann"));
         let undoing = Undoing::default();
-        let before = undoing.expect(&target, &bob, Duration::from_secs(600));
+        let before = undoing.expect(&target, &bob, Duration::from_mins(10));
         assert!(undoing.forbids(&target, &bob).is_some());
         assert!(undoing.forbids(&target, &ann).is_none());
         // The next change is in no doubt; the one before still is, and for as long as it was.

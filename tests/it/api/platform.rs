@@ -36,12 +36,12 @@ async fn system(admin: &Client, platform: i64) -> i64 {
         .expect(201)
         .json();
     // Strict, as SSH is where nobody said otherwise.
-    let mode = if platform == 32 {
+    let enforced = if platform == 32 {
         json!(null)
     } else {
         json!(0)
     };
-    assert_eq!(made["SshKeyEnforcementMode"], mode, "{made}");
+    assert_eq!(made["SshKeyEnforcementMode"], enforced, "{made}");
     made["ManagedSystemID"].as_i64().unwrap()
 }
 
