@@ -166,6 +166,8 @@ CREATE TABLE system_details (
     tls_server_name TEXT,                -- name in the certificate, if not the host's
     starttls SMALLINT NOT NULL,          -- 1: plain port and StartTLS
     base_dn TEXT,                        -- where accounts without a DN are looked up
+    flavour TEXT,                        -- pinned: which product the directory is
+    key_attribute TEXT,                  -- where it keeps SSH public keys, if not its product's way
     in_flight BIGINT,                    -- exchanges a session; NULL: the connector's default
     lockout_threshold BIGINT,            -- failed logins that lock; 0 never; NULL unknown
     policy_id BIGINT REFERENCES policies (id), -- policy of its accounts

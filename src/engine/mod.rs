@@ -271,7 +271,12 @@ impl Engine {
             return Ok(());
         }
         let open = match self.open_session(claim.system, &works).await? {
-            Ok(open) => open,
+            Ok(open) => {
+                if open.domain {
+                    works.iter_mut().for_each(Work::name_for_domain);
+                }
+                open
+            }
             // Its time was cut short, which says nothing of the system; nothing was sent.
             Err(_) if self.hurried.is_cancelled() => {
                 for work in works {

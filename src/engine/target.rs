@@ -1,6 +1,6 @@
 //! Opens the functional session of a claim.
 //!
-//! Invariant: a host key that is accepted first is pinned durably before anything secret is sent.
+//! Invariant: who answers first is pinned durably before anything secret is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(super) struct Open {
     pub(super) budget: i64,
     /// The longest that one call may take, with a margin.
     pub(super) timeout: Duration,
+    /// True: a domain, whose accounts have names of their own.
+    pub(super) domain: bool,
 }
 
 impl Engine {
@@ -91,6 +93,7 @@ impl Engine {
             dialogue: platform.dialogue.clone(),
             budget: lockout_budget(row.lockout_threshold),
             timeout,
+            domain: is_domain(&target.kind),
         }))
     }
 
@@ -176,8 +179,8 @@ impl Engine {
                 ca_pem: row.tls_ca.clone().unwrap_or_default(),
                 server_name: row.tls_server_name.clone(),
                 base_dn: row.base_dn.clone().unwrap_or_default(),
-                flavour: None,
-                key_attribute: None,
+                flavour: row.flavour.clone(),
+                key_attribute: row.key_attribute.clone(),
             })),
             ConnectorKind::Ssh => {
                 let host_key = row.host_key.as_deref().map(pinned).transpose()?;
@@ -208,7 +211,8 @@ impl Engine {
         }
     }
 
-    /// Where the system says so, pins the first host key that answers.
+    /// Pins who answers first: a host key where the system says so, and which product a directory
+    /// is, for its certificate has proved already whose it is.
     async fn accept_first(
         &self,
         system: SystemId,
@@ -216,39 +220,64 @@ impl Engine {
         connector: &dyn Connector,
         target: &mut Target,
     ) -> Result<Result<(), Reason>, EngineError> {
-        if row.host_key_mode != 1 || !matches!(host_key_of(&mut target.kind), Some(None)) {
+        let unknown = match &target.kind {
+            TargetKind::Ssh(SshTarget { host_key, .. })
+            | TargetKind::Dialogue(DialogueTarget { host_key, .. }) => {
+                host_key.is_none() && row.host_key_mode == 1
+            }
+            TargetKind::Ldap(ldap) => ldap.flavour.is_none(),
+            _ => false,
+        };
+        if !unknown {
             return Ok(Ok(()));
         }
         let identity = match connector.identify(target).await {
             Ok(identity) => identity,
             Err(reason) => return Ok(Err(reason)),
         };
-        let Identity::Ssh(key) = identity else {
-            return Ok(Err(Reason::system(
-                Class::Incompatible,
-                "the target is no SSH server",
-            )));
-        };
-        let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        if tx.accept_host_key(system, &host_key::text(&key)).await? {
-            let body = serde_json::json!({"host_key": host_key::text(&key)});
-            tx.audit(
-                &Event::by_service("system.host_key_pinned", system, body),
-                now,
-            )
-            .await?;
-            tx.commit().await?;
-        } else {
+        let (first, event, body) = match (&mut target.kind, identity) {
+            (
+                TargetKind::Ssh(SshTarget { host_key, .. })
+                | TargetKind::Dialogue(DialogueTarget { host_key, .. }),
+                Identity::Ssh(key),
+            ) => {
+                let text = host_key::text(&key);
+                let first = tx.accept_host_key(system, &text).await?;
+                *host_key = Some(key);
+                let body = serde_json::json!({"host_key": text});
+                (first, "system.host_key_pinned", body)
+            }
+            (TargetKind::Ldap(ldap), Identity::Ldap { flavour }) => {
+                let first = tx.pin_flavour(system, &flavour).await?;
+                let body = serde_json::json!({"flavour": flavour});
+                ldap.flavour = Some(flavour);
+                (first, "system.flavour_pinned", body)
+            }
+            _ => {
+                let text = "the target is another kind of server than its platform's";
+                return Ok(Err(Reason::system(Class::Incompatible, text)));
+            }
+        };
+        if !first {
             // Another node was first: its pin is compared on the next attempt.
-            let text = "the host key was pinned meanwhile; try again";
+            let text = "the target was pinned meanwhile; try again";
             return Ok(Err(Reason::system(Class::Busy, text)));
         }
-        if let Some(pinned) = host_key_of(&mut target.kind) {
-            *pinned = Some(key);
-        }
+        let now = self.clock.now();
+        tx.audit(&Event::by_service(event, system, body), now)
+            .await?;
+        tx.commit().await?;
         Ok(Ok(()))
     }
+}
+
+/// True if the target is an Active Directory domain.
+fn is_domain(kind: &TargetKind) -> bool {
+    let TargetKind::Ldap(ldap) = kind else {
+        return false;
+    };
+    matches!(ldap.flavour.as_deref(), Some("ad" | "samba"))
 }
 
 /// Failing logins that probing may cause: two below the threshold, at most two, one if unknown.
@@ -257,15 +286,6 @@ fn lockout_budget(threshold: Option<i64>) -> i64 {
         None => 1,
         Some(0) => 2,
         Some(threshold) => (threshold - 2).clamp(0, 2),
-    }
-}
-
-/// Where the host key is pinned, if the target is one that shows any.
-fn host_key_of(kind: &mut TargetKind) -> Option<&mut Option<HostKey>> {
-    match kind {
-        TargetKind::Ssh(part) => Some(&mut part.host_key),
-        TargetKind::Dialogue(part) => Some(&mut part.host_key),
-        _ => None,
     }
 }
 
