@@ -220,13 +220,15 @@ impl Engine {
         connector: &dyn Connector,
         target: &mut Target,
     ) -> Result<Result<(), Reason>, EngineError> {
-        let unknown = match &target.kind {
-            TargetKind::Ssh(SshTarget { host_key, .. })
-            | TargetKind::Dialogue(DialogueTarget { host_key, .. }) => {
-                host_key.is_none() && row.host_key_mode == 1
-            }
-            TargetKind::Ldap(ldap) => ldap.flavour.is_none(),
-            _ => false,
+        let unknown = if let TargetKind::Ldap(ldap) = &target.kind {
+            ldap.flavour.is_none()
+        } else {
+            let keyless = matches!(
+                &target.kind,
+                TargetKind::Ssh(SshTarget { host_key: None, .. })
+                    | TargetKind::Dialogue(DialogueTarget { host_key: None, .. })
+            );
+            keyless && row.host_key_mode == 1
         };
         if !unknown {
             return Ok(Ok(()));
