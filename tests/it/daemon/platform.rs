@@ -16,13 +16,15 @@ const FUNCTIONAL: &str = "Functional-2wX-host";
 /// The operator's own platform.
 const MINE: i64 = 10_001;
 
-/// A definition of an operator's own: the shipped one with less patience.
+/// A definition of an operator's own: the shipped one with less patience, and with a rule for
+/// passwords that is narrower than the default rule.
 fn mine() -> String {
     SHIPPED
         .replace("\"cisco_ios\"", "\"my_switch\"")
         .replace("platform_id = 1002", "platform_id = 10001")
         .replace("\"Cisco IOS\"", "\"My switch\"")
         .replace("step_s = 10, total_s = 60", "step_s = 3, total_s = 20")
+        .replace("max = 64, forbid = '", "max = 16, forbid = '[+=,]|")
 }
 
 /// Puts definitions into a folder of their own; the setting that names it.
@@ -125,6 +127,7 @@ async fn a_platform_of_an_operators_own_is_offered_changed_tested_and_saved() {
     for _ in 0..2 {
         client.post(&path, &now).await.expect(204);
         let current = client.reveal(account).await;
+        assert!(current.len() == 16 && !current.contains(['+', '=', ',']));
         assert!(scene.sshd.accepts("kw_u0", &current));
         assert!(scene.is_saved("kw_u0"));
         assert_eq!(scene.test(account).await, json!({"Success": true}));
@@ -155,7 +158,7 @@ async fn a_password_that_the_device_refuses_leaves_the_current_one() {
     let account = scene.account().await;
     // Seven characters: the definition knows, and nobody is asked.
     let refused = scene.set(account, "Sev-en7").await.expect(400);
-    assert!(refused.body.contains("8 to 64 characters"), "{refused:?}");
+    assert!(refused.body.contains("8 to 16 characters"), "{refused:?}");
     // Nine: the device wants ten.
     let refused = scene.set(account, "Nine-vLm9").await;
     assert!(refused.status >= 400, "{refused:?}");
