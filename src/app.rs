@@ -17,6 +17,7 @@ mod key_ring;
 mod listener;
 mod log;
 mod migrate;
+mod platforms;
 mod service;
 mod signal;
 mod wall;
@@ -36,6 +37,7 @@ pub use files::{FileError, data_folder, write_new};
 pub use first_run::CREDENTIALS_FILE;
 pub use log::Log;
 pub use migrate::{Migration, migrate, migration};
+pub use platforms::platforms;
 pub use service::serve;
 
 /// What the service stands on.

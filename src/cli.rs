@@ -175,10 +175,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Exit> {
 /// Says why the app did not do it.
 fn failed(error: &AppError) -> Exit {
     say(&error.to_string());
-    if error.is_temporary() {
-        Exit::Unavailable
-    } else {
-        Exit::Failed
+    match error {
+        AppError::Platforms { .. } => Exit::Configuration,
+        error if error.is_temporary() => Exit::Unavailable,
+        _ => Exit::Failed,
     }
 }
 

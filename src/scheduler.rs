@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::metrics::Metrics;
 use crate::model::id::NodeId;
+use crate::model::platform::Platforms;
 use crate::model::principal::Session;
 use crate::store::{Store, StoreError};
 
@@ -45,6 +46,8 @@ pub struct SchedulerOptions {
     pub session_idle: Duration,
     /// How often the database is counted for the metrics.
     pub gauges_every: Duration,
+    /// What systems' platforms are called.
+    pub platforms: Arc<Platforms>,
 }
 
 impl Default for SchedulerOptions {
@@ -58,6 +61,7 @@ impl Default for SchedulerOptions {
             housekeeping_every: Duration::from_mins(1),
             session_idle: Duration::from_mins(20),
             gauges_every: Duration::from_secs(15),
+            platforms: Arc::default(),
         }
     }
 }

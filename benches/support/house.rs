@@ -15,7 +15,7 @@ use keywheel::metrics::Metrics;
 use keywheel::model::account::{AccountSettings, NewAccount};
 use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{AccountId, FunctionalAccountId, PlatformId, SystemId, WorkgroupId};
-use keywheel::model::platform::Platform;
+use keywheel::model::platform::Platforms;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{Orders, Worker, WorkerOptions};
@@ -171,7 +171,8 @@ impl House {
 
 async fn furnish(store: &Store, vault: &Vault, clock: &SharedClock, site: Site) {
     let now = clock.now();
-    let platform = Platform::find(site.platform).unwrap();
+    let platforms = Platforms::default();
+    let platform = platforms.find(site.platform).unwrap();
     let (name, password) = site.functional;
     let functional = FunctionalSettings {
         platform_id: site.platform,

@@ -36,11 +36,11 @@ use crate::{
 };
 use session::DialogueSession;
 use transcript::Transcript;
-use undo::Undoing;
 
 pub use definition::Dialogue;
 pub use library::{Library, SCHEMA};
 pub use parse::Fault;
+pub use undo::{Before, Undoing};
 
 /// The connector to systems whose platform is a definition.
 #[derive(Debug, Default)]

@@ -47,6 +47,8 @@ pub fn by_name(name: &str, seed: u64) -> Option<Arc<dyn Connector>> {
     match name {
         #[cfg(feature = "ssh")]
         "ssh" => Some(Arc::new(ssh::Ssh::new(seed))),
+        #[cfg(feature = "dialogue")]
+        "dialogue" => Some(Arc::new(dialogue::Dialogues::new())),
         #[cfg(feature = "ldap")]
         "ldap" => Some(Arc::new(ldap::Ldap::new())),
         #[cfg(feature = "fake")]

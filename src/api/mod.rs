@@ -26,6 +26,7 @@ use crate::clock::SharedClock;
 use crate::generate::Dice;
 use crate::metrics::Metrics;
 use crate::model::id::{QuarantineId, SystemId};
+use crate::model::platform::Platforms;
 use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
@@ -51,6 +52,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Which components are ready.
     pub readiness: Readiness,
+    /// The platforms that are offered.
+    pub platforms: Arc<Platforms>,
     /// What the operator chose.
     pub settings: Settings,
 }

@@ -12,10 +12,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::AppError;
+use super::platforms::platforms;
 use super::wall::options;
 use super::{database, first_run, key_ring, migrate};
 use crate::clock::SharedClock;
 use crate::config::{DatabaseTarget, Loaded, Settings};
+use crate::model::platform::Platforms;
 use crate::store::{Store, StoreError};
 use crate::worker;
 
@@ -91,6 +93,17 @@ pub async fn examine(loaded: &Loaded, clock: &SharedClock, online: bool) -> Vec<
     if online {
         checks.push(online::service(settings.server.listen).await);
     }
+    let platforms = match platforms(settings) {
+        Ok(platforms) => {
+            let count = platforms.listed().count();
+            checks.push(Check::fine("platforms", format!("{count} are offered")));
+            platforms
+        }
+        Err(error) => {
+            checks.push(Check::failed("platforms", &error));
+            Platforms::default()
+        }
+    };
     checks.push(wall(settings).await);
     if !settings.data.dir.is_dir() {
         let found = format!("{} does not exist", settings.data.dir.display());
@@ -119,7 +132,7 @@ pub async fn examine(loaded: &Loaded, clock: &SharedClock, online: bool) -> Vec<
             Some(state) => {
                 let found = format!("{}: schema {}", migration.place, state.found);
                 checks.push(Check::fine("schema", found));
-                checks.extend(contents(settings, clock).await);
+                checks.extend(contents(settings, clock, &platforms).await);
             }
         },
     }
@@ -217,7 +230,7 @@ fn space(settings: &Settings) -> Check {
 }
 
 /// What the database holds.
-async fn contents(settings: &Settings, clock: &SharedClock) -> Vec<Check> {
+async fn contents(settings: &Settings, clock: &SharedClock, platforms: &Platforms) -> Vec<Check> {
     let store = match database::connect(settings).await {
         Ok(store) => store,
         Err(error) => return vec![Check::failed("database", &error)],
@@ -238,7 +251,7 @@ async fn contents(settings: &Settings, clock: &SharedClock) -> Vec<Check> {
             });
         }
     }
-    match inventory::gaps(&store).await {
+    match inventory::gaps(&store, platforms).await {
         Ok(gaps) => checks.extend(gaps),
         Err(error) => checks.push(unreadable("inventory", &error)),
     }

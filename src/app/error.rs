@@ -98,6 +98,13 @@ pub enum AppError {
     /// A defect of the machine.
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
+    /// Mend the definitions.
+    #[error(
+        "{faults}\nthe platforms cannot be offered: mend what is told, or take the file out of {} \
+         (connectors.platforms_dir); `keywheel connector check` tells the same",
+        folder.display()
+    )]
+    Platforms { faults: String, folder: PathBuf },
     /// A defect: the log was set up twice.
     #[error("the log could not be set up twice")]
     Log,

@@ -14,16 +14,18 @@ use super::error::AppError;
 use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
+use super::platforms::platforms;
 use super::signal::{Asked, Signals};
 use super::wall::Wall;
 use super::{Base, prepare};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Inputs, Loaded, Settings};
-use crate::engine::{Engine, Limits};
+use crate::engine::{Connectors, Engine, Limits};
 use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
+use crate::model::platform::Platforms;
 use crate::queue::{Orders, Worker, WorkerOptions};
 use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
@@ -69,6 +71,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     let clock = SystemClock::shared();
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let settings = loaded.settings.clone();
+    let platforms = Arc::new(platforms(&settings)?);
     let bound = listener::bind(settings.server.listen).await?;
     let mut base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
     if let Some(path) = &base.credentials {
@@ -79,7 +82,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     }
     let metrics = Arc::new(Metrics::new()?);
     base.store = base.store.counting(metrics.clone());
-    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics).await?;
+    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics, &platforms).await?;
     let ended = supervise(&mut running, &mut signals, inputs, &loaded, log, &metrics).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
     ended.and(drained)
@@ -92,13 +95,14 @@ async fn start(
     clock: &SharedClock,
     dice: &Arc<dyn Dice>,
     metrics: &Arc<Metrics>,
+    platforms: &Arc<Platforms>,
 ) -> Result<Running, AppError> {
     let store = base.store.clone();
-    let node = register(&store, clock)
-        .await
-        .map_err(AppError::store(&place(settings)))?;
+    let place = place(settings);
+    let fault = AppError::store(&place);
+    let node = register(&store, clock).await.map_err(&fault)?;
     let wall = Wall::new(settings, clock, dice, metrics);
-    let engine = engine(settings, base, clock, dice, &wall);
+    let engine = engine(settings, base, clock, dice, &wall, platforms);
     let orders = Orders::new(
         store.clone(),
         base.vault.clone(),
@@ -107,9 +111,7 @@ async fn start(
         engine.clone(),
         metrics.clone(),
     );
-    resume(&orders)
-        .await
-        .map_err(AppError::store(&place(settings)))?;
+    resume(&orders).await.map_err(&fault)?;
     let worker = Worker::new(
         store.clone(),
         engine.clone(),
@@ -124,7 +126,7 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        ticks(settings),
+        ticks(settings, platforms),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -147,6 +149,7 @@ async fn start(
         dice: dice.clone(),
         metrics: metrics.clone(),
         readiness,
+        platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
     });
     tracing::info!(address = bound.url(), node = node.0, "listening");
@@ -186,13 +189,18 @@ fn engine(
     clock: &SharedClock,
     dice: &Arc<dyn Dice>,
     wall: &Wall,
+    platforms: &Arc<Platforms>,
 ) -> Engine {
+    let connectors = Connectors {
+        platforms: platforms.clone(),
+        ..wall.connectors()
+    };
     Engine::new(
         base.store.clone(),
         base.vault.clone(),
         clock.clone(),
         dice.clone(),
-        wall.connectors(),
+        connectors,
         limits(settings),
     )
 }
@@ -263,8 +271,9 @@ fn share(settings: &Settings) -> WorkerOptions {
     }
 }
 
-fn ticks(settings: &Settings) -> SchedulerOptions {
+fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
     SchedulerOptions {
+        platforms: platforms.clone(),
         scan_every: seconds(settings.scheduler.scan_every_s),
         scan_max: settings.scheduler.scan_max_accounts.into(),
         beat_every: seconds(settings.queue.beat_every_s),
@@ -381,7 +390,7 @@ mod tests {
         settings.scheduler.housekeeping_every_s = 15;
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
-        let ticks = ticks(&settings);
+        let ticks = ticks(&settings, &Arc::default());
         assert_eq!(ticks.session_idle, Duration::from_mins(13));
         assert_eq!(ticks.housekeeping_every, Duration::from_secs(15));
         let interface = interface(&settings, true);

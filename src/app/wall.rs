@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use keywheel_connectors::dialogue::Dialogues;
 use keywheel_connectors::ldap::Ldap;
 use keywheel_connectors::ssh::Ssh;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ const PROCESSES_MAX: usize = 8;
 pub(super) struct Wall {
     ssh: Arc<Pool>,
     ldap: Arc<Pool>,
+    dialogue: Arc<Pool>,
 }
 
 impl Wall {
@@ -50,6 +52,7 @@ impl Wall {
         Self {
             ssh: pool("ssh"),
             ldap: pool("ldap"),
+            dialogue: pool("dialogue"),
         }
     }
 
@@ -64,18 +67,26 @@ impl Wall {
                 self.ldap.clone(),
                 Arc::new(Ldap::new()),
             ))),
+            dialogue: Some(Arc::new(Remote::new(
+                self.dialogue.clone(),
+                Arc::new(Dialogues::new()),
+            ))),
             ..Connectors::default()
         }
     }
 
     /// True if every connector has a process that takes calls.
     pub(super) fn ready(&self) -> bool {
-        self.ssh.ready() && self.ldap.ready()
+        self.ssh.ready() && self.ldap.ready() && self.dialogue.ready()
     }
 
     /// Keeps the processes until `raze` is cancelled.
     pub(super) async fn run(self, raze: CancellationToken) {
-        tokio::join!(self.ssh.run(raze.clone()), self.ldap.run(raze));
+        tokio::join!(
+            self.ssh.run(raze.clone()),
+            self.ldap.run(raze.clone()),
+            self.dialogue.run(raze),
+        );
     }
 }
 

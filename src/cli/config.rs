@@ -5,7 +5,8 @@
 use clap::{Args, Subcommand};
 
 use super::output::{print, rows, say};
-use super::{Exit, Globals, load};
+use super::{Exit, Globals, failed, load};
+use crate::app::platforms;
 
 /// Show or validate the settings
 #[derive(Debug, Args)]
@@ -38,7 +39,10 @@ impl Config {
             say(warning);
         }
         match self.what {
-            What::Validate => print("the settings are valid"),
+            What::Validate => {
+                platforms(&loaded.settings).map_err(|error| failed(&error))?;
+                print("the settings are valid")
+            }
             What::Show { origins } => {
                 let heads: &[&str] = if origins {
                     &["setting", "value", "from"]

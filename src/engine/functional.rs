@@ -2,12 +2,12 @@
 //!
 //! Invariant: a key wins over a password, and neither leaves here but as a connector takes it.
 
-use keywheel_connectors::{Credential, KeyPair};
+use keywheel_connectors::{Credential, KeyPair, Secret};
 
 use super::{Engine, EngineError};
 use crate::generate::{GivenKey, KeyError};
 use crate::model::id::FunctionalAccountId;
-use crate::store::SealedKey;
+use crate::store::{SealedKey, SystemRow};
 use crate::vault::Place;
 
 impl Engine {
@@ -23,6 +23,20 @@ impl Engine {
         let place = Place::functional_account(id);
         let opened = password.map(|sealed| self.vault.open(&place, &sealed));
         Ok(opened.transpose()?.map(Credential::from))
+    }
+
+    /// The enable secret of a system's functional account, if it has one.
+    pub(super) async fn functional_enable(
+        &self,
+        system: &SystemRow,
+    ) -> Result<Option<Secret>, EngineError> {
+        let Some(id) = system.functional_account_id.map(FunctionalAccountId) else {
+            return Ok(None);
+        };
+        let sealed = self.store.functional_enable(id).await?;
+        let place = Place::functional_enable(id);
+        let opened = sealed.map(|sealed| self.vault.open(&place, &sealed));
+        Ok(opened.transpose()?)
     }
 
     async fn functional_key(

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::generate::{Dice, GivenKey, KeyError};
 use crate::model::id::{AccountId, PlatformId, SystemId};
-use crate::model::platform::{ConnectorKind, Platform};
+use crate::model::platform::{ConnectorKind, Platform, Platforms};
 use crate::store::{AccountRow, Claim, Ending, SealedSecret, Store, StoreError, SystemRow};
 use crate::vault::{Place, Vault, VaultError};
 
@@ -122,10 +122,14 @@ pub struct Connectors {
     pub ssh: Option<Arc<dyn Connector>>,
     /// Directories that are reached by LDAP.
     pub ldap: Option<Arc<dyn Connector>>,
+    /// Systems that are spoken to as a definition says.
+    pub dialogue: Option<Arc<dyn Connector>>,
     /// The target in memory, for tests.
     pub fake: Option<Arc<dyn Connector>>,
     /// What belongs to the target in memory alone.
     pub fixed: Option<TargetKind>,
+    /// The platforms that they serve.
+    pub platforms: Arc<Platforms>,
 }
 
 impl Connectors {
@@ -134,6 +138,7 @@ impl Connectors {
         match kind {
             ConnectorKind::Ssh => self.ssh.clone(),
             ConnectorKind::Ldap => self.ldap.clone(),
+            ConnectorKind::Dialogue => self.dialogue.clone(),
             ConnectorKind::Fake => self.fake.clone(),
         }
     }
@@ -202,8 +207,18 @@ impl Engine {
     /// Which connector serves a system, as the metrics call it.
     pub async fn connector_name(&self, system: SystemId) -> &'static str {
         let row = self.store.system_row(system).await.ok().flatten();
-        row.and_then(|row| Platform::find(PlatformId(row.platform_id)))
+        row.and_then(|row| self.platform(row.platform_id))
             .map_or("none", |platform| platform.connector.as_str())
+    }
+
+    fn platform(&self, id: i64) -> Option<&Platform> {
+        self.connectors.platforms.find(PlatformId(id))
+    }
+
+    /// True if accounts of this system may have SSH keys.
+    pub fn takes_keys(&self, system: &SystemRow) -> bool {
+        let platform = self.platform(system.platform_id);
+        platform.is_some_and(|platform| platform.ssh_keys)
     }
 
     /// What bounds it.
@@ -280,6 +295,9 @@ impl Engine {
                 return Ok(());
             }
         };
+        for work in &mut works {
+            work.dialogue.clone_from(&open.dialogue);
+        }
         let (works, unstaged) = self.stage(claim, works).await?;
         for finished in unstaged {
             deliver(results, finished);
@@ -346,8 +364,9 @@ impl Engine {
         account: &AccountRow,
         credential: Option<&Credential>,
     ) -> Result<(), Reason> {
-        let platform = Platform::find(PlatformId(system.platform_id));
-        let Some(connector) = platform.and_then(|found| self.connectors.of(found.connector)) else {
+        let platform = self.platform(system.platform_id);
+        let connector = platform.and_then(|found| self.connectors.of(found.connector));
+        let (Some(platform), Some(connector)) = (platform, connector) else {
             return Err(Reason::system(
                 Class::Incompatible,
                 "the platform has no connector here",
@@ -355,7 +374,11 @@ impl Engine {
         };
         let target =
             stage::address(account).map_err(|problem| Reason::account(Class::Refused, problem))?;
-        connector.admit(&target, credential)
+        connector.admit(&target, credential)?;
+        match &platform.dialogue {
+            Some(dialogue) => dialogue.admit(&target, credential),
+            None => Ok(()),
+        }
     }
 
     /// Opens one version of an account's credential, once an attempt.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use keywheel_connectors::{Account, Login};
+use keywheel_connectors::{Account, Credential, Login, Secret};
 
 use super::{Engine, EngineError, Finished, Log, Work};
 use crate::generate;
@@ -30,6 +30,9 @@ struct Staged {
     version: i64,
     secret: Option<SealedSecret>,
 }
+
+/// Passwords that are drawn, at most, until a platform's definition takes one.
+const DRAWS_MAX: usize = 1_000;
 
 impl Engine {
     /// Reads all that a claim's jobs need. Jobs that cannot be tried come back ended.
@@ -255,11 +258,33 @@ impl Engine {
                 work.account.password_rule_id
             ))
         })?;
-        let secret = generate::password(&rule, self.dice.as_ref())
-            .map_err(|error| StageError::Rule(error.to_string()))?;
+        let secret = self.draw(rule, work)?;
         let place = Place::credential(work.id(), work.account.last_version + 1);
         let sealed = self.vault.seal(&place, &secret, self.dice.as_ref())?;
         Ok(Some(SealedSecret::Password(sealed.0)))
+    }
+
+    /// Draws a password by a rule; a platform that is a definition may narrow it.
+    fn draw(&self, mut rule: PasswordRule, work: &Work) -> Result<Secret, StageError> {
+        let drawn = |rule: &PasswordRule| {
+            generate::password(rule, self.dice.as_ref())
+                .map_err(|error| StageError::Rule(error.to_string()))
+        };
+        let Some(dialogue) = &work.dialogue else {
+            return drawn(&rule);
+        };
+        dialogue.narrow(&mut rule.minimum_length, &mut rule.maximum_length);
+        for _ in 0..DRAWS_MAX {
+            let secret = drawn(&rule)?;
+            let candidate = Credential::from(secret.clone());
+            if dialogue.admit(&work.target, Some(&candidate)).is_ok() {
+                return Ok(secret);
+            }
+        }
+        Err(StageError::Rule(format!(
+            "the platform {} takes no password by the account's rule",
+            dialogue.id()
+        )))
     }
 
     /// Draws a key pair by the account's rule and seals it; `None` if one was given.

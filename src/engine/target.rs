@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keywheel_connectors::dialogue::Dialogue;
 use keywheel_connectors::{
-    Account, Class, Connector, Functional, HostKey, Identity, LdapTarget, Login, Reason, Session,
-    SshTarget, Target, TargetKind,
+    Account, Class, Connector, DialogueTarget, Functional, HostKey, Identity, LdapTarget, Login,
+    Reason, Session, SshTarget, Target, TargetKind,
 };
 
 use super::{Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::functional_account::elevation_of;
 use crate::model::host_key;
-use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
+use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{Claim, FunctionalRow, SystemRow};
@@ -26,6 +27,8 @@ pub(super) const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 pub(super) struct Open {
     pub(super) session: Arc<dyn Session>,
     pub(super) connector: Arc<dyn Connector>,
+    /// What is said to the system, where that is a definition.
+    pub(super) dialogue: Option<Arc<Dialogue>>,
     /// Failing logins an account may be caused.
     pub(super) budget: i64,
     /// The longest that one call may take, with a margin.
@@ -48,7 +51,7 @@ impl Engine {
                 "the system was deleted",
             )));
         };
-        let platform = Platform::find(PlatformId(row.platform_id));
+        let platform = self.platform(row.platform_id);
         let connector = platform.and_then(|platform| self.connectors.of(platform.connector));
         let (Some(platform), Some(connector)) = (platform, connector) else {
             return Ok(Err(Reason::system(
@@ -66,8 +69,17 @@ impl Engine {
         {
             return Ok(Err(reason));
         }
-        let budget = lockout_budget(row.lockout_threshold);
-        let timeout = target.timeout + TIMEOUT_MARGIN;
+        if let TargetKind::Dialogue(part) = &mut target.kind {
+            part.enable = self.functional_enable(&row).await?;
+        }
+        let open = |session| Open {
+            session,
+            connector: connector.clone(),
+            dialogue: platform.dialogue.clone(),
+            budget: lockout_budget(row.lockout_threshold),
+            timeout: target.timeout + TIMEOUT_MARGIN,
+            domain: is_domain(&target.kind),
+        };
         let link = match row.functional_account_id {
             Some(id) => self.store.functional_link(FunctionalAccountId(id)).await?,
             None => None,
@@ -86,13 +98,7 @@ impl Engine {
             } else {
                 self.open_linked(claim, link, how, works).await?
             };
-            return Ok(opened.map(|session| Open {
-                session,
-                connector: connector.clone(),
-                budget,
-                timeout,
-                domain: is_domain(&target.kind),
-            }));
+            return Ok(opened.map(open));
         }
         // Who changes itself needs nobody, and is looked at by whoever is there.
         let changes = works
@@ -105,13 +111,7 @@ impl Engine {
         let opened = self
             .connect((connector.as_ref(), &target), functional.as_ref())
             .await;
-        Ok(opened.map(|session| Open {
-            session,
-            connector: connector.clone(),
-            budget,
-            timeout,
-            domain: is_domain(&target.kind),
-        }))
+        Ok(opened.map(open))
     }
 
     /// Opens a session within its time.
@@ -226,6 +226,16 @@ impl Engine {
                     elevation,
                 }))
             }
+            ConnectorKind::Dialogue => {
+                let platform = platform.dialogue.clone().ok_or_else(|| {
+                    Reason::system(Class::Incompatible, "the platform has no definition here")
+                })?;
+                Ok(TargetKind::Dialogue(DialogueTarget {
+                    host_key: row.host_key.as_deref().map(pinned).transpose()?,
+                    platform,
+                    enable: None, // opened for the session alone
+                }))
+            }
             ConnectorKind::Fake => {
                 self.connectors.fixed.clone().ok_or_else(|| {
                     Reason::system(Class::Incompatible, "there is no target in memory")
@@ -243,10 +253,15 @@ impl Engine {
         connector: &dyn Connector,
         target: &mut Target,
     ) -> Result<Result<(), Reason>, EngineError> {
-        let unknown = match &target.kind {
-            TargetKind::Ssh(ssh) => ssh.host_key.is_none() && row.host_key_mode == 1,
-            TargetKind::Ldap(ldap) => ldap.flavour.is_none(),
-            _ => false,
+        let unknown = if let TargetKind::Ldap(ldap) = &target.kind {
+            ldap.flavour.is_none()
+        } else {
+            let keyless = matches!(
+                &target.kind,
+                TargetKind::Ssh(SshTarget { host_key: None, .. })
+                    | TargetKind::Dialogue(DialogueTarget { host_key: None, .. })
+            );
+            keyless && row.host_key_mode == 1
         };
         if !unknown {
             return Ok(Ok(()));
@@ -257,10 +272,14 @@ impl Engine {
         };
         let mut tx = self.store.begin().await?;
         let (first, event, body) = match (&mut target.kind, identity) {
-            (TargetKind::Ssh(ssh), Identity::Ssh(key)) => {
+            (
+                TargetKind::Ssh(SshTarget { host_key, .. })
+                | TargetKind::Dialogue(DialogueTarget { host_key, .. }),
+                Identity::Ssh(key),
+            ) => {
                 let text = host_key::text(&key);
                 let first = tx.accept_host_key(system, &text).await?;
-                ssh.host_key = Some(key);
+                *host_key = Some(key);
                 let body = serde_json::json!({"host_key": text});
                 (first, "system.host_key_pinned", body)
             }

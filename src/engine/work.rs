@@ -3,7 +3,9 @@
 //! Invariant: an attempt is at one part at a time; what is opened for it is gone with it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use keywheel_connectors::dialogue::Dialogue;
 use keywheel_connectors::{Account, Credential};
 
 use super::attempt::{Finished, Log};
@@ -30,6 +32,8 @@ pub(super) struct Work {
     pub(super) versions: HashMap<i64, SealedSecret>,
     /// What was opened before in this attempt: a key is costly to decrypt.
     pub(super) opened: HashMap<i64, Credential>,
+    /// What is said to its system, where that is a definition.
+    pub(super) dialogue: Option<Arc<Dialogue>>,
     pub(super) log: Log,
     /// What this attempt is to drive.
     pub(super) drives: Parts,
@@ -72,6 +76,7 @@ impl Work {
             parked: key,
             versions,
             opened: HashMap::new(),
+            dialogue: None,
             log: Log::default(),
             drives,
             ending: Ending::Succeeded,

@@ -95,7 +95,7 @@ pub mod value {
     /// How an attempt ended.
     pub const ATTEMPT_OUTCOMES: &[&str] = &["success", "refused", "retryable", "unknown"];
     /// What reaches targets.
-    pub const CONNECTORS: &[&str] = &["ssh", "ldap"];
+    pub const CONNECTORS: &[&str] = &["ssh", "ldap", "dialogue"];
     /// Why a connector process ended unmeant: by itself, by a signal of others, silent, breaking the
     /// format, before it could serve.
     pub const PROCESS_ENDS: &[&str] = &["exited", "killed", "hung", "malformed", "not_started"];

@@ -372,7 +372,7 @@ impl AccountSettings {
     /// where there is none the name, in lower case: directories do not tell cases apart.
     pub fn target_id(&self, platform: &Platform) -> String {
         match platform.connector {
-            ConnectorKind::Ssh | ConnectorKind::Fake => self.name.clone(),
+            ConnectorKind::Ssh | ConnectorKind::Dialogue | ConnectorKind::Fake => self.name.clone(),
             ConnectorKind::Ldap => self
                 .distinguished_name
                 .as_ref()
@@ -404,13 +404,15 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::super::id::PlatformId;
+    use super::super::platform::Platforms;
     use super::*;
 
     #[test]
     fn an_account_is_told_apart_as_its_target_does() {
         let mut account = AccountSettings::named("Ann");
-        let linux = Platform::find(PlatformId(2)).unwrap();
-        let ldap = Platform::find(PlatformId(32)).unwrap();
+        let platforms = Platforms::default();
+        let linux = platforms.find(PlatformId(2)).unwrap();
+        let ldap = platforms.find(PlatformId(32)).unwrap();
         assert_eq!(account.target_id(linux), "Ann");
         assert_eq!(account.target_id(ldap), "ann");
         account.distinguished_name = Some("UID=Ann,DC=example".to_owned());

@@ -8,7 +8,7 @@ use keywheel_connectors::Login;
 use super::Timestamp;
 use super::fault::{Fault, Faults};
 use super::id::{FunctionalAccountId, PlatformId};
-use super::platform::Platform;
+use super::platform::Platforms;
 
 /// One functional account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,9 @@ impl FunctionalSettings {
     /// Every bad field.
     ///
     /// Source: Password Safe API, `POST FunctionalAccounts`.
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self, platforms: &Platforms) -> Vec<Fault> {
         let mut faults = Faults::default();
-        match Platform::find(self.platform_id) {
+        match platforms.find(self.platform_id) {
             None => faults.add("platform_id", "is no platform of this service"),
             Some(platform) => {
                 if !platform.supports_elevation && self.elevation != Elevation::None {
@@ -120,7 +120,7 @@ mod tests {
             elevation: Elevation::Sudo,
         };
         let fields: Vec<_> = settings
-            .faults()
+            .faults(&Platforms::default())
             .into_iter()
             .map(|fault| fault.field)
             .collect();

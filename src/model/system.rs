@@ -348,17 +348,18 @@ pub(super) fn releases(faults: &mut Faults, release: i64, max_release: i64, isa_
 #[cfg(test)]
 mod tests {
     use super::super::id::PlatformId;
+    use super::super::platform::Platforms;
     use super::*;
 
-    fn linux() -> &'static Platform {
-        Platform::find(PlatformId(2)).unwrap()
+    fn linux() -> Platform {
+        Platforms::default().find(PlatformId(2)).unwrap().clone()
     }
 
     #[test]
     fn a_host_alone_makes_a_system() {
         let system = SystemSettings::of_host("web1");
-        assert_eq!(system.faults(linux()), []);
-        assert_eq!((system.address(), system.port_on(linux())), ("web1", 22));
+        assert_eq!(system.faults(&linux()), []);
+        assert_eq!((system.address(), system.port_on(&linux())), ("web1", 22));
     }
 
     #[test]
@@ -373,7 +374,7 @@ mod tests {
         system.extras.release_duration = 0;
         system.extras.net_bios_name = Some("SIXTEENCHARACTERS".to_owned());
         let fields: Vec<_> = system
-            .faults(linux())
+            .faults(&linux())
             .into_iter()
             .map(|fault| fault.field)
             .collect();
@@ -393,7 +394,8 @@ mod tests {
 
     #[test]
     fn starttls_moves_a_directory_to_the_plain_port() {
-        let ldap = Platform::find(PlatformId(32)).unwrap();
+        let platforms = Platforms::default();
+        let ldap = platforms.find(PlatformId(32)).unwrap();
         let mut system = SystemSettings::of_host("ldap1");
         assert_eq!(system.port_on(ldap), 636);
         system.starttls = true;

@@ -164,6 +164,14 @@ impl Orders {
             .await?
             .ok_or(OrderError::NotFound)?;
         let given = password.is_some() || key.is_some();
+        if key.is_some() {
+            let details = self.store.system_row(system).await?;
+            let details = details.ok_or(OrderError::NotFound)?;
+            if !self.engine.takes_keys(&details) {
+                let text = "Accounts of this platform have passwords, no keys";
+                return Err(OrderError::Refused(text.into()));
+            }
+        }
         let password = match (password, &key) {
             (None, None) => Some(self.draw(&row)?),
             (password, _) => password,

@@ -7,18 +7,19 @@ use super::Scheduler;
 use crate::metrics::DatabaseGauges;
 use crate::model::id::PlatformId;
 use crate::model::job::Priority;
-use crate::model::platform::Platform;
+use crate::model::platform::Platforms;
 use crate::store::StoreError;
 
 impl Scheduler {
     pub(super) async fn count(&self) -> Result<(), StoreError> {
         let store = &self.inner.store;
+        let platforms = self.inner.options.platforms.as_ref();
         let now = self.inner.clock.now();
         let mut gauges = DatabaseGauges::default();
         for (platform, state, count) in store.count_accounts().await? {
             *gauges
                 .accounts
-                .entry((platform_label(platform), state))
+                .entry((platform_label(platforms, platform), state))
                 .or_default() += count;
         }
         for (policy, status, count) in store.count_due(now).await? {
@@ -27,7 +28,7 @@ impl Scheduler {
         for (platform, reason, count) in store.count_unverified().await? {
             gauges
                 .accounts_unverified
-                .insert((platform_label(platform), reason), count);
+                .insert((platform_label(platforms, platform), reason), count);
         }
         gauges.policy_next_run = store.next_runs().await?.into_iter().collect();
         for (kind, state, count) in store.count_jobs().await? {
@@ -43,7 +44,7 @@ impl Scheduler {
         for (platform, count) in store.count_broken().await? {
             *gauges
                 .circuits_open
-                .entry(connector_label(platform))
+                .entry(connector_label(platforms, platform))
                 .or_default() += count;
         }
         for one in store.open_quarantines().await? {
@@ -69,12 +70,14 @@ impl Scheduler {
     }
 }
 
-fn platform_label(id: PlatformId) -> String {
-    Platform::find(id).map_or_else(|| id.0.to_string(), |found| found.short_name.to_lowercase())
+fn platform_label(platforms: &Platforms, id: PlatformId) -> String {
+    let found = platforms.find(id);
+    found.map_or_else(|| id.0.to_string(), |found| found.short_name.to_lowercase())
 }
 
-fn connector_label(id: PlatformId) -> String {
-    Platform::find(id)
+fn connector_label(platforms: &Platforms, id: PlatformId) -> String {
+    let found = platforms.find(id);
+    found
         .map_or("none", |found| found.connector.as_str())
         .to_owned()
 }

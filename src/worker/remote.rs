@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keywheel_connectors::dialogue::Undoing;
 use keywheel_connectors::wire::{Answer, Call};
 use keywheel_connectors::{
     Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    Reason, Session, Target,
+    Reason, Session, Target, TargetKind,
 };
 use tokio::sync::Mutex;
 
@@ -30,13 +31,19 @@ pub struct Remote {
     pool: Arc<Pool>,
     /// The same connector on this side; it never meets a target.
     near: Arc<dyn Connector>,
+    /// Changes that a system may take back, whichever process made them.
+    undoing: Arc<Undoing>,
 }
 
 impl Remote {
     /// The connector that `pool`'s processes serve. `near` is the same one, for what needs no
     /// target.
     pub fn new(pool: Arc<Pool>, near: Arc<dyn Connector>) -> Self {
-        Self { pool, near }
+        Self {
+            pool,
+            near,
+            undoing: Arc::default(),
+        }
     }
 
     async fn lease(&self, target: &Target) -> Result<Lease, Reason> {
@@ -213,6 +220,14 @@ fn changed(asked: Result<Changed, Failed>) -> Changed {
     })
 }
 
+/// How long the target may take a change of this account back that nobody confirmed.
+fn undo(target: &Target, account: &Account) -> Option<Duration> {
+    match &target.kind {
+        TargetKind::Dialogue(part) => part.platform.undo(account),
+        _ => None,
+    }
+}
+
 fn read_changed(answer: Answer) -> Option<Changed> {
     match answer {
         Answer::Changed(changed) => Some(changed),
@@ -239,10 +254,27 @@ impl Session for RemoteSession {
             new: new.clone(),
             current: current.cloned(),
         };
-        changed(self.ask(call, read_changed).await)
+        let Some(undo) = undo(&self.target, account) else {
+            return changed(self.ask(call, read_changed).await);
+        };
+        // Noted before the call: whoever gives it up, or ends with its process, notes nothing.
+        let undoing = &self.remote.undoing;
+        let longest = undo + self.target.timeout;
+        let before = undoing.expect(&self.target, account, longest);
+        let changed = changed(self.ask(call, read_changed).await);
+        match &changed {
+            Changed::Unknown(_) => drop(undoing.expect(&self.target, account, undo)),
+            Changed::Done | Changed::Refused(_) | Changed::NotNow(_) => {
+                undoing.restore(&self.target, account, before);
+            }
+        }
+        changed
     }
 
     async fn check(&self, account: &Account, credential: &Credential) -> Checked {
+        if let Some(reason) = self.remote.undoing.forbids(&self.target, account) {
+            return Checked::NotNow(reason);
+        }
         let call = |session| Call::Check {
             session,
             account: account.clone(),

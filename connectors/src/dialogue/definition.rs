@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::{Class, Scope};
+use crate::{Account, Class, Scope};
 
 /// One platform, as its definition describes it.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
     pub(super) text: String,
     pub(super) id: String,
+    pub(super) platform_id: Option<i64>,
+    pub(super) name: Option<String>,
+    pub(super) port: u16,
     pub(super) eol: String,
     pub(super) pty: Pty,
     pub(super) prompt: Option<Regex>,
@@ -35,6 +38,58 @@ impl Dialogue {
     /// Its id: 1 to 32 of `a-z`, `0-9`, `_`.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The number that managed systems refer to; a [`super::Library`] holds none without.
+    pub fn platform_id(&self) -> Option<i64> {
+        self.platform_id
+    }
+
+    /// What people call the platform: up to 64 characters; its id if it has no name.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// TCP port of systems that name none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Narrows the lengths of a password, in characters, to what the platform takes.
+    pub fn narrow(&self, minimum: &mut u16, maximum: &mut u16) {
+        let chars = |chars| u16::try_from(chars).unwrap_or(u16::MAX);
+        let (low, high) = (chars(self.secret.min_chars), chars(self.secret.max_chars));
+        *minimum = (*minimum).clamp(low, high);
+        *maximum = (*maximum).clamp(low, high);
+    }
+
+    /// True if accounts of the platform can change themselves.
+    pub fn changes_own(&self) -> bool {
+        self.change_own.is_some()
+    }
+
+    /// True if any of its dialogues sends the enable secret.
+    pub fn takes_enable(&self) -> bool {
+        let operations = [&self.set_password, &self.change_own];
+        let operations = operations.into_iter().flatten().chain([&self.check]);
+        let mut templates = operations.flat_map(|operation| {
+            let steps = operation.steps.iter().chain(&operation.saves);
+            steps.flat_map(|step| {
+                let arms = step.arms.iter().filter_map(|arm| arm.send.as_ref());
+                step.send.iter().chain(arms)
+            })
+        });
+        templates.any(|template| template.secrets().any(|which| which == Which::Enable))
+    }
+
+    /// How long a change that nobody confirmed may still be taken back by the system.
+    pub fn undo(&self, account: &Account) -> Option<Duration> {
+        let operation = if account.uses_own {
+            self.change_own.as_ref()
+        } else {
+            self.set_password.as_ref()
+        };
+        operation?.undo
     }
 }
 

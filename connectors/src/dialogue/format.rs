@@ -11,6 +11,9 @@ use toml::Spanned;
 pub(super) struct Definition {
     pub(super) schema: Spanned<i64>,
     pub(super) id: Spanned<String>,
+    pub(super) platform_id: Option<Spanned<i64>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) port: Option<Spanned<i64>>,
     pub(super) eol: Option<Spanned<String>>,
     pub(super) pty: Option<Pty>,
     pub(super) prompt: Option<Spanned<String>>,

@@ -28,6 +28,16 @@ const ERRORS_MAX: usize = 64;
 const STEP_MAX_S: i64 = 300;
 const TOTAL_MAX_S: i64 = 900;
 
+/// The numbers that a platform may have. Source: `docs/platforms.md`.
+const PLATFORM_MIN: i64 = 1_002;
+const PLATFORM_MAX: i64 = 19_999;
+
+/// The longest name of a platform, in characters.
+const NAME_MAX_CHARS: usize = 64;
+
+/// Where systems answer that name no port.
+const SSH_PORT: u16 = 22;
+
 /// The most that a system may say in one dialogue, in KiB.
 const BUFFER_MAX_KIB: i64 = 256;
 
@@ -130,6 +140,7 @@ impl Reader<'_> {
         {
             self.fault(one.pattern.span(), format!("more than {ERRORS_MAX} errors"));
         }
+        let port = self.offer(&raw);
         let eol = raw.eol.as_ref().map_or("\n", |eol| eol.get_ref());
         if let Some(eol) = &raw.eol
             && !["\n", "\r", "\r\n"].contains(&eol.get_ref().as_str())
@@ -160,6 +171,9 @@ impl Reader<'_> {
         Some(Dialogue {
             text: self.text.to_owned(),
             id: raw.id.into_inner(),
+            platform_id: raw.platform_id.map(Spanned::into_inner),
+            name: raw.name.map(Spanned::into_inner),
+            port,
             eol,
             pty,
             prompt,
@@ -172,6 +186,24 @@ impl Reader<'_> {
             change_own,
             check,
         })
+    }
+
+    /// How the platform is offered; its port.
+    fn offer(&mut self, raw: &format::Definition) -> u16 {
+        if let Some(number) = &raw.platform_id {
+            self.number(number, "platform_id", PLATFORM_MIN, PLATFORM_MAX);
+        }
+        if let Some(name) = &raw.name {
+            let text = name.get_ref();
+            let is_name = !text.trim().is_empty() && !text.chars().any(char::is_control);
+            if !is_name || text.chars().count() > NAME_MAX_CHARS {
+                let text = format!("name must have 1 to {NAME_MAX_CHARS} characters, on one line");
+                self.fault(name.span(), text);
+            }
+        }
+        let port = raw.port.as_ref();
+        let port = port.and_then(|port| self.number(port, "port", 1, 65_535));
+        port.map_or(SSH_PORT, |port| u16::try_from(port).unwrap_or(SSH_PORT))
     }
 
     /// A number between these two.

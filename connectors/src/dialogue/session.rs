@@ -382,13 +382,7 @@ impl Session for DialogueSession {
             Some(Err(reason)) => lost(&exchange, reason),
             None => lost(&exchange, silent()),
         };
-        let kind = if account.uses_own {
-            Kind::Own
-        } else {
-            Kind::Set
-        };
-        let undo = operation(&self.part.platform, kind).and_then(|operation| operation.undo);
-        if let (Changed::Unknown(_), Some(undo)) = (&changed, undo) {
+        if let (Changed::Unknown(_), Some(undo)) = (&changed, self.part.platform.undo(account)) {
             self.undoing.expect(&self.target, account, undo);
         }
         changed
@@ -398,10 +392,8 @@ impl Session for DialogueSession {
         if let Err(reason) = guard::admit(account, Some(credential)) {
             return Checked::NotNow(reason);
         }
-        if self.undoing.is_expected(&self.target, account) {
-            let text = "the system may still take back a change that nobody confirmed; no login \
-                        is tried before";
-            return Checked::NotNow(Reason::account(Class::Busy, text));
+        if let Some(reason) = self.undoing.forbids(&self.target, account) {
+            return Checked::NotNow(reason);
         }
         let exchange = Exchange::new();
         let prove = self.prove(account, credential, &exchange);

@@ -11,6 +11,7 @@ use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, RuleId, SystemId};
+use crate::model::platform::Platform;
 use crate::queue::NewKey;
 use crate::store::{SealedSecret, Tx};
 use crate::vault::Place;
@@ -36,6 +37,25 @@ impl Secrets {
     pub fn are_none(&self) -> bool {
         self.password.is_none() && self.key.is_none()
     }
+}
+
+/// Refuses what accounts of that platform cannot have.
+fn fits(
+    platform: &Platform,
+    settings: &AccountSettings,
+    secrets: &Secrets,
+) -> Result<(), ApiError> {
+    let refused = |field| Err(ApiError::field(field, "is not available on this platform"));
+    if !platform.ssh_keys && secrets.key.is_some() {
+        return refused("PrivateKey");
+    }
+    if !platform.ssh_keys && settings.dss_auto_management {
+        return refused("dss_auto_management_flag");
+    }
+    if settings.use_own_credentials && !platform.changes_own() {
+        return refused("use_own_credentials");
+    }
+    Ok(())
 }
 
 /// Stores what is given as the account's next versions.
@@ -81,7 +101,9 @@ pub async fn add(
     let mut tx = act.api.store.begin().await?;
     let system = tx.locked_system(system).await?.ok_or(NO_SYSTEM)?;
     let id: AccountId = tx.id(AccountId::KIND).await?;
-    let target_id = settings.target_id(platform_of(&system)?);
+    let platform = platform_of(act.api, &system)?;
+    fits(platform, &settings, &secrets)?;
+    let target_id = settings.target_id(platform);
     if let Some(rule) = system.settings.extras.dss_key_rule_id {
         settings.key_rule_id = RuleId(rule);
     }
@@ -125,7 +147,9 @@ pub async fn change(
     let mut settings = before.settings.clone();
     edit(&mut settings, &before)?;
     sound(settings.faults())?;
-    let target_id = settings.target_id(platform_of(&system)?);
+    let platform = platform_of(act.api, &system)?;
+    fits(platform, &settings, &secrets)?;
+    let target_id = settings.target_id(platform);
     tx.update_account(id, before.revision, &target_id, &settings)
         .await?;
     let last = before.credential.last_version;

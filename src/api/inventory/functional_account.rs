@@ -11,7 +11,6 @@ use crate::model::audit::Event;
 use crate::model::fault::Fault;
 use crate::model::functional_account::{FunctionalAccount, FunctionalSettings};
 use crate::model::id::FunctionalAccountId;
-use crate::model::platform::Platform;
 use crate::queue::NewKey;
 use crate::store::{SealedKey, Tx};
 use crate::vault::Place;
@@ -93,9 +92,10 @@ impl NewSecret {
 }
 
 /// Refuses what a functional account of that platform cannot have.
-fn fit(settings: &FunctionalSettings, secrets: &[NewSecret]) -> Result<(), ApiError> {
-    sound(settings.faults())?;
-    let Some(platform) = Platform::find(settings.platform_id) else {
+fn fit(act: Act<'_>, settings: &FunctionalSettings, secrets: &[NewSecret]) -> Result<(), ApiError> {
+    let platforms = &act.api.platforms;
+    sound(settings.faults(platforms))?;
+    let Some(platform) = platforms.find(settings.platform_id) else {
         return Ok(());
     };
     let mut faults = Vec::new();
@@ -126,7 +126,7 @@ pub async fn add(
     settings: FunctionalSettings,
     secrets: Vec<NewSecret>,
 ) -> Result<FunctionalAccount, ApiError> {
-    fit(&settings, &secrets)?;
+    fit(act, &settings, &secrets)?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
     let id: FunctionalAccountId = tx.id(FunctionalAccountId::KIND).await?;
@@ -162,7 +162,7 @@ pub async fn change(
     settings: &FunctionalSettings,
     secrets: Vec<NewSecret>,
 ) -> Result<FunctionalAccount, ApiError> {
-    fit(settings, &secrets)?;
+    fit(act, settings, &secrets)?;
     let before = act.api.store.functional_account(id).await?.ok_or(GONE)?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;

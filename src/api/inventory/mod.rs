@@ -37,9 +37,14 @@ impl<'a> Act<'a> {
 }
 
 /// A stored system's platform.
-pub(super) fn platform_of(system: &System) -> Result<&'static Platform, ApiError> {
-    Platform::find(system.place.platform_id)
-        .ok_or(ApiError::Internal("a stored system's platform is unknown"))
+pub(super) fn platform_of<'a>(api: &'a Api, system: &System) -> Result<&'a Platform, ApiError> {
+    let platform = api.platforms.find(system.place.platform_id);
+    platform.ok_or_else(|| {
+        ApiError::conflict(
+            "the system's platform is not offered any more: put its definition back into \
+             connectors.platforms_dir, and start the service again",
+        )
+    })
 }
 
 /// Refuses what its noun has found faults in. Fields have the model's names.

@@ -16,9 +16,9 @@ const GONE: ApiError = ApiError::NotFound {
 };
 
 /// The platform of a place.
-fn platform_of(place: SystemPlace) -> Result<&'static Platform, ApiError> {
-    Platform::find(place.platform_id)
-        .ok_or_else(|| ApiError::field("platform_id", "is no platform of this service"))
+fn platform_of(act: Act<'_>, place: SystemPlace) -> Result<&Platform, ApiError> {
+    let platform = act.api.platforms.find(place.platform_id);
+    platform.ok_or_else(|| ApiError::field("platform_id", "is no platform of this service"))
 }
 
 /// Refuses settings that refer to what is not there.
@@ -43,7 +43,7 @@ pub async fn add(
     place: SystemPlace,
     settings: SystemSettings,
 ) -> Result<System, ApiError> {
-    sound(settings.faults(platform_of(place)?))?;
+    sound(settings.faults(platform_of(act, place)?))?;
     refers_well(act, &settings).await?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
@@ -82,7 +82,7 @@ pub async fn change(
     let before = tx.locked_system(id).await?.ok_or(GONE)?;
     let mut settings = before.settings.clone();
     edit(&mut settings, &before)?;
-    sound(settings.faults(platform_of(before.place)?))?;
+    sound(settings.faults(platform_of(act, before.place)?))?;
     refers_well(act, &settings).await?;
     tx.update_system(id, before.revision, &settings).await?;
     let after = System {

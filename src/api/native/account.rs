@@ -262,7 +262,7 @@ pub(super) async fn edit(
     patch.next_change.edit(&mut next);
     settings.next_override_at = next.map(|At(at)| at);
     let system = api.store.system(account.system_id).await?.ok_or(MISSING)?;
-    let platform = platform_of(&system)?;
+    let platform = platform_of(&api, &system)?;
     let mut tx = api.store.begin().await?;
     let target_id = settings.target_id(platform);
     tx.update_account(account.id, revision, &target_id, &settings)

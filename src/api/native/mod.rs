@@ -13,6 +13,7 @@ mod job;
 mod key;
 mod openapi;
 mod output;
+mod platform;
 mod policy;
 mod problem;
 mod quarantine;
@@ -38,6 +39,7 @@ pub fn routes() -> Routes {
         .and(health::routes())
         .and(job::routes())
         .and(key::routes())
+        .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
         .and(system::routes())

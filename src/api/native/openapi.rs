@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    account, audit, functional_account, functional_link, health, job, key, policy, quarantine,
-    reveal, system, user,
+    account, audit, functional_account, functional_link, health, job, key, platform, policy,
+    quarantine, reveal, system, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -42,6 +42,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         health::alive, health::ready, health::metrics,
         job::list, job::one,
         key::list, key::create, key::revoke,
+        platform::list,
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,
         quarantine::list, quarantine::run, quarantine::one,

@@ -249,7 +249,7 @@ pub(super) async fn edit(
     let replans = patch.policy_id != Patch::Keep;
     edit_policy(&api, patch.policy_id.clone(), &mut settings.policy_id).await?;
     patch.apply(&mut settings)?;
-    sound(settings.faults(platform_of(&system)?))?;
+    sound(settings.faults(platform_of(&api, &system)?))?;
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
     tx.update_system(id, revision, &settings).await?;

@@ -61,7 +61,13 @@ async fn answer(api: &Api, filter: &SystemFilter, params: &Params) -> Result<Res
     } else {
         None
     };
-    Ok(list(found.into_iter().map(Shape::from).collect(), total))
+    Ok(list(
+        found
+            .into_iter()
+            .map(|system| Shape::of(system, &api.platforms))
+            .collect(),
+        total,
+    ))
 }
 
 async fn find(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
@@ -126,11 +132,11 @@ async fn get_of_asset(State(api): State<Api>, segments: Segments) -> Result<Resp
         .await?
         .pop()
         .ok_or(GONE)?;
-    Ok(Json(Shape::from(found)).into_response())
+    Ok(Json(Shape::of(found, &api.platforms)).into_response())
 }
 
 async fn get(State(api): State<Api>, segments: Segments) -> Result<Response, ApiError> {
-    Ok(Json(Shape::from(existing(&api, &segments).await?)).into_response())
+    Ok(Json(Shape::of(existing(&api, &segments).await?, &api.platforms)).into_response())
 }
 
 async fn add_to_asset(
@@ -184,7 +190,7 @@ async fn add(
     overlay(fields, place, &mut settings)?;
     let act = Act::of(api, caller);
     let made = system::add(act, place, settings).await;
-    Ok(created(Shape::from(named(made, &RENAMED)?)))
+    Ok(created(Shape::of(named(made, &RENAMED)?, &api.platforms)))
 }
 
 async fn change(
@@ -200,7 +206,7 @@ async fn change(
         overlay(&fields, system.place, settings)
     })
     .await;
-    Ok(Json(Shape::from(named(changed, &RENAMED)?)).into_response())
+    Ok(Json(Shape::of(named(changed, &RENAMED)?, &api.platforms)).into_response())
 }
 
 async fn remove(

@@ -29,6 +29,8 @@ use super::{Api, Dialect};
 
 pub(super) use key_pair::GivenKeys;
 
+pub(super) use platform::EITHER;
+
 pub use input::{Fields, Page, Params, Segments};
 
 /// Where the dialect answers.

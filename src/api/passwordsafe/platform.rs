@@ -17,7 +17,8 @@ use crate::model::platform::Platform;
 use crate::model::principal::Permission;
 
 /// Reading systems or accounts opens the lists that both refer to.
-pub(super) const EITHER: &[Permission] = &[Permission::SystemsRead, Permission::AccountsRead];
+pub(in crate::api) const EITHER: &[Permission] =
+    &[Permission::SystemsRead, Permission::AccountsRead];
 
 /// The vendor's release whose API this dialect follows.
 const VERSION: &str = "24.3.0";
@@ -74,8 +75,8 @@ struct EntityType {
 struct Shape {
     #[serde(rename = "PlatformID")]
     platform_id: i64,
-    name: &'static str,
-    short_name: &'static str,
+    name: String,
+    short_name: String,
     port_flag: bool,
     default_port: Option<u16>,
     supports_elevation_flag: bool,
@@ -101,8 +102,8 @@ impl From<&Platform> for Shape {
     fn from(platform: &Platform) -> Self {
         Self {
             platform_id: platform.id.0,
-            name: platform.name,
-            short_name: platform.short_name,
+            name: platform.name.clone().into_owned(),
+            short_name: platform.short_name.clone().into_owned(),
             port_flag: true,
             default_port: Some(platform.default_port),
             supports_elevation_flag: platform.supports_elevation,
@@ -126,9 +127,12 @@ async fn version(State(_): State<Api>) -> Json<Value> {
     Json(json!({"Version": VERSION}))
 }
 
-async fn platforms(State(_): State<Api>, params: Params) -> Result<Response, ApiError> {
+async fn platforms(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
     let page = params.page(LIST_LIMIT)?;
-    Ok(list(part(Platform::listed().map(Shape::from), page), None))
+    Ok(list(
+        part(api.platforms.listed().map(Shape::from), page),
+        None,
+    ))
 }
 
 async fn entity_types(State(_): State<Api>, params: Params) -> Result<Response, ApiError> {
@@ -137,7 +141,7 @@ async fn entity_types(State(_): State<Api>, params: Params) -> Result<Response, 
 }
 
 async fn platforms_of(
-    State(_): State<Api>,
+    State(api): State<Api>,
     segments: Segments,
     params: Params,
 ) -> Result<Response, ApiError> {
@@ -148,6 +152,9 @@ async fn platforms_of(
         });
     }
     let page = params.page(LIST_LIMIT)?;
-    let of_it = Platform::listed().filter(|platform| platform.entity_type == id);
+    let of_it = api
+        .platforms
+        .listed()
+        .filter(|platform| platform.entity_type == id);
     Ok(list(part(of_it.map(Shape::from), page), None))
 }

@@ -3,7 +3,7 @@
 //! Invariant: each finding names rows by id and name, at most a few of them.
 
 use super::Check;
-use crate::model::platform::{ConnectorKind, Platform};
+use crate::model::platform::{ConnectorKind, Platforms};
 use crate::model::system::{HostKeyMode, System};
 use crate::store::{Page, Store, StoreError, SystemFilter};
 
@@ -12,20 +12,25 @@ const PAGE: i64 = 1_000;
 /// Rows that a finding names.
 const NAMED_MAX: usize = 5;
 
-/// Functional accounts without a password, systems whose identity cannot be proved.
-pub(super) async fn gaps(store: &Store) -> Result<Vec<Check>, StoreError> {
+/// Functional accounts without a password or key, systems whose platform is not offered or whose
+/// identity cannot be proved.
+pub(super) async fn gaps(store: &Store, platforms: &Platforms) -> Result<Vec<Check>, StoreError> {
     let mut checks = vec![functional_accounts(store).await?];
-    let (mut keyless, mut trustless) = (Vec::new(), Vec::new());
+    let (mut keyless, mut trustless, mut homeless) = (Vec::new(), Vec::new(), Vec::new());
     let mut page = Page::first(PAGE);
     loop {
         let systems = store.systems(&SystemFilter::default(), page).await?;
         for system in &systems {
-            match Platform::find(system.place.platform_id).map(|platform| platform.connector) {
-                Some(ConnectorKind::Ssh) if lacks_host_key(system) => keyless.push(named(system)),
+            let platform = platforms.find(system.place.platform_id);
+            match platform.map(|platform| platform.connector) {
+                Some(kind) if kind.has_host_keys() && lacks_host_key(system) => {
+                    keyless.push(named(system));
+                }
                 Some(ConnectorKind::Ldap) if lacks_authority(system) => {
                     trustless.push(named(system));
                 }
-                _ => {}
+                None => homeless.push(named(system)),
+                Some(_) => {}
             }
         }
         if systems.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
@@ -33,6 +38,13 @@ pub(super) async fn gaps(store: &Store) -> Result<Vec<Check>, StoreError> {
         }
         page.offset += PAGE;
     }
+    checks.push(listed(
+        "systems",
+        "every system's platform is offered",
+        &homeless,
+        "put the definition of the system's platform back into connectors.platforms_dir: without \
+         it the system's accounts cannot be changed",
+    ));
     checks.push(listed(
         "host keys",
         "every SSH system has a pinned host key",
@@ -57,7 +69,7 @@ async fn functional_accounts(store: &Store) -> Result<Check, StoreError> {
         missing.extend(
             accounts
                 .iter()
-                .filter(|account| !account.has_password)
+                .filter(|account| !account.has_password && account.public_key.is_none())
                 .map(|account| format!("{} ({})", account.settings.account_name, account.id.0)),
         );
         if accounts.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
@@ -67,9 +79,10 @@ async fn functional_accounts(store: &Store) -> Result<Check, StoreError> {
     }
     Ok(listed(
         "functional accounts",
-        "every functional account has a password",
+        "every functional account has a password or a key",
         &missing,
-        "set the functional account's password: without one its systems cannot be changed",
+        "set the functional account's password or private key: without one its systems cannot be \
+         changed",
     ))
 }
 

@@ -10,6 +10,7 @@ mod functional_link;
 mod key;
 mod native;
 mod permission;
+mod platform;
 mod policy;
 mod principal;
 pub(crate) mod world;

@@ -15,11 +15,13 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
+use keywheel::model::platform::Platforms;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
 use keywheel::queue::{Orders, Worker, WorkerOptions};
 use keywheel::store::{Backend, Store};
 use keywheel::vault::{Kek, Vault};
 use keywheel_connectors::TargetKind;
+use keywheel_connectors::dialogue::{Dialogues, Library};
 use keywheel_connectors::fake::{Fake, FakeWorld};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -110,8 +112,11 @@ impl World {
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
         let metrics = Arc::new(Metrics::new().unwrap());
         let targets = FakeWorld::new();
+        let platforms = Arc::new(Platforms::with(&Library::shipped().unwrap()));
         let connectors = Connectors {
             fake: Some(Arc::new(Fake::new(&targets))),
+            dialogue: Some(Arc::new(Dialogues::new())),
+            platforms: platforms.clone(),
             fixed: Some(TargetKind::Fake),
             ..Connectors::default()
         };
@@ -157,6 +162,7 @@ impl World {
             dice,
             metrics,
             readiness: Readiness::expecting(&["queue"]),
+            platforms,
             settings,
         };
         let drain = CancellationToken::new();

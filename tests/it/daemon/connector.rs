@@ -8,6 +8,7 @@ const MINE: &str = include_str!("../../../config/platforms/cisco_ios.toml");
 
 fn mine() -> String {
     MINE.replace("\"cisco_ios\"", "\"mine\"")
+        .replace("platform_id = 1002", "platform_id = 10001")
 }
 
 #[test]

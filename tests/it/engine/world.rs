@@ -23,7 +23,7 @@ use keywheel::model::id::{
 };
 use keywheel::model::job::{JobState, JobView};
 use keywheel::model::key_rule::KeyRule;
-use keywheel::model::platform::Platform;
+use keywheel::model::platform::Platforms;
 use keywheel::model::rotation::Rotation;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
@@ -276,7 +276,7 @@ impl World {
             let new = NewAccount {
                 id: account,
                 system_id: SystemId(id),
-                target_id: settings.target_id(Platform::find(PlatformId(1001)).unwrap()),
+                target_id: settings.target_id(Platforms::default().find(PlatformId(1001)).unwrap()),
                 settings,
             };
             tx.insert_account(&new, NOON).await.unwrap();
@@ -790,6 +790,7 @@ fn build_engine((store, vault, clock, dice): &Hands, fake: &FakeWorld, limits: &
         ldap: None,
         fake: Some(Arc::new(Fake::new(fake))),
         fixed: Some(TargetKind::Fake),
+        ..Connectors::default()
     };
     Engine::new(
         store.clone(),

@@ -6,14 +6,14 @@ use serde_json::json;
 use super::service;
 
 #[tokio::test]
-async fn linux_and_ldap_are_the_platforms() {
+async fn platforms_carry_the_vendors_numbers() {
     let (_world, client) = service().await;
     let found = client
         .get("/platforms?version=3.0")
         .await
         .expect(200)
         .json();
-    assert_eq!(found.as_array().unwrap().len(), 2);
+    assert_eq!(found.as_array().unwrap().len(), 6);
     assert_eq!(
         found[0],
         json!({

@@ -3,7 +3,7 @@
 use keywheel::model::Timestamp;
 use keywheel::model::account::{AccountSettings, NewAccount};
 use keywheel::model::id::{AccountId, PlatformId, SystemId, WorkgroupId};
-use keywheel::model::platform::Platform;
+use keywheel::model::platform::Platforms;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::store::{Store, StoreError};
@@ -34,7 +34,8 @@ pub(super) fn linux_system(id: i64, host: &str) -> NewSystem {
 
 pub(super) fn account(id: i64, system: i64, name: &str) -> NewAccount {
     let settings = AccountSettings::named(name);
-    let linux = Platform::find(PlatformId(2)).unwrap();
+    let platforms = Platforms::default();
+    let linux = platforms.find(PlatformId(2)).unwrap();
     NewAccount {
         id: AccountId(id),
         system_id: SystemId(system),

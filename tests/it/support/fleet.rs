@@ -110,6 +110,39 @@ impl Sshd {
         format!("Start-{name}-vLm9")
     }
 
+    /// Where it answers: address and port.
+    pub(crate) fn place(&self) -> (String, u16) {
+        (self.ip.to_string(), self.port)
+    }
+
+    /// Brings it in as a device of this platform, with a functional account that is there: its
+    /// system.
+    pub(crate) async fn onboard_device(
+        &self,
+        client: &Client,
+        platform: i64,
+        functional: i64,
+    ) -> i64 {
+        let group = workgroup(client, &format!("device {}", self.port)).await;
+        let asset = json!({"AssetName": format!("device-{}", self.port), "IPAddress": self.ip});
+        let asset = client
+            .post(&format!("Workgroups/{group}/Assets"), &asset)
+            .await
+            .expect(201)
+            .id("AssetID");
+        let system = json!({
+            "PlatformID": platform,
+            "Port": self.port,
+            "SshKeyEnforcementMode": 1,
+            "FunctionalAccountID": functional,
+        });
+        client
+            .post(&format!("Assets/{asset}/ManagedSystems"), &system)
+            .await
+            .expect(201)
+            .id("ManagedSystemID")
+    }
+
     /// Runs a line of shell on the host as root: what it says.
     pub(crate) fn run(&self, line: &str) -> String {
         run(script("sshd.sh", &self.folder).args(["run", "sh", "-c", line]))

@@ -95,7 +95,7 @@ fn processes_end_with_a_service_that_is_killed() {
     let home = Home::new();
     let daemon = home.serve();
     let before = children(daemon.pid());
-    assert_eq!(before.len(), 2, "{before:?}");
+    assert_eq!(before.len(), 3, "{before:?}");
     daemon.kill();
     crate::support::wait::eventually("the processes are gone", || {
         let gone = |(id, _): &(u32, String)| {

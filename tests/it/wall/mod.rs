@@ -9,6 +9,7 @@ mod format;
 mod hostile;
 mod loss;
 mod service;
+mod undo;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::api::passwordsafe::functional_account::elevation;
 use crate::api::passwordsafe::wire::Overlay;
 use crate::model::functional_account::elevation_word;
 use crate::model::id::{FunctionalAccountId, RuleId};
-use crate::model::platform::{ConnectorKind, Platform};
+use crate::model::platform::Platforms;
 use crate::model::schedule::vendor_words;
 use crate::model::system::{HostKeyMode, System, SystemExtras, SystemPlace, SystemSettings};
 
@@ -95,14 +95,15 @@ pub(super) struct Shape {
     access_url: Option<String>,
 }
 
-impl From<System> for Shape {
-    fn from(system: System) -> Self {
+impl Shape {
+    /// A system as the dialect shows it.
+    pub(super) fn of(system: System, platforms: &Platforms) -> Self {
         let (settings, place) = (system.settings, system.place);
         let extras = settings.extras;
         let (change_frequency_type, change_frequency_days, change_time) =
             vendor_words(&settings.schedule);
-        let ssh = Platform::find(place.platform_id)
-            .is_some_and(|platform| platform.connector == ConnectorKind::Ssh);
+        let platform = platforms.find(place.platform_id);
+        let ssh = platform.is_some_and(|platform| platform.connector.has_host_keys());
         Self {
             managed_system_id: system.id.0,
             entity_type_id: place.entity_type.number(),
