@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::listing::{Collector, name};
+use crate::{Found, Listing, Lock, Query};
+
 use super::world::{Counts, OnChange, OnCheck, OnOpen};
 
 /// Calls that were told in advance, and what follows them.
@@ -161,6 +164,36 @@ impl State {
 }
 
 impl State {
+    /// The accounts in the order of their names, with user ids from 1,000 on. A directory of the
+    /// fake has no filters.
+    pub(super) fn list(&self, query: &Query) -> Listing {
+        let mut collector = Collector::default();
+        for (uid, (login, account)) in (1_000_u32..).zip(&self.accounts) {
+            let asked = match query {
+                Query::Host(query) => (query.uid_min..=query.uid_max).contains(&uid),
+                Query::Directory(_) => true,
+            };
+            let (shown, parsed) = name(login);
+            let locked = self
+                .lock_after
+                .is_some_and(|limit| account.failed_in_a_row >= limit);
+            let found = Found {
+                name: shown,
+                importable: parsed.is_some(),
+                dn: None,
+                id: Some(uid.to_string()),
+                shell: Some("/bin/fake".to_owned()),
+                lock: if locked { Lock::Locked } else { Lock::Open },
+                changed_at: None,
+                expired: None,
+            };
+            if asked && !collector.take(found) {
+                break;
+            }
+        }
+        collector.end()
+    }
+
     /// What an unreachable or hanging system does to connections that are no functional login.
     pub(super) fn lasting_open(&self) -> OnOpen {
         self.on_open.then.unwrap_or_default()

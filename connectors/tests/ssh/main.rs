@@ -4,6 +4,7 @@
 mod dropbear;
 mod fleet;
 mod keys;
+mod list;
 mod own;
 mod paths;
 mod peer;
