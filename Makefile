@@ -55,7 +55,7 @@ generated: ## fails if a test left a new snapshot behind
 	[ -z "$$left" ] || { echo "not accepted: $$left"; exit 1; }
 
 bench: ## measurements; needs the fleet's packages
-	@scripts/packages.sh build fleet tests
+	@scripts/packages.sh build fleet tests bench
 	cargo bench --workspace --features $(test_features) --locked --no-fail-fast
 
 deny: ## licences, bans and sources of the dependencies, by cargo-deny

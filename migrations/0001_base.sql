@@ -116,6 +116,11 @@ CREATE TABLE functional_accounts (
     description TEXT,               -- NULL where not given
     elevation TEXT,                 -- sudo, or NULL
     password BYTEA,                 -- sealed; NULL where none was given
+    private_key BYTEA,              -- sealed, as it was given; NULL where none was; wins over the password
+    passphrase BYTEA,               -- the private key's, sealed; NULL where it has none
+    public_key TEXT,                -- the private key's: algorithm and base64, no comment
+    enable_secret BYTEA,            -- sealed: raises rights on network devices; NULL where none was given
+    revision BIGINT NOT NULL,       -- counts edits; the ETag
     created_at BIGINT NOT NULL      -- when it was made
 );
 
@@ -161,6 +166,8 @@ CREATE TABLE system_details (
     tls_server_name TEXT,                -- name in the certificate, if not the host's
     starttls SMALLINT NOT NULL,          -- 1: plain port and StartTLS
     base_dn TEXT,                        -- where accounts without a DN are looked up
+    flavour TEXT,                        -- pinned: which product the directory is
+    key_attribute TEXT,                  -- where it keeps SSH public keys, if not its product's way
     in_flight BIGINT,                    -- exchanges a session; NULL: the connector's default
     lockout_threshold BIGINT,            -- failed logins that lock; 0 never; NULL unknown
     policy_id BIGINT REFERENCES policies (id), -- policy of its accounts

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Installs the Debian packages that building, the fleet or the tests need, if they are missing.
 #
-#   scripts/packages.sh [--check] build|fleet|tests|all ...
+#   scripts/packages.sh [--check] build|fleet|tests|bench|all ...
 #
 #   build   what a `cargo build` needs beside Rust
 #   fleet   the real targets of tests/fleet/ and of `make demo`, and the clients that check them
 #   tests   what the tests start or ask beside the fleet
+#   bench   what the measurements compare with; not part of all
 #
 # --check installs nothing, names what is missing and exits 1. Without root it goes through sudo.
 # Debian would start a new sshd and slapd on every interface. So nothing is started: a policy-rc.d
@@ -21,6 +22,7 @@ fleet=(openssh-server openssh-client dropbear-bin sshpass sudo opendoas libpam-m
   libpam-pwquality cracklib-runtime tcsh util-linux slapd slapd-contrib ldap-utils openssl procps
   389-ds-base libnss3-tools samba-ad-dc samba-ad-provision ldb-tools)
 tests=(postgresql prometheus jq python3 git)
+bench=(ansible-core)
 
 # Everything that would start a server while a package is installed asks this file first.
 gate=/usr/sbin/policy-rc.d
@@ -46,11 +48,12 @@ for word in "$@"; do
     build) wanted+=("${build[@]}") ;;
     fleet) wanted+=("${fleet[@]}") ;;
     tests) wanted+=("${tests[@]}") ;;
+    bench) wanted+=("${bench[@]}") ;;
     all) wanted+=("${build[@]}" "${fleet[@]}" "${tests[@]}") ;;
-    *) die "unknown group $word; there are build, fleet, tests and all" ;;
+    *) die "unknown group $word; there are build, fleet, tests, bench and all" ;;
   esac
 done
-[ "${#wanted[@]}" -gt 0 ] || die "usage: packages.sh [--check] build|fleet|tests|all ..."
+[ "${#wanted[@]}" -gt 0 ] || die "usage: packages.sh [--check] build|fleet|tests|bench|all ..."
 
 installed() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -72,6 +72,30 @@ impl Place {
             version: 0,
         }
     }
+
+    /// Where a functional account's private key is sealed.
+    pub const fn functional_key(id: FunctionalAccountId) -> Self {
+        Self {
+            column: "private_key",
+            ..Self::functional_account(id)
+        }
+    }
+
+    /// Where the passphrase of that key is sealed.
+    pub const fn functional_passphrase(id: FunctionalAccountId) -> Self {
+        Self {
+            column: "passphrase",
+            ..Self::functional_account(id)
+        }
+    }
+
+    /// Where a functional account's enable secret is sealed.
+    pub const fn functional_enable(id: FunctionalAccountId) -> Self {
+        Self {
+            column: "enable_secret",
+            ..Self::functional_account(id)
+        }
+    }
 }
 
 impl fmt::Display for Place {

@@ -11,6 +11,7 @@ mod attempt;
 mod commit;
 mod conclude;
 mod drive;
+mod functional;
 mod probe;
 mod remove;
 mod stage;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use keywheel_connectors::{Class, Connector, Credential, KeyPair, Reason, Session, TargetKind};
+use keywheel_connectors::{Class, Connector, Credential, Reason, Session, TargetKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -247,7 +248,7 @@ impl Engine {
         for finished in refused {
             deliver(results, finished);
         }
-        let (works, ended) = self.end_without_contact(claim, works).await?;
+        let (mut works, ended) = self.end_without_contact(claim, works).await?;
         for finished in ended {
             deliver(results, finished);
         }
@@ -255,7 +256,12 @@ impl Engine {
             return Ok(());
         }
         let open = match self.open_session(claim.system, &works).await? {
-            Ok(open) => open,
+            Ok(open) => {
+                if open.domain {
+                    works.iter_mut().for_each(Work::name_for_domain);
+                }
+                open
+            }
             // Its time was cut short, which says nothing of the system; nothing was sent.
             Err(_) if self.hurried.is_cancelled() => {
                 for work in works {
@@ -380,15 +386,7 @@ impl Engine {
                         None => None,
                     },
                 };
-                // On a thread of its own: a passphrase's key takes long to derive.
-                let unlocked = tokio::task::spawn_blocking(move || given.unlock())
-                    .await
-                    .map_err(|_| EngineError::Key(KeyError::Unreadable))??;
-                Credential::Key(KeyPair {
-                    private: unlocked.private,
-                    public: public.clone(),
-                    marker: marker(id, version),
-                })
+                functional::unlocked(given, public.clone(), marker(id, version)).await?
             }
         };
         work.opened.insert(version, opened.clone());

@@ -343,6 +343,22 @@ pub(super) fn address(account: &AccountRow) -> Result<Account, &'static str> {
     })
 }
 
+/// How a domain knows an account that has no DN: by its principal name, or by `DOMAIN\name`.
+pub(super) fn domain_login(account: &AccountRow) -> Option<Login> {
+    let name = match (
+        &account.user_principal_name,
+        &account.domain_name,
+        &account.sam_account_name,
+    ) {
+        (Some(principal), _, _) => principal.clone(),
+        // A name with dots is the domain's DNS name, which has no place before a backslash.
+        (None, Some(domain), Some(name)) if !domain.contains('.') => format!("{domain}\\{name}"),
+        (None, _, Some(name)) => name.clone(),
+        (None, _, None) => return None,
+    };
+    Login::parse(&name).ok()
+}
+
 fn refuse(job: ClaimedJob, class: &'static str, problem: &str) -> Finished {
     let mut log = Log {
         class,

@@ -1,13 +1,13 @@
 //! Opens the functional session of a claim.
 //!
-//! Invariant: a host key that is accepted first is pinned durably before anything secret is sent.
+//! Invariant: who answers first is pinned durably before anything secret is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_connectors::{
-    Account, Class, Connector, Credential, Functional, HostKey, Identity, LdapTarget, Login,
-    Reason, Session, SshTarget, Target, TargetKind,
+    Account, Class, Connector, Functional, HostKey, Identity, LdapTarget, Login, Reason, Session,
+    SshTarget, Target, TargetKind,
 };
 
 use super::{Engine, EngineError, Work};
@@ -18,7 +18,6 @@ use crate::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::store::{FunctionalRow, SystemRow};
-use crate::vault::Place;
 
 /// What the session's opening and its own time-outs may need beyond the target's.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
@@ -31,6 +30,8 @@ pub(super) struct Open {
     pub(super) budget: i64,
     /// The longest that one call may take, with a margin.
     pub(super) timeout: Duration,
+    /// True: a domain, whose accounts have names of their own.
+    pub(super) domain: bool,
 }
 
 impl Engine {
@@ -85,6 +86,7 @@ impl Engine {
             connector: connector.clone(),
             budget: lockout_budget(row.lockout_threshold),
             timeout,
+            domain: is_domain(&target.kind),
         }))
     }
 
@@ -106,22 +108,23 @@ impl Engine {
         let Some(FunctionalRow {
             id,
             account_name,
-            password: Some(sealed),
+            password,
             ..
         }) = found
         else {
-            return missing("the functional account has no password; set one");
+            return missing("the system's functional account is gone; set FunctionalAccountID");
+        };
+        let id = FunctionalAccountId(id);
+        let Some(credential) = self.functional_credential(id, password).await? else {
+            return missing("the functional account has no password and no key; set one");
         };
         let Ok(login) = Login::parse(&account_name) else {
             return missing("the functional account's name holds a control character or a colon");
         };
         let dn = account_name.contains('=').then(|| account_name.clone());
-        let password = self
-            .vault
-            .open(&Place::functional_account(FunctionalAccountId(id)), &sealed)?;
         Ok(Ok(Some(Functional {
             account: Account::named(login, dn),
-            credential: Credential::from(password),
+            credential,
         })))
     }
 
@@ -169,8 +172,8 @@ impl Engine {
                 ca_pem: row.tls_ca.clone().unwrap_or_default(),
                 server_name: row.tls_server_name.clone(),
                 base_dn: row.base_dn.clone().unwrap_or_default(),
-                flavour: None,
-                key_attribute: None,
+                flavour: row.flavour.clone(),
+                key_attribute: row.key_attribute.clone(),
             })),
             ConnectorKind::Ssh => {
                 let host_key = row.host_key.as_deref().map(pinned).transpose()?;
@@ -191,7 +194,8 @@ impl Engine {
         }
     }
 
-    /// Where the system says so, pins the first host key that answers.
+    /// Pins who answers first: a host key where the system says so, and which product a directory
+    /// is, for its certificate has proved already whose it is.
     async fn accept_first(
         &self,
         system: SystemId,
@@ -199,42 +203,57 @@ impl Engine {
         connector: &dyn Connector,
         target: &mut Target,
     ) -> Result<Result<(), Reason>, EngineError> {
-        let TargetKind::Ssh(ssh) = &target.kind else {
-            return Ok(Ok(()));
+        let unknown = match &target.kind {
+            TargetKind::Ssh(ssh) => ssh.host_key.is_none() && row.host_key_mode == 1,
+            TargetKind::Ldap(ldap) => ldap.flavour.is_none(),
+            _ => false,
         };
-        if ssh.host_key.is_some() || row.host_key_mode != 1 {
+        if !unknown {
             return Ok(Ok(()));
         }
         let identity = match connector.identify(target).await {
             Ok(identity) => identity,
             Err(reason) => return Ok(Err(reason)),
         };
-        let Identity::Ssh(key) = identity else {
-            return Ok(Err(Reason::system(
-                Class::Incompatible,
-                "the target is no SSH server",
-            )));
-        };
-        let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        if tx.accept_host_key(system, &host_key::text(&key)).await? {
-            let body = serde_json::json!({"host_key": host_key::text(&key)});
-            tx.audit(
-                &Event::by_service("system.host_key_pinned", system, body),
-                now,
-            )
-            .await?;
-            tx.commit().await?;
-        } else {
+        let (first, event, body) = match (&mut target.kind, identity) {
+            (TargetKind::Ssh(ssh), Identity::Ssh(key)) => {
+                let text = host_key::text(&key);
+                let first = tx.accept_host_key(system, &text).await?;
+                ssh.host_key = Some(key);
+                let body = serde_json::json!({"host_key": text});
+                (first, "system.host_key_pinned", body)
+            }
+            (TargetKind::Ldap(ldap), Identity::Ldap { flavour }) => {
+                let first = tx.pin_flavour(system, &flavour).await?;
+                let body = serde_json::json!({"flavour": flavour});
+                ldap.flavour = Some(flavour);
+                (first, "system.flavour_pinned", body)
+            }
+            _ => {
+                let text = "the target is another kind of server than its platform's";
+                return Ok(Err(Reason::system(Class::Incompatible, text)));
+            }
+        };
+        if !first {
             // Another node was first: its pin is compared on the next attempt.
-            let text = "the host key was pinned meanwhile; try again";
+            let text = "the target was pinned meanwhile; try again";
             return Ok(Err(Reason::system(Class::Busy, text)));
         }
-        if let TargetKind::Ssh(ssh) = &mut target.kind {
-            ssh.host_key = Some(key);
-        }
+        let now = self.clock.now();
+        tx.audit(&Event::by_service(event, system, body), now)
+            .await?;
+        tx.commit().await?;
         Ok(Ok(()))
     }
+}
+
+/// True if the target is an Active Directory domain.
+fn is_domain(kind: &TargetKind) -> bool {
+    let TargetKind::Ldap(ldap) = kind else {
+        return false;
+    };
+    matches!(ldap.flavour.as_deref(), Some("ad" | "samba"))
 }
 
 /// Failing logins that probing may cause: two below the threshold, at most two, one if unknown.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use keywheel_connectors::{Account, Credential};
 
 use super::attempt::{Finished, Log};
+use super::stage::domain_login;
 use crate::model::Timestamp;
 use crate::model::credential::{Part, Parts};
 use crate::model::id::AccountId;
@@ -74,6 +75,13 @@ impl Work {
             log: Log::default(),
             drives,
             ending: Ending::Succeeded,
+        }
+    }
+
+    /// Addresses the account as the domain does where its record says how.
+    pub(super) fn name_for_domain(&mut self) {
+        if let Some(login) = domain_login(&self.account) {
+            self.target.login = login;
         }
     }
 

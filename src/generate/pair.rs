@@ -79,10 +79,10 @@ pub enum KeyError {
     #[error("is encrypted with more than {KDF_ROUNDS_MAX} rounds")]
     Rounds,
     /// It is encrypted, and no passphrase was given.
-    #[error("is required: PrivateKey is encrypted")]
+    #[error("is required: the private key is encrypted")]
     NoPassphrase,
     /// The passphrase does not open it.
-    #[error("does not open PrivateKey")]
+    #[error("does not open the private key")]
     WrongPassphrase,
 }
 

@@ -1,6 +1,6 @@
 //! Functional accounts: the privileged logins that connectors use.
 //!
-//! Invariant: nothing here holds a password; whether there is one is all that is told.
+//! Invariant: nothing here holds a secret; whether there is one is all that is told.
 
 pub use keywheel_connectors::Elevation;
 use keywheel_connectors::Login;
@@ -19,13 +19,19 @@ pub struct FunctionalAccount {
     pub settings: FunctionalSettings,
     /// True if a password is stored.
     pub has_password: bool,
+    /// Of the private key, if one is stored: algorithm and base64, without a comment.
+    pub public_key: Option<String>,
+    /// True if an enable secret is stored.
+    pub has_enable: bool,
     /// How many systems use it.
     pub systems: i64,
+    /// Counts edits.
+    pub revision: i64,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// What people set on a functional account, but for its password.
+/// What people set on a functional account, but for its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionalSettings {
     /// The platform of the systems that may use it.

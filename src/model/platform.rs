@@ -24,6 +24,14 @@ impl ConnectorKind {
             Self::Fake => "fake",
         }
     }
+
+    /// True if functional accounts may log in there by SSH key.
+    pub const fn takes_keys(self) -> bool {
+        match self {
+            Self::Ssh | Self::Fake => true,
+            Self::Ldap => false,
+        }
+    }
 }
 
 /// One platform. Source: Password Safe API, `GET Platforms`.
@@ -49,6 +57,8 @@ pub struct Platform {
     pub domain_name: bool,
     /// True if SSH keys belong to it.
     pub ssh_keys: bool,
+    /// True if functional accounts may have an enable secret there.
+    pub enable_secret: bool,
     /// `SSH` where people open sessions; they never go through Keywheel.
     pub session_type: Option<&'static str>,
     /// `EntityTypeID` of its systems: 1 asset, 3 directory.
@@ -72,6 +82,7 @@ impl Platform {
             supports_elevation: true,
             domain_name: false,
             ssh_keys: true,
+            enable_secret: false,
             session_type: Some("SSH"),
             entity_type: 1,
             hidden: false,
@@ -85,6 +96,7 @@ impl Platform {
             supports_elevation: false,
             domain_name: true,
             ssh_keys: false,
+            enable_secret: false,
             session_type: None,
             entity_type: 3,
             hidden: false,
@@ -98,6 +110,7 @@ impl Platform {
             supports_elevation: false,
             domain_name: false,
             ssh_keys: false,
+            enable_secret: true,
             session_type: None,
             entity_type: 1,
             hidden: true,

@@ -157,6 +157,11 @@ pub struct SystemSettings {
     pub starttls: bool,
     /// Where accounts without a DN are looked up.
     pub base_dn: Option<String>,
+    /// Which product the directory was found to be, once it is pinned: `openldap`, `389ds`, `ad`,
+    /// `samba` or `generic`.
+    pub flavour: Option<String>,
+    /// The attribute that holds SSH public keys there, if not the product's own.
+    pub key_attribute: Option<String>,
     /// Exchanges a session, 1 to 1000; `None`: the connector's default.
     pub in_flight: Option<i64>,
     /// Failed logins that lock an account; 0 never, `None` unknown.
@@ -204,6 +209,8 @@ impl SystemSettings {
             tls_server_name: None,
             starttls: false,
             base_dn: None,
+            flavour: None,
+            key_attribute: None,
             in_flight: None,
             lockout_threshold: None,
             policy_id: None,
@@ -250,6 +257,19 @@ impl SystemSettings {
         faults.prose("tls_ca", self.tls_ca.as_ref(), 262_144);
         faults.optional("tls_server_name", self.tls_server_name.as_ref(), 255);
         faults.optional("base_dn", self.base_dn.as_ref(), 1_000);
+        if let Some(flavour) = &self.flavour
+            && !FLAVOURS.contains(&flavour.as_str())
+        {
+            faults.add("flavour", "must be openldap, 389ds, ad, samba or generic");
+        }
+        if let Some(attribute) = &self.key_attribute
+            && !is_attribute(attribute)
+        {
+            faults.add(
+                "key_attribute",
+                "must be an attribute's name: a letter, then letters, digits and hyphens",
+            );
+        }
         if let Some(in_flight) = self.in_flight {
             faults.range("in_flight", in_flight, 1..=1_000);
         }
@@ -269,7 +289,7 @@ impl SystemSettings {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         differing!(self, other, name host_name dns_name ip_address port timeout_s description
             auto_management functional_account_id elevation host_key_mode host_key tls_ca
-            tls_server_name starttls base_dn in_flight lockout_threshold policy_id
+            tls_server_name starttls base_dn flavour key_attribute in_flight lockout_threshold policy_id
             password_rule_id schedule max_sessions max_batch extras)
     }
 
@@ -299,6 +319,17 @@ impl SystemSettings {
             },
         )
     }
+}
+
+/// What a directory may be pinned as.
+const FLAVOURS: [&str; 5] = ["openldap", "389ds", "ad", "samba", "generic"];
+
+/// A short name of an attribute. Source: RFC 4512 1.4, `keystring`.
+fn is_attribute(name: &str) -> bool {
+    let sign = |sign: char| sign.is_ascii_alphanumeric() || sign == '-';
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 128
+        && name.chars().all(sign)
 }
 
 /// Checks the three durations that systems and accounts share.
@@ -337,6 +368,8 @@ mod tests {
         system.timeout_s = 3_601;
         system.auto_management = true;
         system.host_key = Some("ssh-ed25519 short".to_owned());
+        system.flavour = Some("edirectory".to_owned());
+        system.key_attribute = Some("sshPublicKey)(uid=*".to_owned());
         system.extras.release_duration = 0;
         system.extras.net_bios_name = Some("SIXTEENCHARACTERS".to_owned());
         let fields: Vec<_> = system
@@ -350,6 +383,8 @@ mod tests {
             "timeout_s",
             "functional_account_id",
             "host_key",
+            "flavour",
+            "key_attribute",
             "net_bios_name",
             "release_duration",
         ];

@@ -13,7 +13,8 @@ macro_rules! columns {
     () => {
         "SELECT f.id, f.platform_id, f.domain_name, f.account_name, f.display_name, f.description,
             f.elevation, CASE WHEN f.password IS NULL THEN 0 ELSE 1 END AS has_password,
-            f.created_at, (SELECT COUNT(*) FROM system_details d
+            f.public_key, CASE WHEN f.enable_secret IS NULL THEN 0 ELSE 1 END AS has_enable,
+            f.revision, f.created_at, (SELECT COUNT(*) FROM system_details d
                 WHERE d.functional_account_id = f.id) AS systems
          FROM functional_accounts f"
     };
@@ -29,6 +30,9 @@ struct Row {
     description: Option<String>,
     elevation: Option<String>,
     has_password: i64,
+    public_key: Option<String>,
+    has_enable: i64,
+    revision: i64,
     created_at: i64,
     systems: i64,
 }
@@ -53,6 +57,9 @@ impl TryFrom<Row> for FunctionalAccount {
                 elevation,
             },
             has_password: row.has_password != 0,
+            public_key: row.public_key,
+            has_enable: row.has_enable != 0,
+            revision: row.revision,
             systems: row.systems,
             created_at: Timestamp(row.created_at),
         })
@@ -126,8 +133,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO functional_accounts (id, platform_id, domain_name, account_name,
-                display_name, description, elevation, password, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                display_name, description, elevation, password, revision, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9)",
         )
         .bind(id.0)
         .bind(settings.platform_id.0)
@@ -143,21 +150,23 @@ impl Tx {
         Ok(())
     }
 
-    /// Changes a functional account, but not its platform or its password.
+    /// Changes a functional account, but not its platform or its secrets.
     ///
     /// # Errors
-    /// [`StoreError::Stale`] if it is gone.
+    /// [`StoreError::Stale`] if it is gone, or was edited since `revision`.
     pub async fn update_functional_account(
         &mut self,
         id: FunctionalAccountId,
+        revision: i64,
         settings: &FunctionalSettings,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "UPDATE functional_accounts SET domain_name = $2, account_name = $3,
-                display_name = $4, description = $5, elevation = $6
-             WHERE id = $1",
+            "UPDATE functional_accounts SET domain_name = $3, account_name = $4,
+                display_name = $5, description = $6, elevation = $7, revision = revision + 1
+             WHERE id = $1 AND revision = $2",
         )
         .bind(id.0)
+        .bind(revision)
         .bind(&settings.domain_name)
         .bind(&settings.account_name)
         .bind(&settings.display_name)
@@ -185,7 +194,7 @@ impl Tx {
         exactly(1, done.rows_affected(), "the functional account")
     }
 
-    /// Removes a functional account and its password.
+    /// Removes a functional account and its secrets.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if a system uses it; [`StoreError::Stale`] if it is gone.

@@ -150,10 +150,11 @@ impl Tx {
                 ip_address, port, timeout_s, description, auto_management, functional_account_id,
                 elevation, host_key_mode, host_key, tls_ca, tls_server_name, starttls, base_dn,
                 in_flight, lockout_threshold, policy_id, password_rule_id, change_frequency_type,
-                change_frequency_days, change_time, extras, entity_type, asset_id, workgroup_id,
-                platform_id, revision, created_at, deleted_at)
+                change_frequency_days, change_time, extras, flavour, key_attribute, entity_type,
+                asset_id, workgroup_id, platform_id, revision, created_at, deleted_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, 1, $31, NULL)",
+                $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, 1, $33,
+                NULL)",
         );
         bind_settings(query, system.id, &system.settings)?
             .bind(system.place.entity_type.number())
@@ -195,8 +196,8 @@ impl Tx {
                 starttls = $17, base_dn = $18, in_flight = $19, lockout_threshold = $20,
                 policy_id = $21, password_rule_id = $22, change_frequency_type = $23,
                 change_frequency_days = $24, change_time = $25, extras = $26,
-                revision = revision + 1
-             WHERE system_id = $1 AND revision = $27 AND deleted_at IS NULL",
+                flavour = $27, key_attribute = $28, revision = revision + 1
+             WHERE system_id = $1 AND revision = $29 AND deleted_at IS NULL",
         );
         let done = bind_settings(query, id, settings)?
             .bind(revision)
@@ -239,7 +240,7 @@ impl Tx {
     }
 }
 
-/// Binds `$1`, the id, to `$26`, the extras.
+/// Binds `$1`, the id, to `$28`, the attribute of keys.
 fn bind_settings<'q>(
     query: Query<'q, Any, AnyArguments>,
     id: SystemId,
@@ -277,5 +278,7 @@ fn bind_settings<'q>(
         .bind(frequency)
         .bind(days)
         .bind(time)
-        .bind(extras))
+        .bind(extras)
+        .bind(settings.flavour.clone())
+        .bind(settings.key_attribute.clone()))
 }

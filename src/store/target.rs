@@ -1,7 +1,6 @@
-//! What the engine reads of systems and accounts, and the one thing it writes there: a host key
-//! that was accepted first.
+//! What the engine reads of systems and accounts, and what it writes there: who answered first.
 //!
-//! Invariant: a pinned host key is never replaced here.
+//! Invariant: what is pinned is never replaced here.
 
 use std::time::Duration;
 
@@ -43,6 +42,10 @@ pub struct SystemRow {
     pub starttls: i64,
     /// Where accounts without a DN are looked up.
     pub base_dn: Option<String>,
+    /// What the directory is, once it is pinned.
+    pub flavour: Option<String>,
+    /// Where SSH public keys are kept there.
+    pub key_attribute: Option<String>,
     /// Exchanges a session.
     pub in_flight: Option<i64>,
     /// Failed logins that lock; 0 never.
@@ -71,6 +74,12 @@ pub struct AccountRow {
     pub name: String,
     /// Where given; directories.
     pub distinguished_name: Option<String>,
+    /// Where given; domains.
+    pub user_principal_name: Option<String>,
+    /// Its domain's short name, where given.
+    pub domain_name: Option<String>,
+    /// Its name there, where given.
+    pub sam_account_name: Option<String>,
     /// 1: neither suspended nor deleted.
     pub active: i64,
     /// Counts rotations opened.
@@ -150,7 +159,7 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT system_id, platform_id, host_name, dns_name, ip_address, port, timeout_s,
                  functional_account_id, elevation, host_key_mode, host_key, tls_ca,
-                 tls_server_name, starttls, base_dn, in_flight, lockout_threshold
+                 tls_server_name, starttls, base_dn, flavour, key_attribute, in_flight, lockout_threshold
              FROM system_details WHERE system_id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)
@@ -180,7 +189,8 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn accounts_of_claim(&self, claim: ClaimId) -> Result<Vec<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT a.id, a.name, a.distinguished_name, a.active, a.epoch, a.current_version,
+            "SELECT a.id, a.name, a.distinguished_name, a.user_principal_name, a.domain_name,
+                 a.sam_account_name, a.active, a.epoch, a.current_version,
                  a.current_key_version, a.last_version, a.password_rule_id, a.key_rule_id,
                  a.dss_auto_management, a.use_own_credentials, a.last_change_at,
                  a.last_key_change_at, a.in_doubt,
@@ -199,8 +209,9 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, name, distinguished_name, active, epoch, current_version,
-                 current_key_version, last_version, password_rule_id, key_rule_id,
+            "SELECT id, name, distinguished_name, user_principal_name, domain_name,
+                 sam_account_name, active, epoch, current_version, current_key_version,
+                 last_version, password_rule_id, key_rule_id,
                  dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
                  in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
@@ -231,8 +242,9 @@ impl Tx {
     /// [`StoreError`] of the database.
     pub async fn account_row(&mut self, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, name, distinguished_name, active, epoch, current_version,
-                 current_key_version, last_version, password_rule_id, key_rule_id,
+            "SELECT id, name, distinguished_name, user_principal_name, domain_name,
+                 sam_account_name, active, epoch, current_version, current_key_version,
+                 last_version, password_rule_id, key_rule_id,
                  dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
                  in_doubt, key_in_doubt
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
@@ -240,6 +252,26 @@ impl Tx {
         .bind(id.0)
         .fetch_optional(&mut *self.inner)
         .await?)
+    }
+
+    /// Pins what a directory was found to be. `false`: something is pinned already.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn pin_flavour(
+        &mut self,
+        system: SystemId,
+        flavour: &str,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE system_details SET flavour = $2, revision = revision + 1
+             WHERE system_id = $1 AND flavour IS NULL",
+        )
+        .bind(system.0)
+        .bind(flavour)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Pins the host key that answered first. `false`: one is pinned already, or the system says

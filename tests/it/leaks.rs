@@ -20,7 +20,8 @@ use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, Home};
-use crate::support::fleet::{LDAP_FUNCTIONAL, LDAP_INITIAL, Slapd, Sshd};
+use crate::support::directory::{Directory, LDAP_FUNCTIONAL, LDAP_INITIAL};
+use crate::support::fleet::Sshd;
 
 /// Given to the host's functional account.
 const SSH_FUNCTIONAL: &str = "Canary-func-7Qz4-kPw2";
@@ -149,7 +150,7 @@ impl Arguments {
 
 /// A service at work on real targets.
 struct World {
-    slapd: Slapd,
+    slapd: Directory,
     sshd: Sshd,
     home: Home,
     client: Client,
@@ -163,7 +164,7 @@ struct World {
 
 impl World {
     async fn begin(daemon: &Daemon, home: Home) -> Self {
-        let (slapd, sshd) = (Slapd::start(), Sshd::start(SSH_FUNCTIONAL));
+        let (slapd, sshd) = (Directory::openldap(), Sshd::start(SSH_FUNCTIONAL));
         let keys = home.keys();
         let client = Client::signed_in(&daemon.url, &keys).await;
         let directory = slapd.onboard(&client, None).await;

@@ -34,10 +34,12 @@ pub(super) enum Said {
     RetryLimit,
     /// 389 Directory Server: an operator has inactivated the account.
     Inactivated,
+    /// 389 Directory Server: the connection is not protected enough.
+    Unprotected,
 }
 
 /// Known phrases, in lower case; the first that is found counts.
-const PHRASES: [(&str, Said); 11] = [
+const PHRASES: [(&str, Said); 12] = [
     ("not found in the schema", Said::NoSuchType),
     ("no such value", Said::NoSuchValue),
     ("no matching attribute value", Said::NoSuchValue),
@@ -49,6 +51,7 @@ const PHRASES: [(&str, Said); 11] = [
     ("exceed password retry limit", Said::RetryLimit),
     ("account inactivated", Said::Inactivated),
     ("account is inactivated", Said::Inactivated),
+    ("minimum ssf not met", Said::Unprotected),
 ];
 
 /// Reads a text.
@@ -128,6 +131,7 @@ mod tests {
                 Said::Inactivated,
             ),
             ("unwilling to verify old password", Said::OldUnchecked),
+            ("Minimum SSF not met.", Said::Unprotected),
             ("Zugriff verweigert", Said::Something),
         ] {
             assert_eq!(read(text), said, "{text}");

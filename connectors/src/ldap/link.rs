@@ -27,6 +27,9 @@ use crate::{Class, Reason, Secret};
 /// How many entries of one search are looked at. Two are already one too many.
 const ENTRIES_MAX: usize = 8;
 
+/// How often a write is sent to a directory that misjudges the connection.
+const SENDS_MAX: usize = 3;
+
 /// A connection over TLS, behind the guard.
 pub(super) struct Link {
     ldap: Ldap,
@@ -52,6 +55,12 @@ impl Reply {
         objection: None,
         said: Said::Nothing,
     };
+
+    /// True if the write was not looked at. 389 Directory Server takes a connection for one
+    /// without protection for an instant, whenever another request on it begins.
+    fn misjudged(self) -> bool {
+        self.code != 0 && self.said == Said::Unprotected
+    }
 }
 
 /// Why there is no answer.
@@ -169,6 +178,21 @@ impl Link {
         old: Option<&Secret>,
         new: &Secret,
     ) -> Result<Reply, Fault> {
+        for _ in 1..SENDS_MAX {
+            let reply = self.send_password(dn, old, new).await?;
+            if !reply.misjudged() {
+                return Ok(reply);
+            }
+        }
+        self.send_password(dn, old, new).await
+    }
+
+    async fn send_password(
+        &self,
+        dn: &str,
+        old: Option<&Secret>,
+        new: &Secret,
+    ) -> Result<Reply, Fault> {
         let mut ldap = self.ldap.clone();
         ldap.with_controls(ppolicy::request());
         let write = async move {
@@ -188,6 +212,16 @@ impl Link {
 
     /// Changes attributes of `dn` in one step: all of them, or none.
     pub(super) async fn modify(&self, dn: &str, mods: Vec<Mod<Vec<u8>>>) -> Result<Reply, Fault> {
+        for _ in 1..SENDS_MAX {
+            let reply = self.send_mods(dn, mods.clone()).await?;
+            if !reply.misjudged() {
+                return Ok(reply);
+            }
+        }
+        self.send_mods(dn, mods).await
+    }
+
+    async fn send_mods(&self, dn: &str, mods: Vec<Mod<Vec<u8>>>) -> Result<Reply, Fault> {
         let mut ldap = self.ldap.clone();
         ldap.with_controls(ppolicy::request());
         let write = async move { ldap.modify(dn, mods).await };

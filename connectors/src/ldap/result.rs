@@ -57,7 +57,7 @@ pub(super) fn written(flavour: Flavour, reply: Reply) -> Changed {
         19 if flavour.is_domain() => restricted(reply),
         19 => constrained(reply),
         49 if reply.said == Said::OldWrong => Changed::NotNow(old_refused()),
-        53 => unwilling(flavour, reply),
+        53 if reply.said != Said::Unprotected => unwilling(flavour, reply),
         _ => common(reply),
     }
 }
@@ -69,10 +69,8 @@ pub(super) fn common(reply: Reply) -> Changed {
             Class::Incompatible,
             "the directory does not know the operation that its kind should have",
         ),
-        8 | 13 => system(
-            Class::Incompatible,
-            "the directory demands a stronger protection than this connection has",
-        ),
+        8 | 13 => unprotected(),
+        53 if reply.said == Said::Unprotected => unprotected(),
         10 => system(
             Class::Incompatible,
             "this server takes no writes; configure the one that does",
@@ -89,6 +87,13 @@ pub(super) fn common(reply: Reply) -> Changed {
         51 | 52 => system(Class::Busy, "the directory is busy"),
         code => return Changed::Unknown(unlisted(code)),
     })
+}
+
+fn unprotected() -> Reason {
+    system(
+        Class::Incompatible,
+        "the directory demands a stronger protection than this connection has",
+    )
 }
 
 fn refused(text: &'static str) -> Changed {
@@ -211,10 +216,8 @@ pub(super) fn judged(flavour: Flavour, reply: Reply) -> Verdict {
             Class::Incompatible,
             "the entry has no password to log in with",
         )),
-        (8 | 13, _) => no(system(
-            Class::Incompatible,
-            "the directory demands a stronger protection than this connection has",
-        )),
+        (8 | 13, _) => no(unprotected()),
+        (53, _) if reply.said == Said::Unprotected => no(unprotected()),
         (51 | 52, _) => no(system(Class::Busy, "the directory is busy")),
         (code, _) => no(unlisted(code)),
     }
@@ -296,7 +299,7 @@ mod tests {
         Flavour::Generic,
     ];
 
-    const SAID: [Said; 14] = [
+    const SAID: [Said; 15] = [
         Said::Nothing,
         Said::Something,
         Said::Number(PASSWORD_RESTRICTION),
@@ -311,6 +314,7 @@ mod tests {
         Said::NotUpdated,
         Said::RetryLimit,
         Said::Inactivated,
+        Said::Unprotected,
     ];
 
     /// Every answer that the tables could meet, of every product.
@@ -399,10 +403,13 @@ mod tests {
             if matches!(reply.code, 0 | 19 | 32 | 48 | 49 | 53)
                 && let Some(reason) = functional(flavour, reply)
             {
-                assert_eq!(
-                    (reason.scope, reason.class),
-                    (crate::Scope::System, Class::Denied)
-                );
+                let class = match (reply.code, reply.said, reply.objection) {
+                    (53, Said::Unprotected, Some(Objection::Locked)) => Class::Denied,
+                    (53, Said::Unprotected, _) => Class::Incompatible,
+                    _ => Class::Denied,
+                };
+                let seen = (reason.scope, reason.class);
+                assert_eq!(seen, (crate::Scope::System, class), "{reply:?}");
             }
         }
     }
@@ -418,6 +425,7 @@ mod tests {
             (Flavour::Ad, 49, Said::Nothing, Class::Unknown),
             (Flavour::Ds389, 19, Said::RetryLimit, Class::Locked),
             (Flavour::Ds389, 53, Said::Inactivated, Class::Locked),
+            (Flavour::Ds389, 53, Said::Unprotected, Class::Incompatible),
         ] {
             let verdict = judged(flavour, reply(code, said));
             let right = matches!(&verdict, Verdict::NotNow(reason) if reason.class == class);
@@ -441,6 +449,7 @@ mod tests {
             (Flavour::Ad, 1, Said::Number(NOBODY), Class::Busy),
             (Flavour::Ds389, 49, Said::OldWrong, Class::Denied),
             (Flavour::Ds389, 53, Said::Nothing, Class::Denied),
+            (Flavour::Ds389, 53, Said::Unprotected, Class::Incompatible),
             (Flavour::Ds389, 19, Said::StoredForm, Class::Incompatible),
             (Flavour::OpenLdap, 53, Said::OldUnchecked, Class::Denied),
         ] {

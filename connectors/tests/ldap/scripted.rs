@@ -327,3 +327,38 @@ async fn a_kept_connection_waits_as_nobody() {
     assert_eq!(checked, Checked::Accepted);
     assert!(middle.heard().ends_with(NOBODY));
 }
+
+/// A refusal to modify a password, with a text.
+fn unwilling(id: u8, text: &[u8]) -> Vec<u8> {
+    let parts: [&[u8]; 2] = [&[0x0a, 1, 53, 4, 0], &element(0x04, &[text])];
+    message(id, &element(0x78, &parts))
+}
+
+#[tokio::test]
+async fn a_write_that_is_misjudged_as_unprotected_is_sent_again_and_not_for_ever() {
+    let slapd = Slapd::start(66, &[]);
+    for (misjudged, sent, done) in [(1, 2, true), (2, 3, true), (9, 3, false)] {
+        let (middle, port) = middle::impostor(&slapd).await;
+        let session = open(&slapd.at(port)).await;
+        // The root DSE, the login and who that is were the first three.
+        let answers = (4..12).map(|id| match id - 4 {
+            n if n < misjudged => unwilling(id, b"Minimum SSF not met."),
+            _ => message(id, &success(0x78, None)),
+        });
+        *middle.poison.lock().unwrap() = Some(answers.collect::<Vec<_>>().concat());
+        let new = "Whatever-it-is-1";
+        let changed = session.change(&by_dn("u1"), &secret(new), None).await;
+        let heard = middle.heard();
+        let seen = heard.windows(new.len()).filter(|at| *at == new.as_bytes());
+        assert_eq!(seen.count(), sent, "{misjudged}");
+        match changed {
+            Changed::Done => assert!(done, "{misjudged}"),
+            // Nothing was set, and another account would fare no better.
+            Changed::NotNow(reason) => {
+                let right = (reason.class, reason.scope) == (Class::Incompatible, Scope::System);
+                assert!(!done && right, "{misjudged}: {reason}");
+            }
+            Changed::Refused(_) | Changed::Unknown(_) => panic!("{misjudged}: {changed:?}"),
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod functional_account;
 mod health;
 mod input;
 mod job;
@@ -31,6 +32,7 @@ pub fn routes() -> Routes {
         .and(account::routes())
         .and(reveal::routes())
         .and(audit::routes())
+        .and(functional_account::routes())
         .and(health::routes())
         .and(job::routes())
         .and(key::routes())

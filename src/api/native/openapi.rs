@@ -10,7 +10,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{account, audit, health, job, key, policy, quarantine, reveal, system, user};
+use super::{
+    account, audit, functional_account, health, job, key, policy, quarantine, reveal, system, user,
+};
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
 use crate::api::route::Need;
@@ -33,6 +35,8 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
         audit::list,
+        functional_account::list, functional_account::one, functional_account::create,
+        functional_account::edit, functional_account::delete,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
         key::list, key::create, key::revoke,

@@ -70,6 +70,11 @@ pub(super) struct SystemAnswer {
     starttls: bool,
     /// Where accounts without a DN are looked up.
     base_dn: Option<String>,
+    /// What the directory was found to be, once it is pinned: `openldap`, `389ds`, `ad`, `samba`
+    /// or `generic`.
+    flavour: Option<String>,
+    /// The attribute that holds SSH public keys, if not the product's own.
+    key_attribute: Option<String>,
     /// Sessions at once.
     max_sessions: i64,
     /// Accounts a session.
@@ -115,6 +120,8 @@ impl From<System> for SystemAnswer {
             tls_server_name: settings.tls_server_name,
             starttls: settings.starttls,
             base_dn: settings.base_dn,
+            flavour: settings.flavour,
+            key_attribute: settings.key_attribute,
             max_sessions: settings.max_sessions,
             max_batch: settings.max_batch,
             in_flight: settings.in_flight,
@@ -147,6 +154,13 @@ pub(super) struct SystemPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     base_dn: Patch<String>,
+    /// `openldap`, `389ds`, `ad`, `samba` or `generic`; null has the next contact pin it anew.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    flavour: Patch<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    key_attribute: Patch<String>,
     /// 1 to 1000.
     #[serde(default)]
     #[schema(value_type = i64)]
@@ -243,6 +257,8 @@ pub(super) async fn edit(
         "policy_id": settings.policy_id,
         "host_key": settings.host_key,
         "starttls": settings.starttls,
+        "flavour": settings.flavour,
+        "key_attribute": settings.key_attribute,
         "max_sessions": settings.max_sessions,
         "max_batch": settings.max_batch,
         "in_flight": settings.in_flight,
@@ -277,6 +293,8 @@ impl SystemPatch {
         self.starttls
             .edit_value("starttls", &mut settings.starttls)?;
         self.base_dn.edit(&mut settings.base_dn);
+        self.flavour.edit(&mut settings.flavour);
+        self.key_attribute.edit(&mut settings.key_attribute);
         self.max_sessions
             .edit_value("max_sessions", &mut settings.max_sessions)?;
         self.max_batch

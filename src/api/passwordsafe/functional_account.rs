@@ -1,6 +1,6 @@
 //! Functional accounts.
 //!
-//! Invariant: no answer holds a password, or says more of it than the vendor's shape does.
+//! Invariant: no answer holds a secret, or says more of it than the vendor's shape does.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,11 +8,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::wire::{LIST_LIMIT, Overlay, created, list, named, password, refuse_keys};
+use super::key_pair::GivenKeys;
+use super::wire::{LIST_LIMIT, Overlay, created, list, named, password};
 use super::{Fields, Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
-use crate::api::inventory::{Act, functional_account};
+use crate::api::inventory::Act;
+use crate::api::inventory::functional_account::{self, NewSecret};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::functional_account::{
@@ -128,10 +130,12 @@ async fn add(State(api): State<Api>, caller: Caller, fields: Fields) -> Result<R
     // For clouds, which are not managed; only their lengths matter.
     fields.text("Secret", 255)?;
     fields.text("ServiceAccountEmail", 255)?;
-    refuse_keys(&fields).await?;
-    let password = password(&fields)?;
+    let password = password(&fields)?.map(|password| NewSecret::Password(Some(password)));
+    let key = GivenKeys::read(&fields)?.open(false).await?;
+    let key = key.map(|key| NewSecret::Key(Some(key)));
+    let secrets = password.into_iter().chain(key).collect();
     let act = Act::of(&api, &caller);
-    let made = functional_account::add(act, settings, password).await;
+    let made = functional_account::add(act, settings, secrets).await;
     Ok(created(Shape::from(named(made, &RENAMED)?)))
 }
 

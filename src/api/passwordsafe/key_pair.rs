@@ -13,13 +13,40 @@ const KEY_MAX_CHARS: usize = 65_536;
 const PASSPHRASE_MAX_CHARS: usize = 1_000;
 
 /// The key fields of a body.
-pub(super) struct GivenKeys {
+pub(in crate::api) struct GivenKeys {
     public: Option<String>,
     private: Option<SecretString>,
     passphrase: Option<SecretString>,
 }
 
 impl GivenKeys {
+    /// What was given elsewhere than in the dialect.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] for lengths.
+    pub(in crate::api) fn of(
+        public: Option<String>,
+        private: Option<String>,
+        passphrase: Option<String>,
+    ) -> Result<Self, ApiError> {
+        for (field, text, max) in [
+            ("PublicKey", &public, KEY_MAX_CHARS),
+            ("PrivateKey", &private, KEY_MAX_CHARS),
+            ("Passphrase", &passphrase, PASSPHRASE_MAX_CHARS),
+        ] {
+            let length = text.as_ref().map_or(0, |text| text.chars().count());
+            if length > max {
+                let why = format!("must have at most {max} characters");
+                return Err(ApiError::field(field, why));
+            }
+        }
+        Ok(Self {
+            public,
+            private: private.map(SecretString::from),
+            passphrase: passphrase.map(SecretString::from),
+        })
+    }
+
     /// Reads them.
     ///
     /// # Errors
@@ -45,7 +72,10 @@ impl GivenKeys {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] naming the field.
-    pub(super) async fn open(self, update_system: bool) -> Result<Option<NewKey>, ApiError> {
+    pub(in crate::api) async fn open(
+        self,
+        update_system: bool,
+    ) -> Result<Option<NewKey>, ApiError> {
         if !self.any() {
             return Ok(None);
         }
@@ -82,7 +112,7 @@ impl GivenKeys {
         if public.is_some_and(|public| public != key.opened.public) {
             return Err(ApiError::Invalid(vec![Fault {
                 field: "PublicKey".to_owned(),
-                text: "PublicKey and PrivateKey are no pair".to_owned(),
+                text: "is not the private key's".to_owned(),
             }]));
         }
         Ok(Some(key))
@@ -175,7 +205,7 @@ mod tests {
             ),
             (
                 json!({"PrivateKey": key, "PublicKey": other}),
-                "PublicKey: PublicKey and Private",
+                "PublicKey: is not the private",
             ),
             (
                 json!({"PrivateKey": locked, "PublicKey": public}),

@@ -27,6 +27,8 @@ use axum::http::uri::PathAndQuery;
 use super::route::{Routes, nothing_here};
 use super::{Api, Dialect};
 
+pub(super) use key_pair::GivenKeys;
+
 pub use input::{Fields, Page, Params, Segments};
 
 /// Where the dialect answers.

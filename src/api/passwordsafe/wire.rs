@@ -217,20 +217,6 @@ pub(super) async fn secrets(fields: &Fields) -> Result<Secrets, ApiError> {
     })
 }
 
-/// Refuses keys: faulty ones for their fault, sound ones because nothing keeps them here yet.
-///
-/// # Errors
-/// [`ApiError::Invalid`] if there are any.
-pub(super) async fn refuse_keys(fields: &Fields) -> Result<(), ApiError> {
-    match GivenKeys::read(fields)?.open(false).await? {
-        None => Ok(()),
-        Some(_) => Err(ApiError::field(
-            "PrivateKey",
-            "is sound, but a functional account cannot have a key yet; give a Password",
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

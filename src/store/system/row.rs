@@ -18,7 +18,7 @@ macro_rules! columns {
             d.platform_id, d.name, d.host_name, d.dns_name, d.ip_address, d.port, d.timeout_s,
             d.description, d.auto_management, d.functional_account_id, d.elevation,
             d.host_key_mode, d.host_key, d.tls_ca, d.tls_server_name, d.starttls, d.base_dn,
-            d.in_flight, d.lockout_threshold, d.policy_id, d.password_rule_id,
+            d.flavour, d.key_attribute, d.in_flight, d.lockout_threshold, d.policy_id, d.password_rule_id,
             d.change_frequency_type, d.change_frequency_days, d.change_time, d.extras, d.revision,
             d.created_at, d.deleted_at
          FROM systems s JOIN system_details d ON d.system_id = s.id"
@@ -51,6 +51,8 @@ pub(super) struct Row {
     tls_server_name: Option<String>,
     starttls: i64,
     base_dn: Option<String>,
+    flavour: Option<String>,
+    key_attribute: Option<String>,
     in_flight: Option<i64>,
     lockout_threshold: Option<i64>,
     policy_id: Option<i64>,
@@ -107,6 +109,8 @@ impl TryFrom<Row> for System {
             tls_server_name: row.tls_server_name,
             starttls: row.starttls != 0,
             base_dn: row.base_dn,
+            flavour: row.flavour,
+            key_attribute: row.key_attribute,
             in_flight: row.in_flight,
             lockout_threshold: row.lockout_threshold,
             policy_id: row.policy_id.map(PolicyId),

@@ -5,6 +5,7 @@
 mod credential;
 mod description;
 mod dialect;
+mod functional_account;
 mod key;
 mod native;
 mod permission;

@@ -26,7 +26,7 @@ async fn a_system_takes_what_the_dialect_has_no_field_for() {
         .to_owned();
     let body = json!({
         "base_dn": "dc=example", "starttls": true, "max_sessions": 9, "max_batch": 50,
-        "in_flight": 3, "lockout_threshold": 5, "tls_server_name": "ldap.example",
+        "flavour": "389ds", "key_attribute": "nsSshPublicKey", "in_flight": 3, "lockout_threshold": 5, "tls_server_name": "ldap.example",
         "host_key": "ssh-ed25519 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
     });
     let edited = native
@@ -53,6 +53,8 @@ async fn a_system_takes_what_the_dialect_has_no_field_for() {
         (json!({"max_sessions": 0}), "/max_sessions"),
         (json!({"max_sessions": null}), "/max_sessions"),
         (json!({"host_key": "nonsense"}), "/host_key"),
+        (json!({"flavour": "novell"}), "/flavour"),
+        (json!({"key_attribute": "a b"}), "/key_attribute"),
         (json!({"policy_id": 9}), "/policy_id"),
         (json!({"hostname": "x"}), "/hostname"),
     ] {

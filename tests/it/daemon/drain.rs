@@ -9,7 +9,7 @@ use sqlx::{Pool, Sqlite};
 
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, Home};
-use crate::support::fleet::{LDAP_INITIAL, Slapd};
+use crate::support::directory::{Directory, LDAP_INITIAL};
 use crate::support::proxy::Proxy;
 use crate::support::wait::until;
 
@@ -19,7 +19,7 @@ const HOLD: Duration = Duration::from_millis(400);
 /// A change under way over a slow line.
 struct UnderWay {
     home: Home,
-    slapd: Slapd,
+    slapd: Directory,
     daemon: Daemon,
     database: Pool<Sqlite>,
     account: i64,
@@ -30,7 +30,7 @@ struct UnderWay {
 impl UnderWay {
     /// Orders a change, and waits until it has been intended.
     async fn begin() -> Self {
-        let slapd = Slapd::start();
+        let slapd = Directory::openldap();
         let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
         let home = Home::new();
         let daemon = home.serve();
@@ -163,7 +163,7 @@ async fn a_kill_in_mid_change_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_waits_gets_the_answer_of_a_draining_service() {
-    let slapd = Slapd::start();
+    let slapd = Directory::openldap();
     let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
     let home = Home::new();
     let daemon = home.serve();

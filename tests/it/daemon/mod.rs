@@ -2,6 +2,7 @@
 
 mod command;
 mod connector;
+mod directories;
 mod disk;
 mod drain;
 mod first_run;

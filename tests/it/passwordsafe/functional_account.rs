@@ -1,6 +1,8 @@
 //! Functional accounts.
 
+use keywheel::generate::{SystemDice, key_pair};
 use keywheel::model::id::FunctionalAccountId;
+use keywheel::model::key_rule::KeyRule;
 use keywheel::vault::Place;
 use serde_json::json;
 
@@ -48,6 +50,40 @@ async fn a_functional_accounts_password_is_sealed_and_never_shown() {
         .unwrap();
     assert_eq!(rows[0].event, "functional_account.added");
     assert!(!rows[0].body.contains("canary"), "{}", rows[0].body);
+}
+
+#[tokio::test]
+async fn a_functional_account_takes_a_key_and_what_opens_it() {
+    let (world, client) = service().await;
+    let pair = key_pair(&KeyRule::all()[6], &SystemDice).unwrap();
+    let passphrase = pair.given.passphrase.as_ref().map(text);
+    let key = text(&pair.given.private);
+    let mut body = json!({"PlatformID": 2, "AccountName": "fa", "PrivateKey": key});
+    names(
+        client.post("/FunctionalAccounts", &body).await,
+        "Passphrase",
+    );
+    body["Passphrase"] = json!("canary");
+    names(
+        client.post("/FunctionalAccounts", &body).await,
+        "Passphrase",
+    );
+    body["Passphrase"] = json!(passphrase);
+    let made = client.post("/FunctionalAccounts", &body).await.expect(201);
+    assert_eq!(made.json()["FunctionalAccountID"], 1);
+    assert!(!made.body.contains("BEGIN") && !made.body.contains("ssh-"));
+    let id = FunctionalAccountId(1);
+    let sealed = world.store.functional_key(id).await.unwrap().unwrap();
+    assert_eq!(sealed.public, pair.public);
+    let place = Place::functional_key(id);
+    let opened = world.api.vault.open(&place, &sealed.private).unwrap();
+    assert_eq!(text(&opened), key);
+    // A directory has no login by key.
+    body["PlatformID"] = json!(32);
+    names(
+        client.post("/FunctionalAccounts", &body).await,
+        "PrivateKey",
+    );
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ on_both!(every_setting_of_a_system_survives_the_database, |db| {
     settings.tls_server_name = Some("name".to_owned());
     settings.starttls = true;
     settings.base_dn = Some("dc=example".to_owned());
+    settings.flavour = Some("samba".to_owned());
+    settings.key_attribute = Some("altSecurityIdentities".to_owned());
     settings.in_flight = Some(8);
     settings.lockout_threshold = Some(0);
     settings.schedule = VendorSchedule::parse("xdays", Some(30), "01:05").unwrap();

@@ -117,3 +117,23 @@ on_both!(
         );
     }
 );
+
+on_both!(what_a_directory_is_is_pinned_once, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 1, 1, 0).await;
+    let pin = async |flavour| {
+        let mut tx = queue.store.begin().await.unwrap();
+        let pinned = tx.pin_flavour(SystemId(1), flavour).await.unwrap();
+        tx.commit().await.unwrap();
+        let row = queue.store.system_row(SystemId(1)).await.unwrap();
+        (pinned, row.unwrap().flavour)
+    };
+    let pinned = Some("samba".to_owned());
+    assert_eq!(pin("samba").await, (true, pinned.clone()));
+    assert_eq!(pin("openldap").await, (false, pinned));
+    let system = queue.store.system(SystemId(1)).await.unwrap().unwrap();
+    assert_eq!(
+        system.revision, 2,
+        "an edit that saw no pin must not undo it"
+    );
+});

@@ -182,6 +182,15 @@ impl Client {
         .await
     }
 
+    /// Waits until every account of a quarantine is settled: it.
+    pub(crate) async fn await_quarantine(&self, location: &str) -> Value {
+        until(&format!("{location} is finished"), async || {
+            let view = self.native(location).await.expect(200).json();
+            (!view["finished_at"].is_null()).then_some(view)
+        })
+        .await
+    }
+
     fn dialect(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}{DIALECT}{path}", self.url))

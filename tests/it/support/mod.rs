@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod database;
+pub(crate) mod directory;
 pub(crate) mod fleet;
 pub(crate) mod program;
 pub(crate) mod proxy;

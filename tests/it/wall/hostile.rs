@@ -17,7 +17,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::client::Client;
 use crate::support::daemon::Home;
-use crate::support::fleet::{LDAP_INITIAL, Slapd, Sshd, onboard_host};
+use crate::support::directory::{Directory, LDAP_INITIAL};
+use crate::support::fleet::{Sshd, onboard_host};
 use crate::support::wait::until;
 
 /// Pause between two bytes of a server that drips.
@@ -152,7 +153,7 @@ async fn speak(mut wire: impl AsyncRead + AsyncWrite + Unpin, says: &Says, clock
     }
 }
 
-fn acceptor(slapd: &Slapd) -> TlsAcceptor {
+fn acceptor(slapd: &Directory) -> TlsAcceptor {
     let (certificate, key) = slapd.issue("hostile");
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -194,7 +195,7 @@ type Ordered = (&'static str, i64, String);
 /// Brings the hostile systems in, and orders a change of each of their accounts.
 async fn invite(
     hostile: &mut Hostile,
-    slapd: &Slapd,
+    slapd: &Directory,
     client: &Client,
     database: &Pool<Sqlite>,
 ) -> Vec<Ordered> {
@@ -235,7 +236,7 @@ async fn change(client: &Client, account: i64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_targets_hurt_only_themselves() {
-    let slapd = Slapd::start();
+    let slapd = Directory::openldap();
     let sshd = Sshd::start("Functional-9qZ-host");
     let home = Home::new();
     let daemon = home.serve_with(&[

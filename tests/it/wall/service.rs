@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{children, series, signal};
 use crate::support::client::Client;
 use crate::support::daemon::Home;
-use crate::support::fleet::{LDAP_INITIAL, Slapd};
+use crate::support::directory::{Directory, LDAP_INITIAL};
 use crate::support::proxy::Proxy;
 use crate::support::wait::until;
 
@@ -17,7 +17,7 @@ const HOLD: Duration = Duration::from_millis(400);
 
 /// A process is struck in the middle of a change; the change ends right, and others go on.
 async fn strike(blow: &str, reason: &str) {
-    let slapd = Slapd::start();
+    let slapd = Directory::openldap();
     let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
     let home = Home::new();
     let daemon = home.serve_with(&[("KEYWHEEL_QUEUE__RETRY_FIRST_S", "1")]);

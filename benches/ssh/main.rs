@@ -1,5 +1,6 @@
-//! Keywheel's SSH rotations against a shell loop of `sshpass`, `ssh` and `chpasswd`: one sshd, the
-//! same accounts, the same concurrency, in turns.
+//! Keywheel's SSH rotations against a shell loop of `sshpass`, `ssh` and `chpasswd`, against a bare
+//! loop of the same library's calls and against `ansible-playbook`: one sshd, the same accounts, the
+//! same concurrency, in turns.
 //!
 //! The functional account's password is hashed as the target itself hashes passwords (yescrypt on
 //! Debian 12): the fleet's own start passwords have a cheaper hash, which makes a server ready
@@ -8,6 +9,9 @@
 //! Invariant: both sides end with every account logged in under its new password.
 #![cfg(test)]
 
+mod bare;
+mod playbook;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::net::Ipv4Addr;
@@ -32,6 +36,8 @@ use support::{
 const ACCOUNTS: usize = 50;
 const CONCURRENCY: usize = 8;
 const TARGET: f64 = 3.0;
+const BARE_TARGET: f64 = 0.9;
+const PLAYBOOK_TARGET: f64 = 5.0;
 const IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 21);
 const FUNCTIONAL_PASSWORD: &str = "Func-kw_func-vLm9";
 
@@ -53,7 +59,8 @@ struct Sshd {
 }
 
 impl Sshd {
-    fn start(wrapper: bool) -> Self {
+    /// `sudo`: what the functional account may run as root, as the script calls it.
+    fn start(wrapper: bool, sudo: &str) -> Self {
         let port = free_port(IP, 22_410..22_510);
         let mut sshd = Self {
             home: folder(),
@@ -64,6 +71,7 @@ impl Sshd {
         start.args([IP.to_string(), port.to_string()]);
         start.env("USERS", ACCOUNTS.to_string());
         start.env("WRAPPER", u8::from(wrapper).to_string());
+        start.env("SUDO", sudo);
         let ready = run(&mut start);
         let process = ready.split("pid ").nth(1).unwrap();
         sshd.process = process.split(' ').next().unwrap().parse().unwrap();
@@ -96,6 +104,13 @@ impl Sshd {
         }
         script.env("FLEET_DIR", self.home.path());
         script
+    }
+
+    /// The host key as OpenSSH's client remembers it.
+    fn known_host(&self) -> String {
+        let public = self.home.path().join("keys/ssh_host_ed25519_key.pub");
+        let public = std::fs::read_to_string(public).unwrap();
+        format!("[{IP}]:{} {public}", self.port)
     }
 
     /// The host key as a pin, by Keywheel's own look.
@@ -155,10 +170,7 @@ async fn house(sshd: &Sshd) -> House {
 /// The shell loop; its files are written before its time begins.
 async fn shell_loop(sshd: &Sshd, folder: &Path) -> Pace {
     write_private(&folder.join("functional"), FUNCTIONAL_PASSWORD);
-    let public = sshd.home.path().join("keys/ssh_host_ed25519_key.pub");
-    let public = std::fs::read_to_string(public).unwrap();
-    let known = format!("[{IP}]:{} {public}", sshd.port);
-    write_private(&folder.join("known"), &known);
+    write_private(&folder.join("known"), &sshd.known_host());
     write_private(&folder.join("one.sh"), ONE_ACCOUNT);
     let mut users = String::new();
     for user in (0..ACCOUNTS).map(name) {
@@ -182,22 +194,35 @@ async fn shell_loop(sshd: &Sshd, folder: &Path) -> Pace {
     paced(sshd.process, ACCOUNTS, work).await
 }
 
+/// Somebody else, who changes some of the accounts and logs in to each.
+trait Peer {
+    const NAME: &'static str;
+
+    async fn rotate(&self, sshd: &Sshd) -> Pace;
+}
+
+struct ShellLoop(TempDir);
+
+impl Peer for ShellLoop {
+    const NAME: &'static str = "shell loop";
+
+    async fn rotate(&self, sshd: &Sshd) -> Pace {
+        shell_loop(sshd, self.0.path()).await
+    }
+}
+
 /// Both sides in turns on one server; the median ratio.
-async fn compare(wrapper: bool) -> f64 {
-    let how = if wrapper { "with" } else { "without" };
-    println!("{how} keywheel-passwd on the target:");
-    let sshd = Sshd::start(wrapper);
+async fn compare<P: Peer>(peer: P, sshd: Sshd) -> f64 {
     let house = house(&sshd).await;
-    let files = folder();
-    let mut rounds = Rounds::against("shell loop");
+    let mut rounds = Rounds::against(P::NAME);
     for round in 0..ROUNDS {
         let (ours, theirs) = if round % 2 == 0 {
-            let theirs = shell_loop(&sshd, files.path()).await;
+            let theirs = peer.rotate(&sshd).await;
             let ours = paced(sshd.process, ACCOUNTS, house.quarantine()).await;
             (ours, theirs)
         } else {
             let ours = paced(sshd.process, ACCOUNTS, house.quarantine()).await;
-            (ours, shell_loop(&sshd, files.path()).await)
+            (ours, peer.rotate(&sshd).await)
         };
         house
             .assert_promoted(i64::try_from(round).unwrap() + 2)
@@ -208,16 +233,29 @@ async fn compare(wrapper: bool) -> f64 {
     rounds.close()
 }
 
+async fn against_the_shell(wrapper: bool) -> f64 {
+    let how = if wrapper { "with" } else { "without" };
+    println!("{how} keywheel-passwd on the target:");
+    compare(ShellLoop(folder()), Sshd::start(wrapper, "chpasswd")).await
+}
+
 fn main() -> ExitCode {
     introduce(&format!(
         "SSH: {ACCOUNTS} accounts on one sshd, {CONCURRENCY} at a time: Keywheel (quarantine \
-         ordered to last account settled) against a loop of sshpass, ssh, chpasswd and a login"
+         ordered to last account settled) against a loop of sshpass, ssh, chpasswd and a login, a \
+         bare loop of ssh2 calls, and ansible-playbook over {} accounts",
+        playbook::ACCOUNTS
     ));
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let plain = runtime.block_on(compare(false));
-    let wrapped = runtime.block_on(compare(true));
+    let plain = runtime.block_on(against_the_shell(false));
+    let wrapped = runtime.block_on(against_the_shell(true));
+    let bare = runtime.block_on(compare(bare::BareLoop, Sshd::start(false, "chpasswd")));
+    let sshd = Sshd::start(false, "all");
+    let playbook = runtime.block_on(compare(playbook::Playbook::write(&sshd), sshd));
     verdict(&[
         ("plain chpasswd, against the shell loop", plain, TARGET),
         ("keywheel-passwd, against the shell loop", wrapped, TARGET),
+        ("against the bare loop of ssh2 calls", bare, BARE_TARGET),
+        ("against ansible-playbook", playbook, PLAYBOOK_TARGET),
     ])
 }
