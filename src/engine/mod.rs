@@ -12,6 +12,7 @@ mod commit;
 mod conclude;
 mod drive;
 mod functional;
+mod list;
 mod probe;
 mod remove;
 mod stage;
@@ -341,16 +342,9 @@ impl Engine {
         account: &AccountRow,
         credential: Option<&Credential>,
     ) -> Result<(), Reason> {
-        let platform = Platform::find(PlatformId(system.platform_id));
-        let Some(connector) = platform.and_then(|found| self.connectors.of(found.connector)) else {
-            return Err(Reason::system(
-                Class::Incompatible,
-                "the platform has no connector here",
-            ));
-        };
         let target =
             stage::address(account).map_err(|problem| Reason::account(Class::Refused, problem))?;
-        connector.admit(&target, credential)
+        self.admit_new(PlatformId(system.platform_id), &target, credential)
     }
 
     /// Opens one version of an account's credential, once an attempt.

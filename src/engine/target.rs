@@ -41,6 +41,19 @@ impl Engine {
         system: SystemId,
         works: &[Work],
     ) -> Result<Result<Open, Reason>, EngineError> {
+        // Who changes itself needs nobody, and is looked at by whoever is there.
+        let changes = works
+            .iter()
+            .any(|work| work.job.kind == JobKind::Rotate && !work.target.uses_own);
+        self.open_as(system, changes).await
+    }
+
+    /// Opens a session; `functional`: with the functional account, or not at all.
+    pub(super) async fn open_as(
+        &self,
+        system: SystemId,
+        functional: bool,
+    ) -> Result<Result<Open, Reason>, EngineError> {
         let Some(row) = self.store.system_row(system).await? else {
             return Ok(Err(Reason::system(
                 Class::Unreachable,
@@ -65,11 +78,7 @@ impl Engine {
         {
             return Ok(Err(reason));
         }
-        // Who changes itself needs nobody, and is looked at by whoever is there.
-        let changes = works
-            .iter()
-            .any(|work| work.job.kind == JobKind::Rotate && !work.target.uses_own);
-        let functional = match self.functional(&row, changes).await? {
+        let functional = match self.functional(&row, functional).await? {
             Ok(functional) => functional,
             Err(reason) => return Ok(Err(reason)),
         };

@@ -5,8 +5,10 @@
 
 mod account;
 mod audit;
+mod discovery;
 mod functional_account;
 mod health;
+mod import;
 mod input;
 mod job;
 mod key;
@@ -33,7 +35,9 @@ pub fn routes() -> Routes {
         .and(reveal::routes())
         .and(audit::routes())
         .and(functional_account::routes())
+        .and(discovery::routes())
         .and(health::routes())
+        .and(import::routes())
         .and(job::routes())
         .and(key::routes())
         .and(policy::routes())
