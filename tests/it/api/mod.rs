@@ -5,7 +5,9 @@
 mod credential;
 mod description;
 mod dialect;
+mod discovery;
 mod functional_account;
+mod import;
 mod key;
 mod native;
 mod permission;

@@ -7,6 +7,7 @@ mod disk;
 mod drain;
 mod first_run;
 mod key;
+mod onboard;
 mod refusal;
 mod signal;
 
