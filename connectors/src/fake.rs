@@ -439,20 +439,9 @@ impl Session for FakeSession {
     }
 
     async fn list(&self, query: &Query) -> Result<Listing, Reason> {
-        let look = async {
-            let state = self.shared.lock();
-            if matches!(state.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
-                return Err(unreachable());
-            }
-            if !self.may_change {
-                let text = "the session may list nothing";
-                return Err(Reason::system(Class::Privilege, text));
-            }
-            Ok(state.list(query))
-        };
-        self.exchange(look)
-            .await
-            .unwrap_or_else(|| Err(unreachable()))
+        let look = async { self.shared.lock().answer(query, self.may_change) };
+        let listed = self.exchange(look).await;
+        listed.unwrap_or_else(|| Err(unreachable()))
     }
 
     async fn close(&self) {

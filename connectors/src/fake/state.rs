@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::listing::{Collector, name};
-use crate::{Found, Listing, Lock, Query};
+use crate::{Class, Found, Listing, Lock, Query, Reason};
 
 use super::world::{Counts, OnChange, OnCheck, OnOpen};
 
@@ -164,9 +164,22 @@ impl State {
 }
 
 impl State {
+    /// What a functional session sees.
+    pub(super) fn answer(&self, query: &Query, may_look: bool) -> Result<Listing, Reason> {
+        if matches!(self.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
+            let text = "the fake target does not answer";
+            return Err(Reason::system(Class::Unreachable, text));
+        }
+        if !may_look {
+            let text = "the session may list nothing";
+            return Err(Reason::system(Class::Privilege, text));
+        }
+        Ok(self.list(query))
+    }
+
     /// The accounts in the order of their names, with user ids from 1,000 on. A directory of the
     /// fake has no filters.
-    pub(super) fn list(&self, query: &Query) -> Listing {
+    fn list(&self, query: &Query) -> Listing {
         let mut collector = Collector::default();
         for (uid, (login, account)) in (1_000_u32..).zip(&self.accounts) {
             let asked = match query {

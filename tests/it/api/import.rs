@@ -57,10 +57,10 @@ const FILE: &str = "system,name,password,description,policy,auto_management\r\n\
     web1,last,Last-secret-7731,,,no\r\n";
 
 const VERDICTS: [&str; 10] = [
-    "invalid",
+    "created",
     "created",
     "exists",
-    "created",
+    "duplicate",
     "unknown_system",
     "invalid",
     "invalid",
@@ -82,7 +82,7 @@ async fn each_row_has_its_verdict_and_a_dry_run_gives_the_same_and_writes_nothin
     let real = csv(&admin, "", FILE).await;
     assert_eq!(statuses(&real), VERDICTS);
     assert_eq!(real["counts"]["created"], 3);
-    assert_eq!(real["rows"][0]["errors"][0]["field"], "description");
+    assert_eq!(real["rows"][3]["duplicate_of"], 2);
     assert_eq!(real["rows"][1]["row"], 4, "{real}");
     assert_eq!(real["rows"][5]["errors"][0]["field"], "name");
     assert_eq!(real["rows"][6]["errors"][0]["field"], "password");
