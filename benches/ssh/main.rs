@@ -28,6 +28,7 @@ use keywheel_connectors::ssh::Ssh;
 use keywheel_connectors::{Connector as _, Identity, Secret, SshTarget, Target, TargetKind};
 use tempfile::TempDir;
 
+use playbook::Playbook;
 use support::{
     House, Pace, ROUNDS, Rounds, Site, clear, command, fleet_script, folder, free_port,
     fresh_secret, introduce, paced, run, verdict, write_private,
@@ -251,7 +252,12 @@ fn main() -> ExitCode {
     let wrapped = runtime.block_on(against_the_shell(true));
     let bare = runtime.block_on(compare(bare::BareLoop, Sshd::start(false, "chpasswd")));
     let sshd = Sshd::start(false, "all");
-    let playbook = runtime.block_on(compare(playbook::Playbook::write(&sshd), sshd));
+    let playbook = Playbook::<false>::write(&sshd);
+    let playbook = runtime.block_on(compare(playbook, sshd));
+    let sshd = Sshd::start(false, "all");
+    let tuned = Playbook::<true>::write(&sshd);
+    // No target: its own work and the server's are three times ours, which no caller can undercut.
+    runtime.block_on(compare(tuned, sshd));
     verdict(&[
         ("plain chpasswd, against the shell loop", plain, TARGET),
         ("keywheel-passwd, against the shell loop", wrapped, TARGET),

@@ -1,8 +1,8 @@
 //! Ansible's way: the `user` module with a hashed password, then a login under the new one.
 //!
 //! Each account is a host of the inventory, for Ansible works on hosts at once and not on the
-//! accounts of one. Its connections are kept and its modules are piped, as its manual advises for
-//! speed; no facts are gathered.
+//! accounts of one. Once with its settings as they come, and once as its manual advises for speed:
+//! modules are piped, and no facts are gathered.
 //!
 //! Invariant: as many forks as Keywheel has exchanges at once.
 
@@ -18,7 +18,7 @@ pub(crate) const ACCOUNTS: usize = 16;
 
 const PLAYS: &str = r#"
 - hosts: all
-  gather_facts: false
+  gather_facts: FACTS
   vars: {ansible_user: kw_func, ansible_password: "{{ functional }}"}
   tasks:
     - name: set
@@ -35,21 +35,26 @@ const PLAYS: &str = r#"
       failed_when: who.stdout | trim != account
 "#;
 
-pub(crate) struct Playbook(TempDir);
+pub(crate) struct Playbook<const TUNED: bool>(TempDir);
 
-impl Playbook {
+impl<const TUNED: bool> Playbook<TUNED> {
     /// What does not change from round to round.
     pub(crate) fn write(sshd: &Sshd) -> Self {
         let files = folder();
         let known = sshd.known_host();
         write_private(&files.path().join("known"), &known);
-        write_private(&files.path().join("plays.yml"), PLAYS);
+        let plays = PLAYS.replace("FACTS", if TUNED { "false" } else { "true" });
+        write_private(&files.path().join("plays.yml"), &plays);
         Self(files)
     }
 }
 
-impl Peer for Playbook {
-    const NAME: &'static str = "ansible-playbook";
+impl<const TUNED: bool> Peer for Playbook<TUNED> {
+    const NAME: &'static str = if TUNED {
+        "tuned playbook"
+    } else {
+        "ansible-playbook"
+    };
 
     async fn rotate(&self, sshd: &Sshd) -> Pace {
         let files = self.0.path();
@@ -75,7 +80,7 @@ impl Peer for Playbook {
         playbook.arg(files.join("plays.yml"));
         playbook.env("ANSIBLE_HOME", files).env("HOME", files);
         playbook.env("ANSIBLE_LOCAL_TEMP", files.join("tmp"));
-        playbook.env("ANSIBLE_PIPELINING", "1");
+        playbook.env("ANSIBLE_PIPELINING", u8::from(TUNED).to_string());
         let known = files.join("known");
         let options = format!(
             "-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={} \
