@@ -220,6 +220,29 @@ fn of_json((number, fields): (u64, Map<String, Value>)) -> ImportRow {
     row
 }
 
+/// Counts lines. The reader's own count is one short after a line that ends with CR and LF.
+struct Lines<'a> {
+    text: &'a [u8],
+    done: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line on which the record stands that begins at `byte`, or after the line breaks there.
+    fn at(&mut self, byte: usize) -> u64 {
+        let rest = self.text.get(self.done..).unwrap_or_default();
+        for (offset, sign) in rest.iter().enumerate() {
+            if self.done + offset >= byte && !matches!(sign, b'\r' | b'\n') {
+                self.done += offset;
+                return self.line;
+            }
+            self.line += u64::from(*sign == b'\n');
+        }
+        self.done = self.text.len();
+        self.line
+    }
+}
+
 /// Reads a file: UTF-8, perhaps with a byte order mark, a header line, RFC 4180 otherwise.
 fn of_csv(bytes: &[u8]) -> Result<Vec<ImportRow>, ApiError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -256,12 +279,18 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<ImportRow>, ApiError> {
         return Err(ApiError::bad("a column is named twice"));
     }
     let mut rows = Vec::new();
+    let mut lines = Lines {
+        text: bytes,
+        done: 0,
+        line: 1,
+    };
     for record in records {
         let record = record.map_err(broken)?;
         if record.iter().all(<[u8]>::is_empty) {
             continue; // a line that spreadsheets leave behind
         }
-        let mut row = ImportRow::new(record.position().map_or(0, csv::Position::line));
+        let begin = record.position().map_or(0, csv::Position::byte);
+        let mut row = ImportRow::new(lines.at(usize::try_from(begin).unwrap_or(usize::MAX)));
         if record.len() != columns.len() {
             row.refuse("", "has more or fewer fields than the first line");
         }
@@ -293,6 +322,8 @@ mod tests {
         assert_eq!(lines("\u{feff}System, NAME\r\nweb1,root\r\n\r\n,\r\n"), [2]);
         let quoted = "system,name,description\nweb1,root,\"two\nlines, and \"\"more\"\"\"\nweb1,a,";
         assert_eq!(lines(quoted), [2, 4]);
+        assert_eq!(lines(&quoted.replace('\n', "\r\n")), [2, 4]);
+        assert_eq!(lines("system,name\r\n\r\n\r\nweb1,a\r\nweb1,b\r\n"), [4, 5]);
     }
 
     #[test]

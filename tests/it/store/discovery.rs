@@ -246,14 +246,17 @@ on_both!(what_was_found_is_told_from_what_is_managed, |db| {
         of(|_| {}).await,
         [new.clone(), known.clone(), locked.clone()]
     );
-    assert_eq!(of(|one| one.managed = Some(true)).await, [known.clone()]);
+    assert_eq!(
+        of(|one| one.managed = Some(true)).await,
+        std::slice::from_ref(&known)
+    );
     assert_eq!(
         of(|one| one.managed = Some(false)).await,
         [new.clone(), locked.clone()]
     );
     assert_eq!(
         of(|one| one.importable = Some(false)).await,
-        [locked.clone()]
+        std::slice::from_ref(&locked)
     );
     assert_eq!(of(|one| one.lock = Some("locked")).await, [locked]);
     let shell = |one: &mut DiscoveredFilter| one.shell = Some("/bin/sh".to_owned());
