@@ -377,6 +377,47 @@ CREATE TABLE quarantine_accounts (
     PRIMARY KEY (quarantine_id, account_id)
 );
 
+-- Listings of the accounts that a system has.
+CREATE TABLE discoveries (
+    id BIGINT PRIMARY KEY,               -- below 2^53
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- which system
+    query TEXT NOT NULL,                 -- what is listed, as JSON
+    actor TEXT NOT NULL,                 -- who ordered it
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed')), -- how far it has come
+    node_id BIGINT,                      -- who runs it; NULL while nobody does
+    attempt BIGINT NOT NULL,             -- counted when claimed
+    class TEXT NOT NULL,                 -- error class; '' where none
+    why TEXT NOT NULL,                   -- the decoded reason of a failure; '' where none
+    found BIGINT NOT NULL,               -- accounts that were found
+    unreadable BIGINT NOT NULL,          -- rows of the target that were no account
+    truncated SMALLINT NOT NULL,         -- 1: the target has more
+    queued_at BIGINT NOT NULL,           -- when it was ordered
+    started_at BIGINT,                   -- when a node last began
+    ended_at BIGINT                      -- when it ended
+);
+CREATE UNIQUE INDEX discoveries_open ON discoveries (system_id) WHERE state IN ('queued', 'running');
+CREATE INDEX discoveries_queue ON discoveries (id) WHERE state = 'queued';
+CREATE INDEX discoveries_running ON discoveries (node_id) WHERE state = 'running';
+CREATE INDEX discoveries_system ON discoveries (system_id, id);
+
+-- What the newest successful discovery of each system has found.
+CREATE TABLE discovered_accounts (
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- where it lives
+    row_number BIGINT NOT NULL,          -- its place in the list, from 1
+    discovery_id BIGINT NOT NULL,        -- which discovery
+    target_id TEXT NOT NULL,             -- accounts.target_id of the account that an import makes
+    name_id TEXT NOT NULL,               -- the same of an account without a DN
+    name TEXT NOT NULL,                  -- login name, escaped where it cannot be shown
+    importable SMALLINT NOT NULL,        -- 1: an account of it can be handed to the target
+    distinguished_name TEXT,             -- directories only
+    stable_id TEXT,                      -- user id, UUID or GUID; NULL where hidden
+    shell TEXT,                          -- login shell; NULL where unknown
+    lock_state TEXT NOT NULL CHECK (lock_state IN ('open', 'locked', 'no_password', 'unknown')), -- whether a password opens it
+    last_change_at BIGINT,               -- when its password was set; NULL where unknown
+    expired SMALLINT,                    -- 1: to be changed first, or run out; NULL where unknown
+    PRIMARY KEY (system_id, row_number)
+);
+
 -- Nodes that share the work; a node's id is new at every start.
 CREATE TABLE nodes (
     id BIGINT PRIMARY KEY,               -- dense

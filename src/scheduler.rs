@@ -358,6 +358,25 @@ impl Scheduler {
                 self.inner.metrics.leases_expired("rotate", 1);
             }
         }
+        self.reap_discoveries().await
+    }
+
+    async fn reap_discoveries(&self) -> Result<(), StoreError> {
+        if !self
+            .inner
+            .store
+            .has_orphaned_discovery(self.inner.node)
+            .await?
+        {
+            return Ok(());
+        }
+        let mut tx = self.inner.store.begin().await?;
+        let now = self.inner.clock.now();
+        let (queued, given_up) = tx.reap_discoveries(self.inner.node, now).await?;
+        tx.commit().await?;
+        if queued + given_up > 0 {
+            tracing::warn!(queued, given_up, "discoveries of nodes that have ended");
+        }
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub use world::{Counts, FakeSystem, FakeWorld, OnChange, OnCheck, OnOpen};
 
 use crate::{
     Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    Reason, Session, Target,
+    Listing, Query, Reason, Session, Target,
 };
 use state::{Judged, Proof, State};
 use world::Shared;
@@ -436,6 +436,12 @@ impl Session for FakeSession {
         self.exchange(removal)
             .await
             .unwrap_or_else(|| lost("the fake target did not answer in time"))
+    }
+
+    async fn list(&self, query: &Query) -> Result<Listing, Reason> {
+        let look = async { self.shared.lock().answer(query, self.may_change) };
+        let listed = self.exchange(look).await;
+        listed.unwrap_or_else(|| Err(unreachable()))
     }
 
     async fn close(&self) {

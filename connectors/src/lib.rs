@@ -1,5 +1,5 @@
 //! What Keywheel does on a target: change a credential, check it by a login, look for evidence
-//! without one, retire the old one. One [`Connector`] trait serves every kind of target.
+//! without one, retire the old one, list accounts. One [`Connector`] trait serves every kind of target.
 //!
 //! Invariant: nothing here decides what becomes of a credential; an answer says only what the
 //! target is known to have done, and whatever is not known is [`Changed::Unknown`].
@@ -13,8 +13,10 @@ mod credential;
 pub mod dialogue;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod filter;
 #[cfg(feature = "ldap")]
 pub mod ldap;
+mod listing;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 mod target;
@@ -26,6 +28,8 @@ use async_trait::async_trait;
 
 pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
 pub use credential::{Credential, KeyPair};
+pub use filter::{Filter, FilterError};
+pub use listing::{DirectoryQuery, Found, HostQuery, Listing, Lock, Query};
 #[cfg(feature = "dialogue")]
 pub use target::DialogueTarget;
 pub use target::{
@@ -126,6 +130,14 @@ pub trait Session: Send + Sync {
     /// Removes what the old credential left on the target, once another is current. For
     /// passwords: nothing to do. For keys: our old line, and nobody else's.
     async fn retire(&self, account: &Account, old: &Credential) -> Changed;
+
+    /// Lists accounts. Changes nothing, and no hash of a password leaves the target.
+    ///
+    /// What the functional account may not see is unknown in the rows, and keeps none away.
+    ///
+    /// # Errors
+    /// A [`Reason`]: nothing was listed. [`Class::Incompatible`] where no account can be.
+    async fn list(&self, query: &Query) -> Result<Listing, Reason>;
 
     /// Ends the session. Dropping it does the same, without waiting.
     async fn close(&self);

@@ -3,7 +3,7 @@
 //! The session stands in `session.rs`, what is exchanged for one account in `exchange.rs`, the
 //! connection in `link.rs`, what is run on the target in `script.rs`, what is said to it in
 //! `talk.rs`, what its output means in `reply.rs`. `keys.rs` and `authorized.rs` know key files,
-//! `own.rs` knows `passwd`.
+//! `own.rs` knows `passwd`, `list.rs` the accounts of a host.
 //!
 //! Invariant: no byte of a credential leaves before the host key was compared with the pinned
 //! one.
@@ -16,6 +16,7 @@ mod keys;
 #[cfg(feature = "dialogue")]
 pub(crate) mod lent;
 mod link;
+mod list;
 mod login;
 mod own;
 mod reply;

@@ -15,10 +15,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use crate::{
-    Account, Changed, Checked, Credential, Evidence, Functional, Identity, Reason, Target,
+    Account, Changed, Checked, Credential, Evidence, Functional, Identity, Listing, Query, Reason,
+    Target,
 };
 
-/// The longest message. A certificate bundle is the longest part of any.
+/// The longest message. Certificate bundles and listings are the longest parts of any.
 pub const FRAME_MAX_BYTES: usize = 1_048_576;
 /// The longest text of a [`Reason`].
 const SENTENCE_MAX_BYTES: usize = 1_000;
@@ -113,6 +114,8 @@ pub enum Call {
         account: Account,
         old: Credential,
     },
+    /// [`crate::Session::list`].
+    List { session: u64, query: Query },
     /// [`crate::Session::close`].
     Close { session: u64 },
 }
@@ -149,6 +152,8 @@ pub enum Answer {
     Checked(Checked),
     /// To [`Call::Evidence`].
     Evidence(Evidence),
+    /// To [`Call::List`].
+    Listed(Result<Listing, Reason>),
     /// To [`Call::Close`].
     Closed,
     /// To whatever was cancelled.

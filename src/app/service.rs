@@ -26,7 +26,7 @@ use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
-use crate::queue::{Orders, Worker, WorkerOptions};
+use crate::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 
@@ -112,15 +112,7 @@ async fn start(
         metrics.clone(),
     );
     resume(&orders).await.map_err(&fault)?;
-    let worker = Worker::new(
-        store.clone(),
-        engine.clone(),
-        clock.clone(),
-        dice.clone(),
-        metrics.clone(),
-        node,
-        share(settings),
-    );
+    let work = work(settings, base, &engine, (clock, dice, metrics), node);
     let scheduler = Scheduler::new(
         store.clone(),
         clock.clone(),
@@ -154,10 +146,7 @@ async fn start(
     });
     tracing::info!(address = bound.url(), node = node.0, "listening");
     Ok(Running {
-        worker: spawn({
-            let drain = drain.clone();
-            async move { worker.run(drain).await }
-        }),
+        worker: spawn(work.run(drain.clone())),
         engine,
         scheduler: spawn({
             let stop = stop.clone();
@@ -174,6 +163,46 @@ async fn start(
         node,
         clock: clock.clone(),
     })
+}
+
+/// What this node works on: jobs, and listings.
+struct Work {
+    worker: Worker,
+    discoverer: Discoverer,
+}
+
+impl Work {
+    async fn run(self, drain: CancellationToken) {
+        tokio::join!(self.worker.run(drain.clone()), self.discoverer.run(drain));
+    }
+}
+
+fn work(
+    settings: &Settings,
+    base: &Base,
+    engine: &Engine,
+    (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
+    node: NodeId,
+) -> Work {
+    let share = share(settings);
+    let discoverer = Discoverer::new(
+        base.store.clone(),
+        engine.clone(),
+        clock.clone(),
+        dice.clone(),
+        node,
+        share.poll,
+    );
+    let worker = Worker::new(
+        base.store.clone(),
+        engine.clone(),
+        clock.clone(),
+        dice.clone(),
+        metrics.clone(),
+        node,
+        share,
+    );
+    Work { worker, discoverer }
 }
 
 async fn resume(orders: &Orders) -> Result<(), StoreError> {
@@ -225,7 +254,15 @@ async fn hear_peers(store: Store, clock: SharedClock) {
 async fn register(store: &Store, clock: &SharedClock) -> Result<NodeId, StoreError> {
     let mut tx = store.begin().await?;
     let node = tx.register_node(&host_name(), clock.now()).await?;
+    let reaped = tx.reap_discoveries(node, clock.now()).await?;
     tx.commit().await?;
+    if reaped != (0, 0) {
+        tracing::info!(
+            queued = reaped.0,
+            given_up = reaped.1,
+            "discoveries were taken over"
+        );
+    }
     loop {
         let orphans = store.orphaned_claims(node).await?;
         if orphans.is_empty() {

@@ -100,6 +100,45 @@ impl Engine {
         }
     }
 
+    /// The functional account with the managed account's current credential, where nothing speaks
+    /// against it: a look at a system is worth no login that may fail.
+    pub(super) async fn trusted_login(
+        &self,
+        link: FunctionalLink,
+    ) -> Result<Result<Functional, Reason>, EngineError> {
+        let doubtful = || {
+            Ok(Err(Reason::system(
+                Class::Busy,
+                "the functional account's credential is in doubt; test it first",
+            )))
+        };
+        let account = self.store.account_row(link.account).await?;
+        let row = self.store.functional_row(link.functional).await?;
+        let (Some(account), Some(row)) = (account, row) else {
+            return Ok(Err(missing("the functional account is gone")));
+        };
+        let part = part_of(&account);
+        let Some(next) = self.next_try(&account, part, &[]).await? else {
+            return Ok(Err(missing(
+                "the functional account's managed account has no credential",
+            )));
+        };
+        if next.is_counted {
+            return doubtful();
+        }
+        let Ok(login) = Login::parse(&row.account_name) else {
+            return Ok(Err(missing(
+                "the functional account's name holds a control character or a colon",
+            )));
+        };
+        let credential = self.open_kept(link, next.version).await?;
+        let dn = row.account_name.contains('=').then_some(row.account_name);
+        Ok(Ok(Functional {
+            account: Account::named(login, dn),
+            credential,
+        }))
+    }
+
     /// The version to log in with next: the current one, and where it may have been replaced, the
     /// candidate, the likelier of the two first. Last the one before, which a server may still
     /// hold that has not heard of the change.

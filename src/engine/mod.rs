@@ -13,6 +13,7 @@ mod conclude;
 mod drive;
 mod functional;
 mod linked;
+mod list;
 mod probe;
 mod remove;
 mod stage;
@@ -211,7 +212,8 @@ impl Engine {
             .map_or("none", |platform| platform.connector.as_str())
     }
 
-    fn platform(&self, id: i64) -> Option<&Platform> {
+    /// One of the platforms that are offered.
+    pub fn platform(&self, id: i64) -> Option<&Platform> {
         self.connectors.platforms.find(PlatformId(id))
     }
 
@@ -364,21 +366,9 @@ impl Engine {
         account: &AccountRow,
         credential: Option<&Credential>,
     ) -> Result<(), Reason> {
-        let platform = self.platform(system.platform_id);
-        let connector = platform.and_then(|found| self.connectors.of(found.connector));
-        let (Some(platform), Some(connector)) = (platform, connector) else {
-            return Err(Reason::system(
-                Class::Incompatible,
-                "the platform has no connector here",
-            ));
-        };
         let target =
             stage::address(account).map_err(|problem| Reason::account(Class::Refused, problem))?;
-        connector.admit(&target, credential)?;
-        match &platform.dialogue {
-            Some(dialogue) => dialogue.admit(&target, credential),
-            None => Ok(()),
-        }
+        self.admit_new(PlatformId(system.platform_id), &target, credential)
     }
 
     /// Opens one version of an account's credential, once an attempt.

@@ -18,7 +18,7 @@ use crate::model::host_key;
 use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
-use crate::store::{Claim, FunctionalRow, SystemRow};
+use crate::store::{Claim, FunctionalLink, FunctionalRow, SystemRow};
 
 /// What the session's opening and its own time-outs may need beyond the target's.
 pub(super) const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
@@ -37,6 +37,29 @@ pub(super) struct Open {
     pub(super) domain: bool,
 }
 
+/// A system that can be connected to.
+struct Ready<'a> {
+    row: SystemRow,
+    platform: &'a Platform,
+    connector: Arc<dyn Connector>,
+    target: Target,
+    /// The managed account that its functional account is linked to.
+    link: Option<FunctionalLink>,
+}
+
+impl Ready<'_> {
+    fn open(&self, session: Arc<dyn Session>) -> Open {
+        Open {
+            session,
+            connector: Arc::clone(&self.connector),
+            dialogue: self.platform.dialogue.clone(),
+            budget: lockout_budget(self.row.lockout_threshold),
+            timeout: self.target.timeout + TIMEOUT_MARGIN,
+            domain: is_domain(&self.target.kind),
+        }
+    }
+}
+
 impl Engine {
     /// Opens a session for these jobs; the inner error is the system's.
     pub(super) async fn open_session(
@@ -44,7 +67,72 @@ impl Engine {
         claim: &Claim,
         works: &mut [Work],
     ) -> Result<Result<Open, Reason>, EngineError> {
-        let system = claim.system;
+        let ready = match self.ready(claim.system).await? {
+            Ok(ready) => ready,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let how = (ready.connector.as_ref(), &ready.target);
+        if let Some(link) = ready.link {
+            let mut alone = true;
+            for work in works.iter_mut() {
+                let is_it = work.id() == link.account;
+                work.target.uses_own |= is_it;
+                alone &= is_it;
+            }
+            let opened = if alone {
+                // It does not look at itself either: that login would be one more to count.
+                self.connect(how, None).await
+            } else {
+                self.open_linked(claim, link, how, works).await?
+            };
+            return Ok(opened.map(|session| ready.open(session)));
+        }
+        // Who changes itself needs nobody, and is looked at by whoever is there.
+        let changes = works
+            .iter()
+            .any(|work| work.job.kind == JobKind::Rotate && !work.target.uses_own);
+        self.open_own(&ready, changes).await
+    }
+
+    /// Opens a session that only looks, by the functional account; the inner error is the
+    /// system's.
+    pub(super) async fn open_to_look(
+        &self,
+        system: SystemId,
+    ) -> Result<Result<Open, Reason>, EngineError> {
+        let ready = match self.ready(system).await? {
+            Ok(ready) => ready,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(link) = ready.link else {
+            return self.open_own(&ready, true).await;
+        };
+        let functional = match self.trusted_login(link).await? {
+            Ok(functional) => functional,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let how = (ready.connector.as_ref(), &ready.target);
+        let opened = self.connect(how, Some(&functional)).await;
+        Ok(opened.map(|session| ready.open(session)))
+    }
+
+    /// By the functional account's own credential, or without it where nobody is `needed`.
+    async fn open_own(
+        &self,
+        ready: &Ready<'_>,
+        needed: bool,
+    ) -> Result<Result<Open, Reason>, EngineError> {
+        let functional = match self.functional(&ready.row, needed).await? {
+            Ok(functional) => functional,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let how = (ready.connector.as_ref(), &ready.target);
+        let opened = self.connect(how, functional.as_ref()).await;
+        Ok(opened.map(|session| ready.open(session)))
+    }
+
+    /// Where a system is, who speaks with it and as whom.
+    async fn ready(&self, system: SystemId) -> Result<Result<Ready<'_>, Reason>, EngineError> {
         let Some(row) = self.store.system_row(system).await? else {
             return Ok(Err(Reason::system(
                 Class::Unreachable,
@@ -72,46 +160,17 @@ impl Engine {
         if let TargetKind::Dialogue(part) = &mut target.kind {
             part.enable = self.functional_enable(&row).await?;
         }
-        let open = |session| Open {
-            session,
-            connector: connector.clone(),
-            dialogue: platform.dialogue.clone(),
-            budget: lockout_budget(row.lockout_threshold),
-            timeout: target.timeout + TIMEOUT_MARGIN,
-            domain: is_domain(&target.kind),
-        };
         let link = match row.functional_account_id {
             Some(id) => self.store.functional_link(FunctionalAccountId(id)).await?,
             None => None,
         };
-        if let Some(link) = link {
-            let mut alone = true;
-            for work in works.iter_mut() {
-                let is_it = work.id() == link.account;
-                work.target.uses_own |= is_it;
-                alone &= is_it;
-            }
-            let how = (connector.as_ref(), &target);
-            let opened = if alone {
-                // It does not look at itself either: that login would be one more to count.
-                self.connect(how, None).await
-            } else {
-                self.open_linked(claim, link, how, works).await?
-            };
-            return Ok(opened.map(open));
-        }
-        // Who changes itself needs nobody, and is looked at by whoever is there.
-        let changes = works
-            .iter()
-            .any(|work| work.job.kind == JobKind::Rotate && !work.target.uses_own);
-        let functional = match self.functional(&row, changes).await? {
-            Ok(functional) => functional,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let opened = self
-            .connect((connector.as_ref(), &target), functional.as_ref())
-            .await;
-        Ok(opened.map(open))
+        Ok(Ok(Ready {
+            row,
+            platform,
+            connector,
+            target,
+            link,
+        }))
     }
 
     /// Opens a session within its time.

@@ -41,6 +41,8 @@ ids! {
     AuditId: "audit",
     /// One batch of one system held by one node.
     ClaimId: "claim",
+    /// A listing of the accounts that a system has.
+    DiscoveryId: "discovery",
     /// A functional account.
     FunctionalAccountId: "functional account",
     /// Queued work.

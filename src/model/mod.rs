@@ -7,6 +7,7 @@ pub mod account;
 pub mod asset;
 pub mod audit;
 pub mod credential;
+pub mod discovery;
 pub mod fault;
 pub mod functional_account;
 pub mod host_key;

@@ -35,6 +35,8 @@ pub enum Permission {
     CredentialsSet,
     /// Order a test.
     CredentialsTest,
+    /// List the accounts that a system has, and bring accounts in.
+    ImportsRun,
     /// Read jobs and quarantines.
     JobsRead,
     /// Settle what needs an operator.
@@ -68,7 +70,7 @@ pub enum AccessLevel {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AccountsRead,
         Self::AccountsWrite,
         Self::AssetsRead,
@@ -78,6 +80,7 @@ impl Permission {
         Self::CredentialsRotate,
         Self::CredentialsSet,
         Self::CredentialsTest,
+        Self::ImportsRun,
         Self::JobsRead,
         Self::JobsResolve,
         Self::KeysWrite,
@@ -102,6 +105,7 @@ impl Permission {
             Self::CredentialsRotate => "credentials.rotate",
             Self::CredentialsSet => "credentials.set",
             Self::CredentialsTest => "credentials.test",
+            Self::ImportsRun => "imports.run",
             Self::JobsRead => "jobs.read",
             Self::JobsResolve => "jobs.resolve",
             Self::KeysWrite => "keys.write",
@@ -146,6 +150,7 @@ impl Permission {
             }
             Self::AuditRead
             | Self::CredentialsReveal
+            | Self::ImportsRun
             | Self::JobsRead
             | Self::JobsResolve
             | Self::MetricsRead
@@ -169,6 +174,7 @@ impl Permission {
             | Self::CredentialsRotate
             | Self::CredentialsSet
             | Self::CredentialsTest
+            | Self::ImportsRun
             | Self::JobsResolve
             | Self::KeysWrite
             | Self::MetricsRead

@@ -1,7 +1,8 @@
-//! Orders, claims, leases and settles jobs; runs the engine.
+//! Orders, claims, leases and settles jobs; runs the engine. Lists what systems have.
 //!
 //! Invariant: a node that lost its lease changes no row.
 
+mod discovery;
 mod given;
 mod link;
 mod order;
@@ -10,6 +11,7 @@ mod running;
 mod wait;
 mod worker;
 
+pub use discovery::{DiscoverError, Discoverer};
 pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
 pub use wait::TestVerdict;

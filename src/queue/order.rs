@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use keywheel_connectors::{Credential, Reason, Secret};
+use keywheel_connectors::{Account, Credential, Login, Reason, Secret};
 
 use super::given::{NewKey, given};
 use super::wait::TEST_WAIT_MAX;
@@ -14,9 +14,10 @@ use crate::clock::SharedClock;
 use crate::engine::Engine;
 use crate::generate::Dice;
 use crate::metrics::Metrics;
+use crate::model::account::AccountSettings;
 use crate::model::audit::Event;
 use crate::model::credential::Parts;
-use crate::model::id::{AccountId, JobId, SystemId};
+use crate::model::id::{AccountId, JobId, PlatformId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::store::{AccountRow, NewJob, OpenJob, SealedSecret, Store, StoreError, Tx};
 use crate::vault::{Place, Vault, VaultError, same_secret};
@@ -263,6 +264,29 @@ impl Orders {
             (None, Some(_)) | (Some(_), None) => false,
         };
         Ok(password && key)
+    }
+
+    /// Says whether an account that is not stored yet, and its password, could be handed to a
+    /// target of this platform unmistakably.
+    ///
+    /// # Errors
+    /// The field at fault, `name` or `password`, and what is wrong with it.
+    pub fn admits(
+        &self,
+        platform: PlatformId,
+        settings: &AccountSettings,
+        password: Option<&Secret>,
+    ) -> Result<(), (&'static str, String)> {
+        let login = Login::parse(&settings.name).map_err(|error| ("name", error.to_string()))?;
+        let account = Account::named(login, settings.distinguished_name.clone());
+        let refused = |field| move |reason: Reason| (field, reason.text.into_owned());
+        self.engine
+            .admit_new(platform, &account, None)
+            .map_err(refused("name"))?;
+        let credential = password.map(|password| Credential::Password(password.clone()));
+        self.engine
+            .admit_new(platform, &account, credential.as_ref())
+            .map_err(refused("password"))
     }
 
     async fn found(&self, account: AccountId) -> Result<(AccountRow, SystemId), OrderError> {

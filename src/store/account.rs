@@ -45,6 +45,35 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The account of a system that is this login on the target: by its identity, or by the one
+    /// of an account without a DN. `bare`: whoever has the name counts, too, whatever its DN is.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_known_as(
+        &self,
+        system: SystemId,
+        target_id: &str,
+        name_id: &str,
+        bare: bool,
+    ) -> Result<Option<AccountId>, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT id FROM accounts
+             WHERE system_id = $1 AND deleted_at IS NULL
+               AND (target_id = $2 OR target_id = $3 OR ($4 = 1 AND name_key = $3))
+             ORDER BY id LIMIT 1",
+        )
+        .bind(system.0)
+        .bind(target_id.to_owned())
+        .bind(name_id.to_owned())
+        .bind(i64::from(bare))
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.map(|(id,)| AccountId(id)))
+    }
+}
+
 impl Tx {
     /// Locks the queue of an account's system and the account's schedule, and reads the account
     /// as it then is; `None` if there is none or it was deleted.

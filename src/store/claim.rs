@@ -5,7 +5,7 @@
 
 mod guarded;
 
-use super::dialect::{for_update, skip_locked};
+use super::dialect::{for_no_key_update, skip_locked};
 use super::job::{job_cause, job_kind, job_parts};
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
@@ -311,7 +311,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::LeaseLost`]: stop, and write nothing.
     pub async fn hold(&mut self, claim: ClaimId, node: NodeId) -> Result<(), StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(for_update!(
+        let row: Option<(i64,)> = sqlx::query_as(for_no_key_update!(
             self.backend,
             "SELECT id FROM claims WHERE id = $1 AND node_id = $2"
         ))

@@ -31,13 +31,25 @@ macro_rules! for_update {
     };
 }
 
-/// Appends a row lock that passes over locked rows, and what follows it.
+/// The same, and lets rows in that refer to the locked one. Whoever updates a row twice in one
+/// transaction has PostgreSQL look at what it refers to, even where that did not change: with a full
+/// lock, a claim's steps waited for its system and its settlement for the claim.
+macro_rules! for_no_key_update {
+    ($backend:expr, $sql:literal) => {
+        match $backend {
+            $crate::store::dialect::Backend::Sqlite => $sql,
+            $crate::store::dialect::Backend::Postgres => concat!($sql, " FOR NO KEY UPDATE"),
+        }
+    };
+}
+
+/// Appends such a lock that passes over locked rows, and what follows it.
 macro_rules! skip_locked {
     ($backend:expr, $($sql:literal),+; $rest:literal) => {
         match $backend {
             $crate::store::dialect::Backend::Sqlite => concat!($($sql,)+ $rest),
             $crate::store::dialect::Backend::Postgres => {
-                concat!($($sql,)+ " FOR UPDATE SKIP LOCKED", $rest)
+                concat!($($sql,)+ " FOR NO KEY UPDATE SKIP LOCKED", $rest)
             }
         }
     };
@@ -46,7 +58,7 @@ macro_rules! skip_locked {
     };
 }
 
-pub(crate) use {for_update, skip_locked};
+pub(crate) use {for_no_key_update, for_update, skip_locked};
 
 impl Backend {
     /// Reads the database's kind off its URL: `sqlite:` or `postgres:`.

@@ -5,7 +5,7 @@
 
 mod view;
 
-use super::dialect::for_update;
+use super::dialect::for_no_key_update;
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
@@ -66,7 +66,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn lock_queue(&mut self, system: SystemId) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(for_update!(
+        let row: Option<(i64,)> = sqlx::query_as(for_no_key_update!(
             self.backend,
             "SELECT id FROM systems WHERE id = $1"
         ))

@@ -14,7 +14,7 @@ use keywheel_connectors::dialogue::Undoing;
 use keywheel_connectors::wire::{Answer, Call};
 use keywheel_connectors::{
     Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    Reason, Session, Target, TargetKind,
+    Listing, Query, Reason, Session, Target, TargetKind,
 };
 use tokio::sync::Mutex;
 
@@ -235,6 +235,7 @@ fn read_changed(answer: Answer) -> Option<Changed> {
         | Answer::Opened(_)
         | Answer::Checked(_)
         | Answer::Evidence(_)
+        | Answer::Listed(_)
         | Answer::Closed
         | Answer::Cancelled => None,
     }
@@ -319,6 +320,21 @@ impl Session for RemoteSession {
             old: old.clone(),
         };
         changed(self.ask(call, read_changed).await)
+    }
+
+    async fn list(&self, query: &Query) -> Result<Listing, Reason> {
+        let call = |session| Call::List {
+            session,
+            query: query.clone(),
+        };
+        let read = |answer| match answer {
+            Answer::Listed(listed) => Some(listed),
+            _ => None,
+        };
+        match self.ask(call, read).await {
+            Ok(listed) => listed,
+            Err(Failed::Unsent(reason) | Failed::Lost(reason)) => Err(reason),
+        }
     }
 
     async fn close(&self) {

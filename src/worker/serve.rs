@@ -238,6 +238,10 @@ impl Desk {
                 Some(open) => open.retire(&account, &old).await,
                 None => Changed::NotNow(no_session()),
             }),
+            Call::List { session, query } => Answer::Listed(match self.session(session) {
+                Some(open) => open.list(&query).await,
+                None => Err(no_session()),
+            }),
             Call::Close { session } => {
                 let open = locked(&self.sessions).remove(&session);
                 if let Some(open) = open {

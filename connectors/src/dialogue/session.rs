@@ -20,7 +20,7 @@ use super::words::Words;
 use crate::ssh::lent::{Connection, Exchange, Refusal, on_thread, silent};
 use crate::{
     Account, Changed, Checked, Class, Credential, DialogueTarget, Evidence, Functional, HostKey,
-    Reason, Scope, Session, Target,
+    Listing, Query, Reason, Scope, Session, Target,
 };
 
 /// The most commands that run at once. Command lines, and what they lock, are one to a system.
@@ -414,6 +414,11 @@ impl Session for DialogueSession {
     async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
         // A password that was replaced leaves nothing behind.
         Changed::Done
+    }
+
+    async fn list(&self, _query: &Query) -> Result<Listing, Reason> {
+        let text = "a dialogue platform lists no accounts: name them in an import";
+        Err(Reason::system(Class::Incompatible, text))
     }
 
     async fn close(&self) {

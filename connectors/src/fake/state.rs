@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::listing::{Collector, name};
+use crate::{Class, Found, Listing, Lock, Query, Reason};
+
 use super::world::{Counts, OnChange, OnCheck, OnOpen};
 
 /// Calls that were told in advance, and what follows them.
@@ -161,6 +164,49 @@ impl State {
 }
 
 impl State {
+    /// What a functional session sees.
+    pub(super) fn answer(&self, query: &Query, may_look: bool) -> Result<Listing, Reason> {
+        if matches!(self.lasting_open(), OnOpen::Unreachable | OnOpen::Hang) {
+            let text = "the fake target does not answer";
+            return Err(Reason::system(Class::Unreachable, text));
+        }
+        if !may_look {
+            let text = "the session may list nothing";
+            return Err(Reason::system(Class::Privilege, text));
+        }
+        Ok(self.list(query))
+    }
+
+    /// The accounts in the order of their names, with user ids from 1,000 on. A directory of the
+    /// fake has no filters.
+    fn list(&self, query: &Query) -> Listing {
+        let mut collector = Collector::default();
+        for (uid, (login, account)) in (1_000_u32..).zip(&self.accounts) {
+            let asked = match query {
+                Query::Host(query) => (query.uid_min..=query.uid_max).contains(&uid),
+                Query::Directory(_) => true,
+            };
+            let (shown, parsed) = name(login);
+            let locked = self
+                .lock_after
+                .is_some_and(|limit| account.failed_in_a_row >= limit);
+            let found = Found {
+                name: shown,
+                importable: parsed.is_some(),
+                dn: None,
+                id: Some(uid.to_string()),
+                shell: Some("/bin/fake".to_owned()),
+                lock: if locked { Lock::Locked } else { Lock::Open },
+                changed_at: None,
+                expired: None,
+            };
+            if asked && !collector.take(found) {
+                break;
+            }
+        }
+        collector.end()
+    }
+
     /// What an unreachable or hanging system does to connections that are no functional login.
     pub(super) fn lasting_open(&self) -> OnOpen {
         self.on_open.then.unwrap_or_default()

@@ -60,6 +60,17 @@ fn intervals(time: &str) -> Option<i64> {
     Some(((days + DAYS_TO_1970) * 86_400 + seconds) * INTERVALS_A_SECOND)
 }
 
+/// Reads such a time in milliseconds since 1970.
+pub(super) fn millis(time: &str) -> Option<i64> {
+    millis_of(intervals(time)?)
+}
+
+/// A domain's time in milliseconds since 1970.
+pub(super) fn millis_of(intervals: i64) -> Option<i64> {
+    let to_1970 = DAYS_TO_1970 * 86_400 * 1_000;
+    (intervals / (INTERVALS_A_SECOND / 1_000)).checked_sub(to_1970)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +100,18 @@ mod tests {
         ] {
             assert_eq!(intervals(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_milliseconds_since_1970() {
+        assert_eq!(millis("19700101000000Z"), Some(0));
+        assert_eq!(millis("20261121232754Z"), Some(1_795_303_674_000));
+        assert_eq!(millis("20261121232754.123Z"), Some(1_795_303_674_000));
+        assert_eq!(millis_of(116_444_736_000_010_000), Some(1));
+        assert_eq!(
+            millis_of(i64::MIN),
+            Some(-922_337_203_685_477 - 11_644_473_600_000)
+        );
     }
 
     #[test]

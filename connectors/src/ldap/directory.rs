@@ -105,7 +105,7 @@ pub(super) async fn root(link: &Link) -> Result<Root, Reason> {
 
 impl Root {
     /// Where accounts are looked up if the system names no place: the whole domain.
-    fn base<'a>(&'a self, base_dn: &'a str) -> Option<&'a str> {
+    pub(super) fn base<'a>(&'a self, base_dn: &'a str) -> Option<&'a str> {
         let whole = self.domain.as_ref().map(|domain| domain.context.as_str());
         Some(base_dn).filter(|dn| Dn::parse(dn).is_some()).or(whole)
     }

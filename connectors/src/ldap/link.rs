@@ -19,6 +19,7 @@ use secrecy::ExposeSecret;
 use super::diagnosis::{self, Said};
 use super::entry::Entry;
 use super::guard::{self, Ending, EndingSlot};
+use super::page;
 use super::ppolicy::{self, Objection};
 use super::tls::Endpoint;
 use crate::{Class, Reason, Secret};
@@ -48,6 +49,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// As a directory answers that has more to send.
+    const SIZE_LIMIT: Self = Self {
+        code: SIZE_LIMIT_EXCEEDED,
+        objection: None,
+        said: Said::Nothing,
+    };
+
     /// True if the write was not looked at. 389 Directory Server takes a connection for one
     /// without protection for an instant, whenever another request on it begins.
     fn misjudged(self) -> bool {
@@ -253,16 +261,50 @@ impl Link {
         let Some(result) = result else {
             // The server ignores the limit and may go on sending.
             self.retire();
-            return Ok((
-                entries,
-                Reply {
-                    code: SIZE_LIMIT_EXCEEDED,
-                    objection: None,
-                    said: Said::Nothing,
-                },
-            ));
+            return Ok((entries, Reply::SIZE_LIMIT));
         };
         Ok((entries, reply(&result)))
+    }
+
+    /// Searches for one page and hands each entry over; follows no referral.
+    ///
+    /// Yields the directory's answer and its cookie for the next page; no cookie: that was all.
+    /// `each` says false when it takes no more; the connection is then of no more use.
+    pub(super) async fn page(
+        &self,
+        base: &str,
+        filter: &str,
+        attributes: &[&str],
+        cookie: Vec<u8>,
+        mut each: impl FnMut(Entry) -> bool,
+    ) -> Result<(Reply, Option<Vec<u8>>), Fault> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(page::request(cookie));
+        let run = async move {
+            let mut stream = ldap
+                .streaming_search(base, Scope::Subtree, filter, attributes)
+                .await?;
+            while let Some(item) = stream.next().await? {
+                if item.is_ref() || item.is_intermediate() {
+                    continue;
+                }
+                // `Some`: of another shape, or one too many.
+                let end = match Entry::read(item) {
+                    None => Some(Err(unreadable())),
+                    Some(entry) => (!each(entry)).then_some(Ok(None)),
+                };
+                if let Some(end) = end {
+                    return Ok(end);
+                }
+            }
+            Ok(Ok(Some(stream.finish().await)))
+        };
+        let Some(result) = self.run(run).await?? else {
+            // The server may go on sending.
+            self.retire();
+            return Ok((Reply::SIZE_LIMIT, None));
+        };
+        Ok((reply(&result), page::cookie(&result.ctrls)))
     }
 
     /// Runs one request to its end; the library panics on answers that it does not expect.

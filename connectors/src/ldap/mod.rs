@@ -19,6 +19,8 @@ mod flavour;
 mod guard;
 mod key;
 mod link;
+mod list;
+mod page;
 mod ppolicy;
 mod prove;
 mod result;

@@ -19,8 +19,8 @@ use super::link::{Fault, Link, Reply};
 use super::result;
 use super::tls::Endpoint;
 use crate::{
-    Account, Changed, Checked, Class, Credential, Evidence, Functional, LdapTarget, Reason, Scope,
-    Secret, Session, Target,
+    Account, Changed, Checked, Class, Credential, Evidence, Functional, LdapTarget, Listing, Query,
+    Reason, Scope, Secret, Session, Target,
 };
 
 /// How many connections for logins are kept. More only queue at the server.
@@ -328,6 +328,15 @@ impl Session for LdapSession {
     /// Nothing to do: a password has one value, and a key was swapped for the new one.
     async fn retire(&self, _account: &Account, _old: &Credential) -> Changed {
         Changed::Done
+    }
+
+    async fn list(&self, query: &Query) -> Result<Listing, Reason> {
+        let Query::Directory(query) = query else {
+            let text = "a directory has no user ids to list by; give a filter";
+            return Err(Reason::account(Class::Incompatible, text));
+        };
+        let listed = timeout(self.limit, self.list_entries(query)).await;
+        listed.unwrap_or_else(|_| Err(late()))
     }
 
     async fn close(&self) {

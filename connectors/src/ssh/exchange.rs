@@ -20,7 +20,7 @@ use super::turn::Turn;
 use super::{reply, shadow};
 use crate::{Account, Changed, Checked, Class, Credential, Evidence, KeyPair, Reason, Secret};
 
-fn only_checks() -> Reason {
+pub(super) fn only_checks() -> Reason {
     let text = "this session has no functional account: it can only check";
     Reason::system(Class::Privilege, text)
 }

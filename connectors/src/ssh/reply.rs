@@ -8,7 +8,7 @@ use super::link::Output;
 use super::script::Mode;
 use crate::{Changed, Checked, Class, Reason};
 
-fn has_line(output: &Output, wanted: &str) -> bool {
+pub(super) fn has_line(output: &Output, wanted: &str) -> bool {
     output.text.lines().any(|line| line == wanted)
 }
 

@@ -6,7 +6,7 @@
 //! Invariant: no command holds a secret or a name; both travel by standard input.
 
 use super::elevate::Way;
-use crate::Elevation;
+use crate::{Elevation, HostQuery, Listing};
 
 /// Where the recommended wrapper for passwords stands on a target.
 const WRAPPER: &str = "/usr/local/sbin/keywheel-passwd";
@@ -179,6 +179,85 @@ pub(super) fn shell(nonce: &str) -> String {
     framed(nonce, body)
 }
 
+/// The most accounts whose state is asked for. Every row is one of the host's own.
+const STATES_MAX: usize = 10_000;
+
+/// The most accounts that are looked at: a host that names accounts for ever must not keep this
+/// command for ever.
+const LOOKED_AT_MAX: usize = 50_000;
+
+/// Lists accounts: prints `KW:today:<days since 1970>`, a line for the state of each account that
+/// the login may see, `KW:user:<uid>:<name>:<shell>` for each one of these user ids, and
+/// `KW:more` where there are too many.
+///
+/// A state is `KW:state:<name>:<L, NP or P>:<day of the change>:<day of the end>`, or what
+/// `passwd -S` says after `KW:passwd:`. No hash reaches a pipe: what reads them prints states.
+pub(super) fn list(nonce: &str, way: Way, mode: Mode, query: &HostQuery) -> String {
+    let preamble = way.preamble(nonce);
+    let root = if query.with_root {
+        "|| [ \"$u\" = 0 ] "
+    } else {
+        ""
+    };
+    let (low, high, most) = (query.uid_min, query.uid_max, Listing::ROWS_MAX);
+    let states = states(way, mode);
+    // No `case` with a negated bracket: csh takes an exclamation mark for its own.
+    let body = format!(
+        "{preamble}printf \"KW:today:%s\\n\" $(($(date +%s) / 86400)); {states}; \
+         look() {{ getent passwd || cat /etc/passwd; }}; c=0; t=0; \
+         look 2>/dev/null | while IFS=: read -r n p u g e h s; do \
+         t=$((t + 1)); [ $t -le {LOOKED_AT_MAX} ] || {{ echo KW:more; break; }}; \
+         {{ [ \"$u\" -ge {low} ] && [ \"$u\" -le {high} ] {root}; }} 2>/dev/null || continue; \
+         c=$((c + 1)); [ $c -le {most} ] || {{ echo KW:more; break; }}; \
+         printf \"KW:user:%s:%s:%s\\n\" \"$u\" \"$n\" \"$s\"; done"
+    );
+    framed(nonce, &body)
+}
+
+/// What tells the states of accounts to this login; without the right, nothing does.
+fn states(way: Way, mode: Mode) -> String {
+    let raise = way.prefix();
+    // Where sudo asks, it says first what it would allow: nothing then waits for an answer that
+    // sudo did not want.
+    let may = |program: &str| {
+        if way.asks {
+            format!("{raise}-l {program} >/dev/null && ")
+        } else {
+            String::new()
+        }
+    };
+    let answer = if way.asks {
+        "IFS= read -r s && printf \"%s\\n\" \"$s\"; "
+    } else {
+        ""
+    };
+    if mode == Mode::Wrapper {
+        let may = may(WRAPPER);
+        return format!("{may}{{ {answer}echo list; }} | {raise}{WRAPPER}");
+    }
+    let passwd = "/usr/bin/passwd -S -a";
+    if way.asks {
+        let may = may(passwd);
+        return format!(
+            "{may}{{ {answer}:; }} | {raise}{passwd} | head -n {STATES_MAX} | \
+             sed \"s/^/KW:passwd:/\""
+        );
+    }
+    let rest = ":[^:]*:[^:]*:[^:]*:[^:]*:\\([0-9]*\\):.*/KW:state:\\1";
+    let fields = format!(":\\([0-9]*\\){rest}");
+    // For hosts whose passwd knows no -a.
+    let shadow = format!(
+        "{raise}sed -n -e \"s/^\\([^:]*\\):[$x*][^:]*{fields}:L:\\2:\\3/p\" \
+         -e \"s/^\\([^:]*\\):{fields}:NP:\\2:\\3/p\" \
+         -e \"s/^\\([^:]*\\):[^:][^:]*{fields}:P:\\2:\\3/p\" /etc/shadow"
+    );
+    format!(
+        "x=$(printf \"\\041\"); a=$({raise}{passwd} </dev/null) && \
+         printf \"%s\\n\" \"$a\" | head -n {STATES_MAX} | sed \"s/^/KW:passwd:/\" || \
+         {shadow} </dev/null | head -n {STATES_MAX}"
+    )
+}
+
 /// Changes the own password in a dialogue.
 pub(super) fn passwd(nonce: &str) -> String {
     framed(nonce, "exec passwd")
@@ -218,6 +297,8 @@ mod tests {
                 read(nonce, way, Mode::Plain),
                 read(nonce, way, Mode::Wrapper),
                 keys(nonce, way),
+                list(nonce, way, Mode::Plain, &HostQuery::default()),
+                list(nonce, way, Mode::Wrapper, &HostQuery::default()),
                 shell(nonce),
                 passwd(nonce),
                 whoami(nonce),

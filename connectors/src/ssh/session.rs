@@ -20,8 +20,8 @@ use super::talk::{Lines, Talk};
 use super::turn::Turn;
 use super::{Nonces, guard, reply};
 use crate::{
-    Account, Changed, Checked, Class, Credential, Elevation, Evidence, Functional, HostKey, Reason,
-    Session, SshTarget, Target,
+    Account, Changed, Checked, Class, Credential, Elevation, Evidence, Functional, HostKey,
+    Listing, Query, Reason, Session, SshTarget, Target,
 };
 
 /// The most functional connections to one host. More only wait: `chpasswd` computes each hash
@@ -349,6 +349,16 @@ impl Session for SshSession {
         let turn = Turn::new();
         let ended = self.within(&turn, self.remove(account, pair, &turn));
         ended.await.unwrap_or_else(|| lost(&turn, silent()))
+    }
+
+    async fn list(&self, query: &Query) -> Result<Listing, Reason> {
+        let Query::Host(query) = query else {
+            let text = "a host has no directory entries to list";
+            return Err(Reason::account(Class::Incompatible, text));
+        };
+        let turn = Turn::new();
+        let ended = self.within(&turn, self.list_accounts(query, &turn));
+        ended.await.unwrap_or_else(|| Err(silent()))
     }
 
     async fn close(&self) {

@@ -20,12 +20,14 @@
 //! - certificates, StartTLS, plain text: `trust`
 //! - secrets in logs: `log`
 //! - a slow password hash: `policy::a_slow_password_hash_fails_nobody`
+//! - lists: `list`
 //! - another product than the pinned one: `scripted::a_directory_that_is_not_the_pinned_one_…`
 
 mod domain_names;
 mod ds389;
 mod hostile;
 mod key;
+mod list;
 mod log;
 mod middle;
 mod own;

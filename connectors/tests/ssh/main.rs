@@ -5,6 +5,7 @@ mod dropbear;
 mod fleet;
 mod key_files;
 mod keys;
+mod list;
 mod own;
 mod paths;
 mod peer;

@@ -93,16 +93,33 @@ async fn store(
 pub async fn add(
     act: Act<'_>,
     system: SystemId,
-    mut settings: AccountSettings,
+    settings: AccountSettings,
     secrets: Secrets,
 ) -> Result<Account, ApiError> {
-    sound(settings.faults())?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
+    let id = add_in(act, &mut tx, system, settings, &secrets, now).await?;
+    tx.commit().await?;
+    act.api.store.account(id).await?.ok_or(GONE)
+}
+
+/// The same within the caller's transaction.
+///
+/// # Errors
+/// As [`add`].
+pub(super) async fn add_in(
+    act: Act<'_>,
+    tx: &mut Tx,
+    system: SystemId,
+    mut settings: AccountSettings,
+    secrets: &Secrets,
+    now: Timestamp,
+) -> Result<AccountId, ApiError> {
+    sound(settings.faults())?;
     let system = tx.locked_system(system).await?.ok_or(NO_SYSTEM)?;
     let id: AccountId = tx.id(AccountId::KIND).await?;
     let platform = platform_of(act.api, &system)?;
-    fits(platform, &settings, &secrets)?;
+    fits(platform, &settings, secrets)?;
     let target_id = settings.target_id(platform);
     if let Some(rule) = system.settings.extras.dss_key_rule_id {
         settings.key_rule_id = RuleId(rule);
@@ -114,7 +131,7 @@ pub async fn add(
         settings,
     };
     tx.insert_account(&new, now).await?;
-    store(act, &mut tx, id, 0, &secrets, now).await?;
+    store(act, tx, id, 0, secrets, now).await?;
     tx.replan(id, now).await?;
     let body = json!({
         "name": new.settings.name,
@@ -125,8 +142,7 @@ pub async fn add(
     });
     tx.audit(&Event::by(act.actor, "account.added", id, body), now)
         .await?;
-    tx.commit().await?;
-    act.api.store.account(id).await?.ok_or(GONE)
+    Ok(id)
 }
 
 /// Changes an account; `edit` gets it as it stands. What is given is stored as the current

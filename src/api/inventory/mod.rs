@@ -7,6 +7,7 @@
 pub mod account;
 pub mod asset;
 pub mod functional_account;
+pub mod import;
 pub mod system;
 pub mod workgroup;
 

@@ -5,9 +5,11 @@
 
 mod account;
 mod audit;
+mod discovery;
 mod functional_account;
 mod functional_link;
 mod health;
+mod import;
 mod input;
 mod job;
 mod key;
@@ -36,7 +38,9 @@ pub fn routes() -> Routes {
         .and(audit::routes())
         .and(functional_account::routes())
         .and(functional_link::routes())
+        .and(discovery::routes())
         .and(health::routes())
+        .and(import::routes())
         .and(job::routes())
         .and(key::routes())
         .and(platform::routes())

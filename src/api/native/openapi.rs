@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    account, audit, functional_account, functional_link, health, job, key, platform, policy,
-    quarantine, reveal, system, user,
+    account, audit, discovery, functional_account, functional_link, health, import, job, key,
+    platform, policy, quarantine, reveal, system, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -36,6 +36,8 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
         audit::list,
+        discovery::list, discovery::run, discovery::one, discovery::discovered,
+        import::run,
         functional_account::list, functional_account::one, functional_account::create,
         functional_account::edit, functional_account::delete,
         functional_link::linked, functional_link::link,

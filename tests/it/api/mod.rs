@@ -5,8 +5,10 @@
 mod credential;
 mod description;
 mod dialect;
+mod discovery;
 mod functional_account;
 mod functional_link;
+mod import;
 mod key;
 mod native;
 mod permission;

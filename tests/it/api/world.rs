@@ -17,7 +17,7 @@ use keywheel::model::Timestamp;
 use keywheel::model::id::UserId;
 use keywheel::model::platform::Platforms;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
-use keywheel::queue::{Orders, Worker, WorkerOptions};
+use keywheel::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use keywheel::store::{Backend, Store};
 use keywheel::vault::{Kek, Vault};
 use keywheel_connectors::TargetKind;
@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) targets: FakeWorld,
     worker: Worker,
+    pub(crate) discoverer: Discoverer,
     drain: CancellationToken,
     _database: Database,
 }
@@ -145,6 +146,14 @@ impl World {
             batch_max: 1_000,
             poll: Duration::from_secs(1),
         };
+        let discoverer = Discoverer::new(
+            store.clone(),
+            engine.clone(),
+            shared.clone(),
+            dice.clone(),
+            node,
+            Duration::from_secs(1),
+        );
         let worker = Worker::new(
             store.clone(),
             engine,
@@ -172,6 +181,7 @@ impl World {
             api,
             targets,
             worker,
+            discoverer,
             drain,
             _database: database,
         }

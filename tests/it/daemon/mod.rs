@@ -8,6 +8,7 @@ mod drain;
 mod first_run;
 mod functional;
 mod key;
+mod onboard;
 mod platform;
 mod refusal;
 mod signal;

@@ -9,6 +9,7 @@ mod claim;
 mod crash;
 mod credential;
 mod data_key;
+mod discovery;
 mod functional_account;
 mod functional_link;
 mod gauge;

@@ -1,17 +1,19 @@
 //! Rotations: each step a compare-and-swap; and logins that are counted before they are sent.
 
+use std::time::Duration;
+
 use keywheel::model::Timestamp;
 use keywheel::model::account::LastTest;
 use keywheel::model::credential::Part;
-use keywheel::model::id::{AccountId, RotationId};
+use keywheel::model::id::{AccountId, RotationId, SystemId};
 use keywheel::model::job::Priority;
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::store::{
-    AccountRow, NewVersion, RotationRow, SealedSecret, Step, Store, StoreError, Tx,
+    AccountRow, Backend, NewVersion, RotationRow, SealedSecret, Step, Store, StoreError, Tx,
 };
 
 use super::inventory::{conflicts, is_stale};
-use crate::support::database::on_both;
+use crate::support::database::{Database, on_both};
 use crate::support::queue::{NOW, account_id};
 
 const fn at(phase: Phase, doubt: bool) -> Rotation {
@@ -434,3 +436,35 @@ on_both!(each_part_moves_by_itself, |db| {
     let open_key = store.open_rotation_of(account(), Part::Key).await.unwrap();
     assert_eq!(open_key, None);
 });
+
+/// SQLite has one writer: nothing there waits for a row.
+#[tokio::test]
+async fn steps_of_a_claim_do_not_wait_for_whoever_holds_its_system_on_postgres() {
+    let db = Database::new(Backend::Postgres).await;
+    let queue = db.queue().await;
+    queue.system(1, 1, 1, 1).await;
+    let store = &queue.store;
+    let id = staged(store).await;
+    advance(store, &step(id, STAGED, APPLYING), NOW)
+        .await
+        .unwrap();
+    let mut holder = store.begin().await.unwrap();
+    assert!(holder.lock_queue(SystemId(1)).await.unwrap());
+    // Twice the same account in one transaction, as a candidate that is verified and promoted.
+    let (applied, verified) = (at(Phase::Applied, false), at(Phase::Verified, false));
+    let steps = async {
+        let mut tx = store.begin().await.unwrap();
+        tx.advance(&step(id, APPLYING, applied), NOW).await.unwrap();
+        tx.advance(&step(id, applied, verified), NOW).await.unwrap();
+        let committed = at(Phase::Committed, false);
+        tx.advance(&step(id, verified, committed), NOW)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    // A settlement holds the system and waits for the claim, which the steps hold.
+    tokio::time::timeout(Duration::from_secs(5), steps)
+        .await
+        .expect("the steps wait for the system");
+    holder.rollback().await.unwrap();
+}

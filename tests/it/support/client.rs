@@ -133,6 +133,17 @@ impl Client {
             .await
     }
 
+    /// Imports a CSV file by the native API.
+    pub(crate) async fn import(&self, file: &str, dry_run: bool) -> Answer {
+        let call = self
+            .http
+            .post(format!("{}/api/v1/imports?dry_run={dry_run}", self.url))
+            .header("Content-Type", "text/csv")
+            .body(file.to_owned())
+            .bearer_auth(&self.native);
+        self.send(call).await
+    }
+
     /// A call without any key.
     pub(crate) async fn nobody(&self, path: &str) -> Answer {
         self.http
