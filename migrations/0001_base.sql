@@ -135,7 +135,8 @@ CREATE TABLE systems (
     head2 BIGINT,                        -- earliest routine job; never later than true
     paused_until BIGINT NOT NULL,        -- the breaker: no claim before, but for immediate jobs
     trips BIGINT NOT NULL,               -- faults of the system in a row
-    scan_mark BIGINT                     -- which stale scan held it last; NULL: none has
+    scan_mark BIGINT,                    -- which stale scan held it last; NULL: none has
+    guarded SMALLINT NOT NULL DEFAULT 0  -- 1: it uses a linked functional account, or one lives here
 );
 CREATE INDEX systems_head0 ON systems (head0, id) WHERE head0 IS NOT NULL AND running < max_sessions;
 CREATE INDEX systems_head1 ON systems (head1, id) WHERE head1 IS NOT NULL AND running < max_sessions;
@@ -181,6 +182,7 @@ CREATE TABLE system_details (
     deleted_at BIGINT                    -- when it was deleted; versions are kept
 );
 CREATE INDEX system_details_name ON system_details (name_key);
+CREATE INDEX system_details_functional ON system_details (functional_account_id) WHERE functional_account_id IS NOT NULL;
 
 -- Managed accounts.
 CREATE TABLE accounts (
@@ -227,6 +229,16 @@ CREATE TABLE accounts (
 CREATE INDEX accounts_system ON accounts (system_id, id);
 CREATE INDEX accounts_name ON accounts (name_key, system_id);
 CREATE INDEX accounts_policy ON accounts (policy_id) WHERE policy_id IS NOT NULL;
+
+-- Functional accounts whose credential is a managed account's: one linked record.
+CREATE TABLE functional_links (
+    functional_account_id BIGINT PRIMARY KEY REFERENCES functional_accounts (id), -- which
+    account_id BIGINT NOT NULL UNIQUE REFERENCES accounts (id), -- whose credential it logs in with
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- where that account lives
+    wanted_until BIGINT NOT NULL,        -- until then nothing else begins on the systems that use it
+    linked_at BIGINT NOT NULL            -- when it was linked
+);
+CREATE INDEX functional_links_home ON functional_links (system_id);
 
 -- The hot columns of an account.
 CREATE TABLE schedule (

@@ -149,6 +149,7 @@ impl From<OrderError> for ApiError {
             },
             OrderError::AlreadyRunning => Self::conflict("A change is already running"),
             OrderError::Refused(why) => Self::bad(why),
+            OrderError::InTheWay(why) => Self::conflict(why),
             OrderError::Vault(error) => Self::Vault(error),
             OrderError::Store(error) => Self::Store(error),
         }

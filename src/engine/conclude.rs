@@ -38,6 +38,13 @@ impl Engine {
                 continue;
             }
             self.skip_without_contact(&mut work).await?;
+            let mut work = match self.refuse_second_doubt(claim, work).await? {
+                Ok(work) => work,
+                Err(finished) => {
+                    ended.push(finished);
+                    continue;
+                }
+            };
             if work.drives == Parts::NONE && !work.job.parts.holds(Parts::REMOVAL) {
                 ended.push(work.finish());
             } else if work.job.attempt > self.limits.attempts_max {
@@ -230,7 +237,11 @@ impl Engine {
     }
 
     /// Ends a job for good: each part's rotation in a commit of its own.
-    async fn give_up(&self, claim: &Claim, mut work: Work) -> Result<Finished, EngineError> {
+    pub(super) async fn give_up(
+        &self,
+        claim: &Claim,
+        mut work: Work,
+    ) -> Result<Finished, EngineError> {
         for part in work.driven() {
             work.enter(part);
             let Some(row) = work.rotation.clone() else {

@@ -12,6 +12,7 @@ mod commit;
 mod conclude;
 mod drive;
 mod functional;
+mod linked;
 mod probe;
 mod remove;
 mod stage;
@@ -270,7 +271,7 @@ impl Engine {
         if works.is_empty() {
             return Ok(());
         }
-        let open = match self.open_session(claim.system, &works).await? {
+        let open = match self.open_session(claim, &mut works).await? {
             Ok(open) => {
                 if open.domain {
                     works.iter_mut().for_each(Work::name_for_domain);
@@ -323,6 +324,10 @@ impl Engine {
         let ((), written) = tokio::join!(drive, self.commit_loop(claim, requests));
         self.within(open.timeout, open.session.close()).await;
         written
+    }
+
+    fn lockout_window_ms(&self) -> i64 {
+        i64::try_from(self.limits.lockout_window.as_millis()).unwrap_or(i64::MAX)
     }
 
     async fn attempt(
@@ -389,6 +394,18 @@ impl Engine {
                 problem: "the version is missing",
             })
         })?;
+        let opened = self.open_secret(id, version, secret).await?;
+        work.opened.insert(version, opened.clone());
+        Ok(opened)
+    }
+
+    /// A kept version as connectors take it.
+    async fn open_secret(
+        &self,
+        id: AccountId,
+        version: i64,
+        secret: &SealedSecret,
+    ) -> Result<Credential, EngineError> {
         let opened = match secret {
             SealedSecret::Password(sealed) => {
                 let password = self.vault.open(&Place::credential(id, version), sealed)?;
@@ -412,7 +429,6 @@ impl Engine {
                 functional::unlocked(given, public.clone(), marker(id, version)).await?
             }
         };
-        work.opened.insert(version, opened.clone());
         Ok(opened)
     }
 

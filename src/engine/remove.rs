@@ -129,18 +129,33 @@ impl Engine {
         let SealedSecret::Key { public, .. } = secret else {
             return Ok(true);
         };
-        // Its public half says which line is meant; the private one stays sealed.
-        let old = Credential::Key(KeyPair {
-            private: Secret::from(String::new()),
-            public: public.clone(),
-            marker: marker(work.id(), version),
-        });
+        // Who changes itself logs in once more with the key that goes; that login may fail.
+        let logs_in = work.target.uses_own;
+        let old = if logs_in {
+            if !self.spend_login(batch, work, batch.budget.max(1)).await? {
+                work.log
+                    .budget_spent("removal of an old key: by its own login");
+                return Ok(false);
+            }
+            work.versions.insert(version, secret.clone());
+            self.open_version(work, version).await?
+        } else {
+            // Its public half says which line is meant; the private one stays sealed.
+            Credential::Key(KeyPair {
+                private: Secret::from(String::new()),
+                public: public.clone(),
+                marker: marker(work.id(), version),
+            })
+        };
         work.log.phase = "change";
         let retire = batch.session.retire(&work.target, &old);
         let removed = self
             .within(batch.timeout, retire)
             .await
             .unwrap_or_else(|| Changed::Unknown(super::drive::silent()));
+        if logs_in && removed == Changed::Done {
+            self.refund(batch, work).await?;
+        }
         let failed = |work: &mut Work, step: &str, reason: &Reason| work.log.reason(step, reason);
         let (gone, result) = match &removed {
             Changed::Done => {

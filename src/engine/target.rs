@@ -18,10 +18,10 @@ use crate::model::host_key;
 use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
-use crate::store::{FunctionalRow, SystemRow};
+use crate::store::{Claim, FunctionalRow, SystemRow};
 
 /// What the session's opening and its own time-outs may need beyond the target's.
-const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
 /// An open session.
 pub(super) struct Open {
@@ -41,9 +41,10 @@ impl Engine {
     /// Opens a session for these jobs; the inner error is the system's.
     pub(super) async fn open_session(
         &self,
-        system: SystemId,
-        works: &[Work],
+        claim: &Claim,
+        works: &mut [Work],
     ) -> Result<Result<Open, Reason>, EngineError> {
+        let system = claim.system;
         let Some(row) = self.store.system_row(system).await? else {
             return Ok(Err(Reason::system(
                 Class::Unreachable,
@@ -68,6 +69,38 @@ impl Engine {
         {
             return Ok(Err(reason));
         }
+        if let TargetKind::Dialogue(part) = &mut target.kind {
+            part.enable = self.functional_enable(&row).await?;
+        }
+        let budget = lockout_budget(row.lockout_threshold);
+        let timeout = target.timeout + TIMEOUT_MARGIN;
+        let link = match row.functional_account_id {
+            Some(id) => self.store.functional_link(FunctionalAccountId(id)).await?,
+            None => None,
+        };
+        if let Some(link) = link {
+            let mut alone = true;
+            for work in works.iter_mut() {
+                let is_it = work.id() == link.account;
+                work.target.uses_own |= is_it;
+                alone &= is_it;
+            }
+            let how = (connector.as_ref(), &target);
+            let opened = if alone {
+                // It does not look at itself either: that login would be one more to count.
+                self.connect(how, None).await
+            } else {
+                self.open_linked(claim, link, how, works).await?
+            };
+            return Ok(opened.map(|session| Open {
+                session,
+                connector: connector.clone(),
+                dialogue: platform.dialogue.clone(),
+                budget,
+                timeout,
+                domain: is_domain(&target.kind),
+            }));
+        }
         // Who changes itself needs nobody, and is looked at by whoever is there.
         let changes = works
             .iter()
@@ -76,25 +109,33 @@ impl Engine {
             Ok(functional) => functional,
             Err(reason) => return Ok(Err(reason)),
         };
-        if let TargetKind::Dialogue(part) = &mut target.kind {
-            part.enable = self.functional_enable(&row).await?;
-        }
-        let open = connector.open(&target, functional.as_ref());
-        let timeout = target.timeout + TIMEOUT_MARGIN;
-        let opened = self.within(timeout, open).await.unwrap_or_else(|| {
-            Err(Reason::system(
-                Class::Unreachable,
-                "no answer within the time limit",
-            ))
-        });
+        let opened = self
+            .connect((connector.as_ref(), &target), functional.as_ref())
+            .await;
         Ok(opened.map(|session| Open {
             session,
             connector: connector.clone(),
             dialogue: platform.dialogue.clone(),
-            budget: lockout_budget(row.lockout_threshold),
+            budget,
             timeout,
             domain: is_domain(&target.kind),
         }))
+    }
+
+    /// Opens a session within its time.
+    pub(super) async fn connect(
+        &self,
+        (connector, target): (&dyn Connector, &Target),
+        functional: Option<&Functional>,
+    ) -> Result<Arc<dyn Session>, Reason> {
+        let open = connector.open(target, functional);
+        let opened = self.within(target.timeout + TIMEOUT_MARGIN, open).await;
+        opened.unwrap_or_else(|| {
+            Err(Reason::system(
+                Class::Unreachable,
+                "no answer within the time limit",
+            ))
+        })
     }
 
     /// The functional account; `None` if the jobs only test.
@@ -283,7 +324,7 @@ fn is_domain(kind: &TargetKind) -> bool {
 }
 
 /// Failing logins that probing may cause: two below the threshold, at most two, one if unknown.
-fn lockout_budget(threshold: Option<i64>) -> i64 {
+pub(super) fn lockout_budget(threshold: Option<i64>) -> i64 {
     match threshold {
         None => 1,
         Some(0) => 2,

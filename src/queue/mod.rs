@@ -3,6 +3,7 @@
 //! Invariant: a node that lost its lease changes no row.
 
 mod given;
+mod link;
 mod order;
 mod quarantine;
 mod running;

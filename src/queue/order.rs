@@ -99,6 +99,9 @@ pub enum OrderError {
     /// The order can never be carried out as it stands.
     #[error("{0}")]
     Refused(String),
+    /// Something is in the way: what, and what to do first.
+    #[error("{0}")]
+    InTheWay(String),
     /// The key ring did not seal or open; nothing was ordered.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -130,8 +130,8 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if its system has another account with that login, or if it
-    /// would become another login while a change is under way; [`StoreError::Stale`] if it was
-    /// edited meanwhile or is gone.
+    /// would become another login while a change is under way or a functional account is linked
+    /// to it; [`StoreError::Stale`] if it was edited meanwhile or is gone.
     pub async fn update_account(
         &mut self,
         id: AccountId,
@@ -145,8 +145,11 @@ impl Tx {
                 .bind(id.0)
                 .fetch_one(&mut *self.inner)
                 .await?;
-        if known.as_deref() != Some(target_id) && self.has_open_work(id).await? {
-            return Err(BUSY);
+        if known.as_deref() != Some(target_id) {
+            self.not_linked(id).await?;
+            if self.has_open_work(id).await? {
+                return Err(BUSY);
+            }
         }
         let query = sqlx::query(
             "UPDATE accounts SET target_id = $2, name = $3, name_key = $4, domain_name = $5,
@@ -224,9 +227,11 @@ impl Tx {
     /// Marks an account as deleted. Its name becomes free; its versions are kept.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] while it has an open job; [`StoreError::Stale`] if it is gone.
+    /// [`StoreError::Conflict`] while it has an open job, or a functional account is linked to it;
+    /// [`StoreError::Stale`] if it is gone.
     pub async fn delete_account(&mut self, id: AccountId, at: Timestamp) -> Result<(), StoreError> {
         self.locked_account(id).await?.ok_or(GONE)?;
+        self.not_linked(id).await?;
         let done = sqlx::query(
             "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, flag_at = NULL,
                 stale_at = NULL
@@ -253,8 +258,8 @@ impl Tx {
     /// Marks every account of a system as deleted; returns how many there were.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] while one of them has an open job, and none is deleted then;
-    /// [`StoreError::Stale`] if the system is gone.
+    /// [`StoreError::Conflict`] while one of them has an open job, or a functional account is
+    /// linked to it, and none is deleted then; [`StoreError::Stale`] if the system is gone.
     pub async fn delete_accounts(
         &mut self,
         system: SystemId,
@@ -263,6 +268,7 @@ impl Tx {
         self.locked_system(system).await?.ok_or(StoreError::Stale {
             what: "the managed system",
         })?;
+        self.none_linked(system).await?;
         let open: Option<(i64,)> = sqlx::query_as(
             "SELECT account_id FROM schedule WHERE system_id = $1 AND open_job = 1 LIMIT 1",
         )

@@ -3,6 +3,8 @@
 //! Invariant: a system never has more claims than `max_sessions`, and a claim's jobs are exactly
 //! the rows that were read under its system's lock.
 
+mod guarded;
+
 use super::dialect::{for_update, skip_locked};
 use super::job::{job_cause, job_kind, job_parts};
 use super::{StoreError, Tx, exactly};
@@ -63,7 +65,7 @@ macro_rules! claimable {
     ($backend:expr, $head:literal, $unless_broken:literal) => {
         skip_locked!(
             $backend,
-            "SELECT id, CASE WHEN trips >= 3 THEN 1 ELSE max_batch END FROM systems WHERE ",
+            "SELECT id, CASE WHEN trips >= 3 THEN 1 ELSE max_batch END, guarded FROM systems WHERE ",
             $head,
             " IS NOT NULL AND running < max_sessions AND ",
             $head,
@@ -71,7 +73,7 @@ macro_rules! claimable {
             $unless_broken,
             " ORDER BY ",
             $head,
-            ", id LIMIT $2"
+            ", id LIMIT $2 OFFSET $3"
         )
     };
     // A breaker that has opened lets one claim of one job try, once its pause is over.
@@ -82,6 +84,29 @@ macro_rules! claimable {
             " AND paused_until <= $1 AND (trips < 3 OR running = 0)"
         )
     };
+}
+
+/// A system's first due jobs of one class: all of them, or those that `$but` leaves.
+macro_rules! due_jobs {
+    ($but:literal) => {
+        concat!(
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
+            " queued_at, run_at FROM jobs",
+            " WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3",
+            $but,
+            " ORDER BY run_at, id LIMIT $4"
+        )
+    };
+}
+use due_jobs;
+
+/// What a look at a system came to.
+enum Taken {
+    Claim(Claim),
+    /// Its head was too urgent, and is right now.
+    Nothing,
+    /// Work is due that must wait for another system's, or its own, to end.
+    Held,
 }
 
 impl Tx {
@@ -104,27 +129,38 @@ impl Tx {
             Priority::Quarantine => claimable!(self.backend, "head1"),
             Priority::Routine => claimable!(self.backend, "head2"),
         };
+        let mut claims = Vec::new();
+        let mut held = 0;
         loop {
-            let found: Vec<(i64, i64)> = sqlx::query_as(sql)
+            let claimed = i64::try_from(claims.len()).unwrap_or(i64::MAX);
+            let found: Vec<(i64, i64, i64)> = sqlx::query_as(sql)
                 .bind(now.0)
-                .bind(systems)
+                .bind(systems - claimed)
+                .bind(held)
                 .fetch_all(&mut *self.inner)
                 .await?;
-            let mut claims = Vec::with_capacity(found.len());
-            for (system, batch) in &found {
-                claims.extend(
-                    self.claim_system(
-                        node,
-                        SystemId(*system),
-                        priority,
-                        batch_max.min(*batch),
-                        now,
-                    )
-                    .await?,
-                );
+            let mut waits = false;
+            for (system, batch, guarded) in &found {
+                let whose = (node, SystemId(*system), priority);
+                let batch = batch_max.min(*batch);
+                let taken = if *guarded == 1 {
+                    self.claim_guarded(whose, batch, now).await?
+                } else {
+                    self.claim_system(whose, batch, now).await?
+                };
+                match taken {
+                    Taken::Claim(claim) => claims.push(claim),
+                    Taken::Nothing => {}
+                    Taken::Held => {
+                        held += 1;
+                        waits = true;
+                    }
+                }
             }
-            // Heads that were too urgent are right now; behind them others may have waited.
-            if !claims.is_empty() || found.is_empty() {
+            // Heads that were too urgent are right now; behind them, and behind systems that must
+            // wait, others may have waited.
+            let is_full = i64::try_from(claims.len()).is_ok_and(|claimed| claimed >= systems);
+            if found.is_empty() || is_full || (!claims.is_empty() && !waits) {
                 return Ok(claims);
             }
         }
@@ -132,28 +168,21 @@ impl Tx {
 
     async fn claim_system(
         &mut self,
-        node: NodeId,
-        system: SystemId,
-        priority: Priority,
+        (node, system, priority): (NodeId, SystemId, Priority),
         batch: i64,
         now: Timestamp,
-    ) -> Result<Option<Claim>, StoreError> {
-        let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version, queued_at,
-                 run_at FROM jobs
-             WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3
-             ORDER BY run_at, id LIMIT $4",
-        )
-        .bind(system.0)
-        .bind(priority.rank())
-        .bind(now.0)
-        .bind(batch)
-        .fetch_all(&mut *self.inner)
-        .await?;
+    ) -> Result<Taken, StoreError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(due_jobs!(""))
+            .bind(system.0)
+            .bind(priority.rank())
+            .bind(now.0)
+            .bind(batch)
+            .fetch_all(&mut *self.inner)
+            .await?;
         let Some(last) = rows.last() else {
             // The head was too urgent: put it right.
             self.refresh(system, 0).await?;
-            return Ok(None);
+            return Ok(Taken::Nothing);
         };
         let (last_run_at, last_id, count) = (last.run_at, last.id, rows.len());
         let id = self.open_claim(node, system, priority, count, now).await?;
@@ -171,18 +200,34 @@ impl Tx {
         .await?;
         exactly(count as u64, done.rows_affected(), "the claimed jobs")?;
         self.refresh(system, 1).await?;
-        let jobs = rows
-            .into_iter()
-            .map(ClaimRow::job)
-            .collect::<Result<_, _>>()?;
-        Ok(Some(Claim {
-            id,
-            system,
-            node,
-            priority,
-            claimed_at: now,
-            jobs,
-        }))
+        claim_of((id, node, system, priority), rows, now).map(Taken::Claim)
+    }
+
+    /// Claims these very jobs of a system, under its lock.
+    async fn take(
+        &mut self,
+        node: NodeId,
+        system: SystemId,
+        priority: Priority,
+        rows: Vec<ClaimRow>,
+        now: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        let id = self
+            .open_claim(node, system, priority, rows.len(), now)
+            .await?;
+        for row in &rows {
+            let done = sqlx::query(
+                "UPDATE jobs SET state = 'running', claim_id = $1, attempt = attempt + 1
+                 WHERE id = $2 AND state = 'queued'",
+            )
+            .bind(id.0)
+            .bind(row.id)
+            .execute(&mut *self.inner)
+            .await?;
+            exactly(1, done.rows_affected(), "the claimed job")?;
+        }
+        self.refresh(system, 1).await?;
+        claim_of((id, node, system, priority), rows, now)
     }
 
     async fn open_claim(
@@ -221,11 +266,18 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
         // From the broken systems' side: they are few, and old jobs elsewhere hide none of theirs.
+        // Linked functional accounts take their turns alone, there as everywhere.
         let broken: Option<(i64,)> = sqlx::query_as(skip_locked!(
             self.backend,
             "SELECT id FROM systems WHERE trips >= 3 AND running < max_sessions
                AND EXISTS (SELECT 1 FROM jobs WHERE system_id = systems.id AND state = 'queued'
-                   AND queued_at < $1)
+                   AND queued_at < $1 AND NOT EXISTS (SELECT 1 FROM functional_links l
+                       WHERE l.account_id = jobs.account_id))
+               AND NOT EXISTS (SELECT 1 FROM system_details d
+                   JOIN functional_links l ON l.functional_account_id = d.functional_account_id
+                   JOIN jobs k ON k.account_id = l.account_id
+                       AND k.state IN ('queued', 'running') AND k.state = 'running'
+                   WHERE d.system_id = systems.id)
              ORDER BY id LIMIT 1"
         ))
         .bind(cutoff.0)
@@ -238,6 +290,8 @@ impl Tx {
             "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version, queued_at,
                  run_at FROM jobs
              WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
+               AND NOT EXISTS (SELECT 1 FROM functional_links l
+                   WHERE l.account_id = jobs.account_id)
              ORDER BY queued_at, id LIMIT 100",
         )
         .bind(system)
@@ -247,35 +301,9 @@ impl Tx {
         if rows.is_empty() {
             return Ok(None);
         }
-        let system = SystemId(system);
-        let id = self
-            .open_claim(node, system, Priority::Routine, rows.len(), now)
-            .await?;
-        for row in &rows {
-            let done = sqlx::query(
-                "UPDATE jobs SET state = 'running', claim_id = $1, attempt = attempt + 1
-                 WHERE id = $2 AND state = 'queued'",
-            )
-            .bind(id.0)
-            .bind(row.id)
-            .execute(&mut *self.inner)
-            .await?;
-            exactly(1, done.rows_affected(), "the claimed job")?;
-        }
-        self.refresh(system, 1).await?;
-        let jobs = rows
-            .into_iter()
-            .map(ClaimRow::job)
-            .collect::<Result<_, _>>()?;
-        let priority = Priority::Routine;
-        Ok(Some(Claim {
-            id,
-            system,
-            node,
-            priority,
-            claimed_at: now,
-            jobs,
-        }))
+        self.take(node, SystemId(system), Priority::Routine, rows, now)
+            .await
+            .map(Some)
     }
 
     /// Fails unless this node still holds the claim; holds it until this transaction ends.
@@ -366,6 +394,25 @@ impl Tx {
         }
         Ok(repaired)
     }
+}
+
+fn claim_of(
+    (id, node, system, priority): (ClaimId, NodeId, SystemId, Priority),
+    rows: Vec<ClaimRow>,
+    now: Timestamp,
+) -> Result<Claim, StoreError> {
+    let jobs = rows
+        .into_iter()
+        .map(ClaimRow::job)
+        .collect::<Result<_, _>>()?;
+    Ok(Claim {
+        id,
+        system,
+        node,
+        priority,
+        claimed_at: now,
+        jobs,
+    })
 }
 
 #[derive(sqlx::FromRow)]

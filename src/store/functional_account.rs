@@ -202,6 +202,7 @@ impl Tx {
         &mut self,
         id: FunctionalAccountId,
     ) -> Result<(), StoreError> {
+        self.drop_link(id).await?;
         let done = sqlx::query("DELETE FROM functional_accounts WHERE id = $1")
             .bind(id.0)
             .execute(&mut *self.inner)

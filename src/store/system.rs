@@ -128,8 +128,8 @@ impl Tx {
     /// Stores a system.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if its asset has a system already, or if something that it
-    /// refers to is gone.
+    /// [`StoreError::Conflict`] if its asset has a system already, if something that it refers to
+    /// is gone, or if its functional account is linked to an account of another host.
     pub async fn insert_system(
         &mut self,
         system: &NewSystem,
@@ -165,14 +165,15 @@ impl Tx {
             .execute(&mut *self.inner)
             .await
             .map_err(|error| StoreError::from(error).about("the asset's managed system"))?;
-        Ok(())
+        self.guard(system.id).await
     }
 
     /// Changes what people set on a system, if nobody has since `revision`.
     ///
     /// # Errors
     /// [`StoreError::Stale`] if it was edited meanwhile or is gone; [`StoreError::Conflict`] if
-    /// something that it refers to is gone.
+    /// something that it refers to is gone, or if its functional account is linked to an account
+    /// of another host.
     pub async fn update_system(
         &mut self,
         id: SystemId,
@@ -204,7 +205,8 @@ impl Tx {
             .execute(&mut *self.inner)
             .await
             .map_err(|error| StoreError::from(error).about("what the system refers to"))?;
-        exactly(1, done.rows_affected(), "the managed system")
+        exactly(1, done.rows_affected(), "the managed system")?;
+        self.guard(id).await
     }
 
     /// Marks a system as deleted and lets go of its asset, functional account and policy.
@@ -236,7 +238,8 @@ impl Tx {
         .bind(at.0)
         .execute(&mut *self.inner)
         .await?;
-        exactly(1, done.rows_affected(), "the managed system")
+        exactly(1, done.rows_affected(), "the managed system")?;
+        self.guard(id).await
     }
 }
 

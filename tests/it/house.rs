@@ -70,13 +70,17 @@ const EXPOSERS: [(&str, &str); 13] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 4] = [
+const OPENERS: [(&str, &str); 5] = [
     (
         "src/api/native/reveal.rs",
         "hands a credential over, on record",
     ),
     ("src/app/key_ring.rs", "opens the probe at the start"),
     ("src/engine/", "hands credentials to connectors"),
+    (
+        "src/queue/link.rs",
+        "seals a functional account's password for its own row once more",
+    ),
     (
         "src/queue/order.rs",
         "compares a repeated order's password with the one under way",

@@ -337,12 +337,7 @@ mod tests {
     }
 
     fn output(text: &str, status: Option<i32>) -> Output {
-        let text = text.replace("KW#", &format!("KW{NONCE}"));
-        Output {
-            bytes: Zeroizing::new(text.clone().into_bytes()),
-            text: Zeroizing::new(text),
-            status,
-        }
+        Output::played(text, NONCE, status)
     }
 
     fn changed(text: &str, status: Option<i32>) -> Changed {

@@ -37,6 +37,19 @@ pub(super) struct Output {
     pub(super) status: Option<i32>,
 }
 
+#[cfg(test)]
+impl Output {
+    /// What a command would have printed; `KW#` stands for the marker with this nonce.
+    pub(super) fn played(text: &str, nonce: &str, status: Option<i32>) -> Self {
+        let text = text.replace("KW#", &format!("KW{nonce}"));
+        Self {
+            bytes: Zeroizing::new(text.clone().into_bytes()),
+            text: Zeroizing::new(text),
+            status,
+        }
+    }
+}
+
 /// A command, and how it runs.
 #[derive(Clone)]
 pub(super) struct Order {

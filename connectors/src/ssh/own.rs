@@ -224,12 +224,7 @@ mod tests {
     const NONCE: &str = "00c0ffee00c0ffee";
 
     fn output(text: &str, status: Option<i32>) -> Output {
-        let text = text.replace("KW#", &format!("KW{NONCE}"));
-        Output {
-            bytes: Zeroizing::new(text.clone().into_bytes()),
-            text: Zeroizing::new(text),
-            status,
-        }
+        Output::played(text, NONCE, status)
     }
 
     /// Plays what a terminal shows, piece by piece; returns what was said to each.

@@ -220,17 +220,11 @@ pub(super) fn field<'a>(output: &'a Output, nonce: &str) -> Result<&'a str, Reas
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     const NONCE: &str = "00c0ffee00c0ffee";
 
     fn output(text: &str, status: Option<i32>) -> Output {
-        let text = text.replace("KW#", &format!("KW{NONCE}"));
-        Output {
-            bytes: Zeroizing::new(text.clone().into_bytes()),
-            text: Zeroizing::new(text),
-            status,
-        }
+        Output::played(text, NONCE, status)
     }
 
     fn change(text: &str, status: Option<i32>) -> String {

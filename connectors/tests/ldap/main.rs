@@ -14,7 +14,7 @@
 //! - rights lost by a failed login: `reset::a_write_after_a_failed_login_still_has_its_rights`
 //! - referrals: `own::a_server_that_refers_elsewhere_is_no_success_and_is_not_followed`
 //! - a lost key swap: `key::a_swap_that_somebody_else_was_faster_with_changes_nothing`
-//! - names that are filters, and two of one name: `reset`, `ds389`, `samba`
+//! - names that are filters, and two of one name: `reset`, `ds389`, `domain_names`
 //! - an empty secret: `reset::an_empty_secret_is_refused_before_any_byte`
 //! - rights to write but not to compare: `own::a_password_that_may_be_written_but_not_compared_…`
 //! - certificates, StartTLS, plain text: `trust`
@@ -22,6 +22,7 @@
 //! - a slow password hash: `policy::a_slow_password_hash_fails_nobody`
 //! - another product than the pinned one: `scripted::a_directory_that_is_not_the_pinned_one_…`
 
+mod domain_names;
 mod ds389;
 mod hostile;
 mod key;

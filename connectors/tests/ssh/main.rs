@@ -3,6 +3,7 @@
 
 mod dropbear;
 mod fleet;
+mod key_files;
 mod keys;
 mod own;
 mod paths;

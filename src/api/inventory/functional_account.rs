@@ -43,6 +43,14 @@ impl NewSecret {
         }
     }
 
+    /// True if it is what the account logs in with.
+    const fn logs_in(&self) -> bool {
+        match self {
+            Self::Password(_) | Self::Key(_) => true,
+            Self::Enable(_) => false,
+        }
+    }
+
     /// Seals it for its place and stores it.
     async fn store(
         self,
@@ -144,7 +152,9 @@ pub async fn add(
 /// Changes a functional account that was read at `revision`, but not its platform.
 ///
 /// # Errors
-/// [`ApiError::Invalid`]; [`ApiError::Store`] if it was edited or removed meanwhile.
+/// [`ApiError::Invalid`]; [`ApiError::Conflict`] if it would become another login, or get a
+/// credential, while it is linked to a managed account; [`ApiError::Store`] if it was edited or
+/// removed meanwhile.
 pub async fn change(
     act: Act<'_>,
     id: FunctionalAccountId,
@@ -153,9 +163,21 @@ pub async fn change(
     secrets: Vec<NewSecret>,
 ) -> Result<FunctionalAccount, ApiError> {
     fit(act, settings, &secrets)?;
+    let before = act.api.store.functional_account(id).await?.ok_or(GONE)?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
+    let renamed = before.settings.account_name != settings.account_name;
     tx.update_functional_account(id, revision, settings).await?;
+    // Read after the row was taken: whoever links it holds the row as well.
+    if (renamed || secrets.iter().any(NewSecret::logs_in))
+        && let Some(link) = act.api.store.functional_link(id).await?
+    {
+        return Err(ApiError::conflict(format!(
+            "It logs in with the credential of managed account {}; change that one, or part the \
+             two first",
+            link.account.0
+        )));
+    }
     let body = json!({
         "name": settings.account_name,
         "secrets": secrets.iter().map(NewSecret::change).collect::<Vec<_>>(),

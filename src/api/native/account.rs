@@ -163,6 +163,10 @@ pub(super) struct RotateOrder {
     /// Why; goes to the audit trail.
     #[serde(default)]
     reason: Option<String>,
+    /// True: changes it although a functional account logs in with it. Needed there, since the
+    /// systems behind it depend on this one credential; ignored elsewhere.
+    #[serde(default)]
+    confirm_functional: Option<bool>,
 }
 
 /// What a test said.
@@ -320,6 +324,15 @@ pub(super) async fn rotate(
     let account = existing(&api, &segments).await?;
     let Body(order) = body?;
     let why = order.reason.as_deref().map(reason).transpose()?;
+    if order.confirm_functional != Some(true)
+        && let Some(link) = api.store.link_of_account(account.id).await?
+    {
+        return Err(ApiError::conflict(format!(
+            "Functional account {} logs in with this credential; set confirm_functional to true \
+             to change it",
+            link.functional.0
+        )));
+    }
     let immediate = order.immediate.unwrap_or(true);
     let change = ChangeOrder::random(account.id, immediate);
     let job = api.orders.change(change, caller.actor()).await?;

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod functional_account;
+mod functional_link;
 mod health;
 mod input;
 mod job;
@@ -34,6 +35,7 @@ pub fn routes() -> Routes {
         .and(reveal::routes())
         .and(audit::routes())
         .and(functional_account::routes())
+        .and(functional_link::routes())
         .and(health::routes())
         .and(job::routes())
         .and(key::routes())

@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    account, audit, functional_account, health, job, key, platform, policy, quarantine, reveal,
-    system, user,
+    account, audit, functional_account, functional_link, health, job, key, platform, policy,
+    quarantine, reveal, system, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -38,6 +38,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         audit::list,
         functional_account::list, functional_account::one, functional_account::create,
         functional_account::edit, functional_account::delete,
+        functional_link::linked, functional_link::link,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
         key::list, key::create, key::revoke,

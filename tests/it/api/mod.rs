@@ -6,6 +6,7 @@ mod credential;
 mod description;
 mod dialect;
 mod functional_account;
+mod functional_link;
 mod key;
 mod native;
 mod permission;

@@ -5,75 +5,13 @@ use std::time::Duration;
 
 use keywheel::clock::SystemClock;
 use serde_json::json;
-use sqlx::{Pool, Sqlite};
 
 use crate::support::client::Client;
-use crate::support::daemon::{Daemon, Home};
+use crate::support::daemon::Home;
 use crate::support::directory::{Directory, LDAP_INITIAL};
 use crate::support::proxy::Proxy;
+use crate::support::under_way::{HOLD, UnderWay};
 use crate::support::wait::until;
-
-/// How long the line holds back each of the directory's answers.
-const HOLD: Duration = Duration::from_millis(400);
-
-/// A change under way over a slow line.
-struct UnderWay {
-    home: Home,
-    slapd: Directory,
-    daemon: Daemon,
-    database: Pool<Sqlite>,
-    account: i64,
-    location: String,
-    proxy: Proxy,
-}
-
-impl UnderWay {
-    /// Orders a change, and waits until it has been intended.
-    async fn begin() -> Self {
-        let slapd = Directory::openldap();
-        let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
-        let home = Home::new();
-        let daemon = home.serve();
-        let client = Client::signed_in(&daemon.url, &home.keys()).await;
-        let system = slapd.onboard(&client, Some(proxy.port)).await;
-        // The directory locks after five: a probe may ask with both passwords in one window.
-        let locks = json!({"lockout_threshold": 5});
-        client
-            .edit(&format!("/api/v1/systems/{system}"), &locks)
-            .await;
-        let account = slapd.onboard_account(&client, system, "u0").await;
-        let path = format!("ManagedAccounts/{account}/Credentials/Change");
-        let ordered = client
-            .post(&path, &json!({"Queue": true}))
-            .await
-            .expect(204);
-        let database = super::database(&home.data("keywheel.db")).await;
-        let under_way = Self {
-            home,
-            slapd,
-            daemon,
-            database,
-            account,
-            location: ordered.location.expect("a Location"),
-            proxy,
-        };
-        until("the change is intended", async || {
-            (under_way.phase().await.as_deref() == Some("applying")).then_some(())
-        })
-        .await;
-        under_way
-    }
-
-    async fn phase(&self) -> Option<String> {
-        let phase: Option<(String,)> =
-            sqlx::query_as("SELECT phase FROM rotations WHERE account_id = $1 ORDER BY id DESC")
-                .bind(self.account)
-                .fetch_optional(&self.database)
-                .await
-                .unwrap();
-        phase.map(|(phase,)| phase)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_under_way_is_recorded_before_the_service_ends() {

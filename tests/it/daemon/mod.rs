@@ -6,6 +6,7 @@ mod directories;
 mod disk;
 mod drain;
 mod first_run;
+mod functional;
 mod key;
 mod platform;
 mod refusal;

@@ -12,7 +12,7 @@ use keywheel_connectors::fake::OnChange;
 use super::world::{Like, Site, World, is_sqlite, login, mend};
 use crate::support::database::{Database, on_both};
 
-const CHANGES: [OnChange; 6] = [
+pub(super) const CHANGES: [OnChange; 6] = [
     OnChange::Obey,
     OnChange::Refuse,
     OnChange::LoseReply,
@@ -21,7 +21,7 @@ const CHANGES: [OnChange; 6] = [
     OnChange::Lie,
 ];
 /// Crash points after which something is wrong with the test itself.
-const POINTS_MAX: usize = 2_000;
+pub(super) const POINTS_MAX: usize = 2_000;
 
 /// Changes of a key, told to the target as the first change of its account.
 const KEY_CHANGES: [OnChange; 5] = [
@@ -34,7 +34,7 @@ const KEY_CHANGES: [OnChange; 5] = [
 
 /// Orders a change of every account, crashes where `stop` says so, lets another node finish.
 /// False if there was nothing left to crash.
-async fn crash_once(
+pub(super) async fn crash_once(
     world: &World,
     site: &Site,
     change: OnChange,

@@ -8,6 +8,7 @@ mod crash;
 mod doubt;
 mod fault;
 mod key;
+mod linked;
 mod look;
 mod order;
 mod own;

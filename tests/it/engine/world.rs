@@ -313,6 +313,41 @@ impl World {
         }
     }
 
+    /// Makes an account the login of the systems that log in by functional account 1.
+    pub(super) async fn link(&self, account: AccountId) {
+        self.link_to(account, FunctionalAccountId(1)).await;
+    }
+
+    /// The same with another functional account, which comes to be.
+    pub(super) async fn link_another(&self, account: AccountId, id: i64) {
+        let id = FunctionalAccountId(id);
+        let functional = FunctionalSettings {
+            platform_id: PlatformId(1001),
+            domain_name: None,
+            account_name: login(account),
+            display_name: login(account),
+            description: None,
+            elevation: Elevation::None,
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        tx.insert_functional_account(id, &functional, None, NOON)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        self.link_to(account, id).await;
+    }
+
+    async fn link_to(&self, account: AccountId, id: FunctionalAccountId) {
+        sqlx::query("UPDATE functional_accounts SET account_name = $2 WHERE id = $1")
+            .bind(id.0)
+            .bind(login(account))
+            .execute(&self.raw)
+            .await
+            .unwrap();
+        let orders = self.orders();
+        orders.link_functional(id, account, "ada").await.unwrap();
+    }
+
     pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> SealedSecret {
         let place = Place::credential(account, version);
         let secret = Secret::from(secret);

@@ -10,6 +10,7 @@ mod crash;
 mod credential;
 mod data_key;
 mod functional_account;
+mod functional_link;
 mod gauge;
 mod id;
 mod inventory;

@@ -154,6 +154,45 @@ impl Client {
             .expect(200);
     }
 
+    /// Links a system's functional account to a managed account.
+    pub(crate) async fn link(&self, system: i64, account: i64) -> i64 {
+        let system = self.native(&format!("/api/v1/systems/{system}")).await;
+        let functional = system.expect(200).id("functional_account_id");
+        let path = format!("/api/v1/functional-accounts/{functional}/account");
+        let tag = self.native(&path).await.expect(200).tag.expect("an ETag");
+        let answer = self
+            .http
+            .put(format!("{}{path}", self.url))
+            .bearer_auth(&self.native)
+            .header(IF_MATCH, tag)
+            .json(&json!({"account_id": account}))
+            .answer(self)
+            .await
+            .expect(200);
+        assert_eq!(answer.id("account_id"), account);
+        functional
+    }
+
+    /// Puts a system in quarantine and waits until all of it has ended well.
+    pub(crate) async fn quarantine(&self, system: i64, accounts: i64) {
+        let order = json!({"system_id": system, "reason": "a test"});
+        let ordered = self.order("/api/v1/quarantines", &order).await.expect(202);
+        let location = ordered.location.expect("a Location");
+        let ended = until("the quarantine has ended", async || {
+            let found = self.native(&location).await.expect(200).json();
+            (!found["finished_at"].is_null()).then_some(found)
+        })
+        .await;
+        assert_eq!(ended["counts"]["succeeded"], accounts, "{ended}");
+    }
+
+    /// When an account's credential was changed last.
+    pub(crate) async fn changed_at(&self, account: i64) -> String {
+        let found = self.native(&format!("/api/v1/accounts/{account}")).await;
+        let found = found.expect(200).json();
+        found["last_change"].as_str().expect("a time").to_owned()
+    }
+
     /// The current password of an account.
     pub(crate) async fn reveal(&self, account: i64) -> String {
         self.reveal_kind(account, "password").await

@@ -203,14 +203,38 @@ impl Directory {
             .id("ManagedAccountID")
     }
 
+    /// Brings the directory's functional account in as one of its accounts: its id.
+    pub(crate) async fn onboard_functional(&self, client: &Client, system: i64) -> i64 {
+        let account = json!({
+            "AccountName": "keywheel",
+            "DistinguishedName": self.product.functional,
+            "Password": self.product.functional_secret,
+        });
+        let path = format!("ManagedSystems/{system}/ManagedAccounts");
+        client
+            .post(&path, &account)
+            .await
+            .expect(201)
+            .id("ManagedAccountID")
+    }
+
+    /// Whether the directory takes this password of its functional account.
+    pub(crate) fn accepts_functional(&self, password: &str) -> bool {
+        self.binds("keywheel", self.product.functional, password)
+    }
+
     /// Whether the directory takes this password.
     pub(crate) fn accepts(&self, name: &str, password: &str) -> bool {
+        self.binds(name, &self.dn(name), password)
+    }
+
+    fn binds(&self, name: &str, dn: &str, password: &str) -> bool {
         let secret = self.folder.path().join(format!("{name}.password"));
         std::fs::write(&secret, password).unwrap();
         // Whoever is logged in may read what the directory says of itself.
         let login = command(find("ldapsearch", "ldap-utils"))
             .env("LDAPTLS_CACERT", self.authority())
-            .args(["-x", "-D", &self.dn(name), "-H"])
+            .args(["-x", "-D", dn, "-H"])
             .arg(format!("ldaps://{}:{}", self.ip, self.port))
             .arg("-y")
             .arg(&secret)

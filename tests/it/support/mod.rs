@@ -10,4 +10,5 @@ pub(crate) mod fleet;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod queue;
+pub(crate) mod under_way;
 pub(crate) mod wait;

@@ -1,49 +1,17 @@
 //! The real service, whose processes are killed and stopped in mid-change.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{children, series, signal};
 use crate::support::client::Client;
-use crate::support::daemon::Home;
-use crate::support::directory::{Directory, LDAP_INITIAL};
-use crate::support::proxy::Proxy;
-use crate::support::wait::until;
-
-/// How long the line holds back each of the directory's answers.
-const HOLD: Duration = Duration::from_millis(400);
+use crate::support::directory::LDAP_INITIAL;
+use crate::support::under_way::UnderWay;
 
 /// A process is struck in the middle of a change; the change ends right, and others go on.
 async fn strike(blow: &str, reason: &str) {
-    let slapd = Directory::openldap();
-    let proxy = Proxy::start(SocketAddr::from((slapd.ip, slapd.port)), HOLD).await;
-    let home = Home::new();
-    let daemon = home.serve_with(&[("KEYWHEEL_QUEUE__RETRY_FIRST_S", "1")]);
-    let client = Client::signed_in(&daemon.url, &home.keys()).await;
-    let slow = slapd.onboard(&client, Some(proxy.port)).await;
-    let locks = json!({"lockout_threshold": 5});
-    client
-        .edit(&format!("/api/v1/systems/{slow}"), &locks)
-        .await;
-    let account = slapd.onboard_account(&client, slow, "u0").await;
-    let path = format!("ManagedAccounts/{account}/Credentials/Change");
-    let ordered = client
-        .post(&path, &json!({"Queue": true}))
-        .await
-        .expect(204);
-    let location = ordered.location.expect("a Location");
-    let database = crate::daemon::database(&home.data("keywheel.db")).await;
-    until("the change is intended", async || {
-        let found: Option<(i64,)> =
-            sqlx::query_as("SELECT id FROM rotations WHERE phase = 'applying'")
-                .fetch_optional(&database)
-                .await
-                .unwrap();
-        found
-    })
-    .await;
+    let under_way = UnderWay::begin_with(&[("KEYWHEEL_QUEUE__RETRY_FIRST_S", "1")]).await;
+    let (slapd, daemon) = (&under_way.slapd, &under_way.daemon);
+    let client = Client::signed_in(&daemon.url, &under_way.home.keys()).await;
     let struck: Vec<u32> = children(daemon.pid())
         .into_iter()
         .filter(|(_, line)| line.contains("connector-worker ldap"))
@@ -55,12 +23,12 @@ async fn strike(blow: &str, reason: &str) {
     }
     // Another connector's processes, and the interface, know nothing of it.
     client.nobody("/healthz").await.expect(200);
-    client.await_job(&location, &["succeeded"]).await;
-    let current = client.reveal(account).await;
+    client.await_job(&under_way.location, &["succeeded"]).await;
+    let current = client.reveal(under_way.account).await;
     assert_ne!(current, LDAP_INITIAL);
     assert!(slapd.accepts("u0", &current));
     assert!(!slapd.accepts("u0", LDAP_INITIAL));
-    let job = client.native(&location).await.expect(200).body;
+    let job = client.native(&under_way.location).await.expect(200).body;
     assert!(
         job.contains("probe"),
         "it was asked which credential works: {job}"
@@ -83,7 +51,7 @@ async fn strike(blow: &str, reason: &str) {
             "connector_process_restarts_total{connector=\"ldap\"}"
         ) >= 1
     );
-    assert_eq!(daemon.stop(), 0);
+    assert_eq!(under_way.daemon.stop(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,295 @@
+//! Logs in by a functional account that is linked to a managed account: with its current
+//! version, and where that may have been replaced, with those that may have replaced it.
+//!
+//! Invariant: the version of a login is on record before it is sent, and so is its count where it
+//! may fail; a version that was refused is not sent twice by one attempt.
+
+use std::sync::Arc;
+
+use keywheel_connectors::{
+    Account, Class, Connector, Credential, Functional, Login, Reason, Session, Target,
+};
+use serde_json::json;
+
+use super::target::lockout_budget;
+use super::{Engine, EngineError, Finished, Work};
+use crate::model::account::LastTest;
+use crate::model::audit::Event;
+use crate::model::credential::Part;
+use crate::model::job::JobKind;
+use crate::model::rotation::{HORIZON, Phase};
+use crate::store::{AccountRow, Claim, FunctionalLink, StoreError};
+
+/// A version that the target may hold.
+struct Try {
+    version: i64,
+    /// What it is, in the log.
+    which: &'static str,
+    /// True if the login is counted before it is sent: it may fail.
+    is_counted: bool,
+}
+
+impl Engine {
+    /// Opens a session by a linked functional account; the inner error is the system's.
+    pub(super) async fn open_linked(
+        &self,
+        claim: &Claim,
+        link: FunctionalLink,
+        (connector, target): (&dyn Connector, &Target),
+        works: &mut [Work],
+    ) -> Result<Result<Arc<dyn Session>, Reason>, EngineError> {
+        let mut refused: Vec<i64> = Vec::new();
+        let mut last = missing("the functional account's managed account has no credential");
+        loop {
+            // Read anew each time: what was current a moment ago may have been replaced.
+            let Some(account) = self.store.account_row(link.account).await? else {
+                return Ok(Err(missing(
+                    "the functional account's managed account is gone",
+                )));
+            };
+            let Some(row) = self.store.functional_row(link.functional).await? else {
+                return Ok(Err(missing("the functional account is gone")));
+            };
+            let Ok(login) = Login::parse(&row.account_name) else {
+                return Ok(Err(missing(
+                    "the functional account's name holds a control character or a colon",
+                )));
+            };
+            let part = part_of(&account);
+            let Some(next) = self.next_try(&account, part, &refused).await? else {
+                return Ok(Err(last));
+            };
+            let budget = self.budget_of(link).await?;
+            if !self.pin(claim, link, &next, budget).await? {
+                return Ok(Err(Reason::system(
+                    Class::Locked,
+                    "the functional login may fail, and its lockout budget is spent; waiting for \
+                     its window",
+                )));
+            }
+            let credential = self.open_kept(link, next.version).await?;
+            let dn = row.account_name.contains('=').then_some(row.account_name);
+            let functional = Functional {
+                account: Account::named(login, dn),
+                credential,
+            };
+            let opened = self.connect((connector, target), Some(&functional)).await;
+            let used = format!(
+                "connect: functional account {} by {}, version {} of account {}",
+                link.functional.0, next.which, next.version, link.account.0
+            );
+            match opened {
+                Ok(session) => {
+                    self.note_success(link, part, &account, &next).await?;
+                    for work in works {
+                        work.log.note(used.clone());
+                    }
+                    return Ok(Ok(session));
+                }
+                Err(reason) if reason.class == Class::Denied => {
+                    self.note_refusal(link, part, &account, &next, budget)
+                        .await?;
+                    for work in works.iter_mut() {
+                        work.log.note(format!("{used}: refused"));
+                    }
+                    refused.push(next.version);
+                    last = reason;
+                }
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+    }
+
+    /// The version to log in with next: the current one, and where it may have been replaced, the
+    /// candidate, the likelier of the two first. Last the one before, which a server may still
+    /// hold that has not heard of the change.
+    async fn next_try(
+        &self,
+        account: &AccountRow,
+        part: Part,
+        refused: &[i64],
+    ) -> Result<Option<Try>, EngineError> {
+        let id = account.id();
+        let tested = self.store.account(id).await?;
+        let sound = tested.is_some_and(|one| one.credential.last_test != LastTest::OutOfSync);
+        let in_doubt = account.in_doubt(part);
+        let open = self.store.open_rotation_of(id, part).await?;
+        let candidate = open.filter(|row| row.state.in_doubt());
+        let mut tries = Vec::new();
+        let mut add = |version: Option<i64>, which| {
+            tries.extend(version.map(|version| Try {
+                version,
+                which,
+                is_counted: true,
+            }));
+        };
+        let candidate_first = candidate.as_ref().is_some_and(|row| match row.state.phase {
+            // The target has said that it took it.
+            Phase::Applied | Phase::Verified => true,
+            // Nobody knows: a budget of one login never reaches the second, so they take turns.
+            _ => self.is_odd_window(),
+        });
+        if candidate_first {
+            add(candidate.as_ref().map(|row| row.version), "the candidate");
+        }
+        add(account.current(part), "the current credential");
+        add(candidate.as_ref().map(|row| row.version), "the candidate");
+        add(self.previous(account, part).await?, "the one before");
+        let mut next = tries
+            .into_iter()
+            .find(|one| !refused.contains(&one.version));
+        if let Some(next) = &mut next {
+            // A current one that nothing speaks against is as good as any tested credential.
+            let trusted = Some(next.version) == account.current(part) && sound && !in_doubt;
+            next.is_counted = !trusted || !refused.is_empty();
+        }
+        Ok(next)
+    }
+
+    /// The version that was current before, while it may still be held somewhere.
+    async fn previous(&self, account: &AccountRow, part: Part) -> Result<Option<i64>, EngineError> {
+        let since = self.clock.now().minus(HORIZON);
+        let last = self.store.last_rotation(account.id(), part).await?;
+        let last = last.filter(|row| row.state.phase == Phase::Committed && row.moved_at > since);
+        Ok(last.and_then(|row| row.base_version))
+    }
+
+    fn is_odd_window(&self) -> bool {
+        let window = i64::try_from(self.limits.lockout_window.as_millis()).unwrap_or(i64::MAX);
+        (self.clock.now().0 / window.max(1)) % 2 == 1
+    }
+
+    async fn budget_of(&self, link: FunctionalLink) -> Result<i64, EngineError> {
+        let home = self.store.system_row(link.system).await?;
+        Ok(lockout_budget(home.and_then(|row| row.lockout_threshold)))
+    }
+
+    /// Puts the version on record before it is sent, and counts a login that may fail. `false`:
+    /// the budget is spent.
+    async fn pin(
+        &self,
+        claim: &Claim,
+        link: FunctionalLink,
+        next: &Try,
+        budget: i64,
+    ) -> Result<bool, EngineError> {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.hold(claim.id, claim.node).await?;
+        if next.is_counted
+            && !tx
+                .spend_login(link.account, budget, self.lockout_window_ms(), now)
+                .await?
+        {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        let body = json!({
+            "account": link.account.0,
+            "version": next.version,
+            "system": claim.system.0,
+            "claim": claim.id.0,
+            "counted": next.is_counted,
+        });
+        let event = Event::by_service("functional_account.login", link.functional, body);
+        tx.audit(&event, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// A login has succeeded: what was counted for it is taken back.
+    async fn note_success(
+        &self,
+        link: FunctionalLink,
+        part: Part,
+        account: &AccountRow,
+        next: &Try,
+    ) -> Result<(), EngineError> {
+        if !next.is_counted {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.refund_login(link.account).await?;
+        if account.current(part) == Some(next.version) && !account.in_doubt(part) {
+            tx.record_test(link.account, part, next.version, "passed", now)
+                .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// A login was refused. One that was trusted is counted now, and trusted no more.
+    async fn note_refusal(
+        &self,
+        link: FunctionalLink,
+        part: Part,
+        account: &AccountRow,
+        next: &Try,
+        budget: i64,
+    ) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        if !next.is_counted {
+            tx.spend_login(link.account, budget.max(1), self.lockout_window_ms(), now)
+                .await?;
+        }
+        if account.current(part) == Some(next.version) && !account.in_doubt(part) {
+            tx.record_test(link.account, part, next.version, "out_of_sync", now)
+                .await?;
+        }
+        let body = json!({"account": link.account.0, "version": next.version});
+        let event = Event::by_service("functional_account.refused", link.functional, body);
+        tx.audit(&event, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn open_kept(
+        &self,
+        link: FunctionalLink,
+        version: i64,
+    ) -> Result<Credential, EngineError> {
+        let kept = self.store.sealed_version(link.account, version).await?;
+        let secret = kept.ok_or(EngineError::Store(StoreError::Corrupt {
+            table: "credential_versions",
+            row: link.account.0,
+            problem: "the version is missing",
+        }))?;
+        self.open_secret(link.account, version, &secret).await
+    }
+
+    /// A change of a linked functional account is not begun while another one of its system is in
+    /// doubt and no job is left to end that doubt: its result.
+    pub(super) async fn refuse_second_doubt(
+        &self,
+        claim: &Claim,
+        mut work: Work,
+    ) -> Result<Result<Work, Finished>, EngineError> {
+        let alone = claim.jobs.len() == 1 && work.job.kind == JobKind::Rotate;
+        if !alone || work.in_doubt() {
+            return Ok(Ok(work));
+        }
+        let Some(peer) = self.store.doubtful_peer(work.id()).await? else {
+            return Ok(Ok(work));
+        };
+        work.log.class = Class::Busy.name();
+        work.log.note(format!(
+            "another functional account of the system, account {}, is in doubt; probe or resolve \
+             it first. Nothing was sent",
+            peer.0
+        ));
+        self.give_up(claim, work).await.map(Err)
+    }
+}
+
+/// What it logs in with: its password, or its key where it has none.
+fn part_of(account: &AccountRow) -> Part {
+    if account.current_version.is_none() && account.current_key_version.is_some() {
+        Part::Key
+    } else {
+        Part::Password
+    }
+}
+
+fn missing(text: &'static str) -> Reason {
+    Reason::system(Class::Privilege, text)
+}
