@@ -8,6 +8,7 @@ use super::order::{OrderError, Orders};
 use crate::model::account::{Account, LastTest};
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, FunctionalAccountId};
+use crate::model::platform::Platform;
 use crate::model::system::EntityType;
 use crate::store::{FunctionalLink, FunctionalSecret, SealedKey, SealedSecret, StoreError, Tx};
 use crate::vault::Place;
@@ -35,6 +36,13 @@ impl Orders {
         let home = tx.locked_system(found.system_id).await?;
         let home = home.ok_or(OrderError::NotFound)?;
         let is_directory = home.place.entity_type == EntityType::Directory;
+        let platform = self.engine.platform(home.place.platform_id.0);
+        if !platform.is_some_and(Platform::changes_own) {
+            return Err(refused(
+                "Accounts of this platform cannot change themselves, and while this one changes \
+                 nobody else could change it",
+            ));
+        }
         if !names(&found, &row.account_name, is_directory) {
             return Err(refused(
                 "The managed account is another login than the functional account; name and DN \

@@ -98,6 +98,17 @@ pub(crate) struct Client {
     pub(crate) base: &'static str,
 }
 
+/// The target in memory, and what the shipped definitions speak with.
+fn connectors(targets: &FakeWorld) -> Connectors {
+    Connectors {
+        fake: Some(Arc::new(Fake::new(targets))),
+        dialogue: Some(Arc::new(Dialogues::new())),
+        platforms: Arc::new(Platforms::with(&Library::shipped().unwrap())),
+        fixed: Some(TargetKind::Fake),
+        ..Connectors::default()
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Settings::default()).await
@@ -113,14 +124,8 @@ impl World {
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
         let metrics = Arc::new(Metrics::new().unwrap());
         let targets = FakeWorld::new();
-        let platforms = Arc::new(Platforms::with(&Library::shipped().unwrap()));
-        let connectors = Connectors {
-            fake: Some(Arc::new(Fake::new(&targets))),
-            dialogue: Some(Arc::new(Dialogues::new())),
-            platforms: platforms.clone(),
-            fixed: Some(TargetKind::Fake),
-            ..Connectors::default()
-        };
+        let connectors = connectors(&targets);
+        let platforms = connectors.platforms.clone();
         let shared: SharedClock = clock.clone();
         let engine = Engine::new(
             store.clone(),
