@@ -1,5 +1,8 @@
 //! The service on each kind of directory: found out, pinned, and changed by every name.
 
+use keywheel::generate::{SystemDice, key_pair};
+use keywheel::model::key_rule::KeyRule;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::support::client::Client;
@@ -96,5 +99,46 @@ async fn a_domain_s_accounts_are_found_by_each_of_their_names() {
     }
     changes(&client, &directory, system, &accounts).await;
     assert_eq!(flavour(&client, system).await, json!("samba"));
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// The key pairs of an entry, as the directory's own client shows them.
+fn keys(directory: &Directory, name: &str, password: &str) -> Vec<String> {
+    let shown = directory.shown(name, password, "nsSshPublicKey");
+    let values = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("nsSshPublicKey: "));
+    values.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_directory_move_with_the_password_and_others_stay() {
+    let directory = Directory::ds389();
+    let home = Home::new();
+    let daemon = home.serve();
+    let client = Client::signed_in(&daemon.url, &home.keys()).await;
+    let system = directory.onboard(&client, None).await;
+    let account = directory.onboard_account(&client, system, "keyed").await;
+    let others = keys(&directory, "keyed", directory.initial());
+    assert_eq!(others.len(), 2, "{others:?}");
+
+    let first = key_pair(&KeyRule::all()[1], &SystemDice).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the test gives it")]
+    let private = first.given.private.expose_secret();
+    let given = json!({"PublicKey": first.public, "PrivateKey": private});
+    let path = format!("ManagedAccounts/{account}/Credentials");
+    client.put(&path, &given).await.expect(204);
+    let held = keys(&directory, "keyed", directory.initial());
+    assert!(held.iter().any(|key| key.starts_with(&first.public)));
+
+    let now = json!({"Queue": false});
+    let path = format!("{path}/Change");
+    client.post(&path, &now).await.expect(204);
+    let password = client.reveal(account).await;
+    assert!(!directory.accepts("keyed", directory.initial()));
+    let held = keys(&directory, "keyed", &password);
+    assert_eq!(held.len(), 3, "{held:?}");
+    assert!(others.iter().all(|key| held.contains(key)), "{held:?}");
+    assert!(!held.iter().any(|key| key.starts_with(&first.public)));
     assert_eq!(daemon.stop(), 0);
 }

@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -228,24 +228,42 @@ impl Directory {
         self.binds(name, &self.dn(name), password)
     }
 
+    /// An attribute of an account's entry, as the account itself sees it.
+    pub(crate) fn shown(&self, name: &str, password: &str, attribute: &str) -> String {
+        let dn = self.dn(name);
+        let found = self.searched(name, &dn, password, (&dn, attribute));
+        assert!(found.status.success(), "{found:?}");
+        String::from_utf8(found.stdout).unwrap()
+    }
+
     fn binds(&self, name: &str, dn: &str, password: &str) -> bool {
-        let secret = self.folder.path().join(format!("{name}.password"));
-        std::fs::write(&secret, password).unwrap();
         // Whoever is logged in may read what the directory says of itself.
-        let login = command(find("ldapsearch", "ldap-utils"))
-            .env("LDAPTLS_CACERT", self.authority())
-            .args(["-x", "-D", dn, "-H"])
-            .arg(format!("ldaps://{}:{}", self.ip, self.port))
-            .arg("-y")
-            .arg(&secret)
-            .args(["-s", "base", "-b", "", "1.1"])
-            .output()
-            .unwrap();
+        let login = self.searched(name, dn, password, ("", "1.1"));
         match login.status.code() {
             Some(0) => true,
             Some(49) => false,
             _ => panic!("ldapsearch: {}", String::from_utf8_lossy(&login.stderr)),
         }
+    }
+
+    fn searched(
+        &self,
+        name: &str,
+        bind: &str,
+        password: &str,
+        (base, attribute): (&str, &str),
+    ) -> Output {
+        let secret = self.folder.path().join(format!("{name}.password"));
+        std::fs::write(&secret, password).unwrap();
+        command(find("ldapsearch", "ldap-utils"))
+            .env("LDAPTLS_CACERT", self.authority())
+            .args(["-x", "-LLL", "-o", "ldif-wrap=no", "-D", bind, "-H"])
+            .arg(format!("ldaps://{}:{}", self.ip, self.port))
+            .arg("-y")
+            .arg(&secret)
+            .args(["-s", "base", "-b", base, attribute])
+            .output()
+            .unwrap()
     }
 
     fn dn(&self, name: &str) -> String {
