@@ -2,6 +2,8 @@
 //!
 //! Invariant: every round moves forward or leaves; what it leaves behind is in the store.
 
+use std::time::Duration;
+
 use keywheel_connectors::{Changed, Checked, Class, Reason};
 
 use super::commit::Write;
@@ -14,6 +16,10 @@ use crate::store::{Ending, RotationRow};
 /// Effects an attempt performs at most: two candidates, each through every phase once, with one
 /// probe after a lost reply.
 const EFFECTS_MAX: usize = 16;
+/// How long a domain takes a password that was replaced, unless it is set otherwise.
+///
+/// Source: Microsoft, `OldPasswordAllowedPeriod`: 60 minutes.
+const OLD_TAKEN: Duration = Duration::from_mins(60);
 /// Fresh candidates an attempt tries after the target has refused one.
 const REGENERATIONS_MAX: usize = 2;
 
@@ -244,7 +250,15 @@ impl Engine {
         Ok(match checked {
             Checked::Accepted => {
                 work.log.answered = true;
-                work.log.note("test: the new credential logs in");
+                let until = self.clock.now().plus(OLD_TAKEN);
+                if batch.domain && row.part == Part::Password && row.base_version.is_some() {
+                    work.log.note(format!(
+                        "test: the new credential logs in; the domain may take the old one until \
+                         {until}"
+                    ));
+                } else {
+                    work.log.note("test: the new credential logs in");
+                }
                 Outcome::Done
             }
             Checked::Rejected(reason) => {

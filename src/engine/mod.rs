@@ -173,6 +173,8 @@ struct Batch<'a> {
     committer: &'a Committer,
     budget: i64,
     timeout: Duration,
+    /// True: a domain, which takes the old password for a while.
+    domain: bool,
     drain: &'a CancellationToken,
     /// Set once the system is at fault: accounts not yet intended go back.
     broken: AtomicBool,
@@ -312,6 +314,7 @@ impl Engine {
             committer: &committer,
             budget: open.budget,
             timeout: open.timeout,
+            domain: open.domain,
             drain,
             broken: AtomicBool::new(false),
         };

@@ -99,6 +99,18 @@ async fn a_domain_s_accounts_are_found_by_each_of_their_names() {
     }
     changes(&client, &directory, system, &accounts).await;
     assert_eq!(flavour(&client, system).await, json!("samba"));
+    // How long the old password may still be taken stands in the record.
+    let (_, account) = accounts[0];
+    let change = format!("ManagedAccounts/{account}/Credentials/Change");
+    let changed = client.post(&change, &json!({"Queue": false})).await;
+    let location = changed.expect(204).location.expect("a Location");
+    let job = client.native(&location).await.expect(200).body;
+    assert!(
+        job.contains("the domain may take the old one until"),
+        "{job}"
+    );
+    let record = client.native("/api/v1/audit").await.expect(200).body;
+    assert!(record.contains("the domain may take the old one until"));
     assert_eq!(daemon.stop(), 0);
 }
 
