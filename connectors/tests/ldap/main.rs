@@ -21,6 +21,7 @@
 //! - secrets in logs: `log`
 //! - a slow password hash: `policy::a_slow_password_hash_fails_nobody`
 //! - lists: `list`
+//! - a connection that is taken for unprotected: `scripted::a_write_that_is_misjudged_…`
 //! - another product than the pinned one: `scripted::a_directory_that_is_not_the_pinned_one_…`
 
 mod domain_names;
