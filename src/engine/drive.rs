@@ -19,7 +19,7 @@ const EFFECTS_MAX: usize = 16;
 /// How long a domain takes a password that was replaced, unless it is set otherwise.
 ///
 /// Source: Microsoft, `OldPasswordAllowedPeriod`: 60 minutes.
-const OLD_TAKEN: Duration = Duration::from_mins(60);
+const OLD_TAKEN: Duration = Duration::from_hours(1);
 /// Fresh candidates an attempt tries after the target has refused one.
 const REGENERATIONS_MAX: usize = 2;
 
