@@ -16,9 +16,18 @@ use super::{Engine, EngineError, Finished, Work};
 use crate::model::account::LastTest;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
+use crate::model::id::SystemId;
 use crate::model::job::JobKind;
 use crate::model::rotation::{HORIZON, Phase};
 use crate::store::{AccountRow, Claim, FunctionalLink, StoreError};
+
+/// What a session is opened for.
+pub(super) enum Purpose<'a> {
+    /// The jobs of a claim.
+    Work(&'a Claim, &'a mut [Work]),
+    /// A look at a system, which is worth no login that may fail.
+    Look(SystemId),
+}
 
 /// A version that the target may hold.
 struct Try {
@@ -29,14 +38,23 @@ struct Try {
     is_counted: bool,
 }
 
+impl Purpose<'_> {
+    fn note(&mut self, line: &str) {
+        if let Self::Work(_, works) = self {
+            for work in works.iter_mut() {
+                work.log.note(line);
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Opens a session by a linked functional account; the inner error is the system's.
     pub(super) async fn open_linked(
         &self,
-        claim: &Claim,
         link: FunctionalLink,
         (connector, target): (&dyn Connector, &Target),
-        works: &mut [Work],
+        mut purpose: Purpose<'_>,
     ) -> Result<Result<Arc<dyn Session>, Reason>, EngineError> {
         let mut refused: Vec<i64> = Vec::new();
         let mut last = missing("the functional account's managed account has no credential");
@@ -59,8 +77,14 @@ impl Engine {
             let Some(next) = self.next_try(&account, part, &refused).await? else {
                 return Ok(Err(last));
             };
+            if next.is_counted && matches!(purpose, Purpose::Look(_)) {
+                return Ok(Err(Reason::system(
+                    Class::Busy,
+                    "the functional account's credential is in doubt or was refused; test it first",
+                )));
+            }
             let budget = self.budget_of(link).await?;
-            if !self.pin(claim, link, &next, budget).await? {
+            if !self.pin(&purpose, link, &next, budget).await? {
                 return Ok(Err(Reason::system(
                     Class::Locked,
                     "the functional login may fail, and its lockout budget is spent; waiting for \
@@ -81,62 +105,19 @@ impl Engine {
             match opened {
                 Ok(session) => {
                     self.note_success(link, part, &account, &next).await?;
-                    for work in works {
-                        work.log.note(used.clone());
-                    }
+                    purpose.note(&used);
                     return Ok(Ok(session));
                 }
                 Err(reason) if reason.class == Class::Denied => {
                     self.note_refusal(link, part, &account, &next, budget)
                         .await?;
-                    for work in works.iter_mut() {
-                        work.log.note(format!("{used}: refused"));
-                    }
+                    purpose.note(&format!("{used}: refused"));
                     refused.push(next.version);
                     last = reason;
                 }
                 Err(reason) => return Ok(Err(reason)),
             }
         }
-    }
-
-    /// The functional account with the managed account's current credential, where nothing speaks
-    /// against it: a look at a system is worth no login that may fail.
-    pub(super) async fn trusted_login(
-        &self,
-        link: FunctionalLink,
-    ) -> Result<Result<Functional, Reason>, EngineError> {
-        let doubtful = || {
-            Ok(Err(Reason::system(
-                Class::Busy,
-                "the functional account's credential is in doubt; test it first",
-            )))
-        };
-        let account = self.store.account_row(link.account).await?;
-        let row = self.store.functional_row(link.functional).await?;
-        let (Some(account), Some(row)) = (account, row) else {
-            return Ok(Err(missing("the functional account is gone")));
-        };
-        let part = part_of(&account);
-        let Some(next) = self.next_try(&account, part, &[]).await? else {
-            return Ok(Err(missing(
-                "the functional account's managed account has no credential",
-            )));
-        };
-        if next.is_counted {
-            return doubtful();
-        }
-        let Ok(login) = Login::parse(&row.account_name) else {
-            return Ok(Err(missing(
-                "the functional account's name holds a control character or a colon",
-            )));
-        };
-        let credential = self.open_kept(link, next.version).await?;
-        let dn = row.account_name.contains('=').then_some(row.account_name);
-        Ok(Ok(Functional {
-            account: Account::named(login, dn),
-            credential,
-        }))
     }
 
     /// The version to log in with next: the current one, and where it may have been replaced, the
@@ -207,14 +188,20 @@ impl Engine {
     /// the budget is spent.
     async fn pin(
         &self,
-        claim: &Claim,
+        purpose: &Purpose<'_>,
         link: FunctionalLink,
         next: &Try,
         budget: i64,
     ) -> Result<bool, EngineError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        tx.hold(claim.id, claim.node).await?;
+        let (system, claim) = match purpose {
+            Purpose::Work(claim, _) => {
+                tx.hold(claim.id, claim.node).await?;
+                (claim.system, Some(claim.id.0))
+            }
+            Purpose::Look(system) => (*system, None),
+        };
         if next.is_counted
             && !tx
                 .spend_login(link.account, budget, self.lockout_window_ms(), now)
@@ -226,8 +213,8 @@ impl Engine {
         let body = json!({
             "account": link.account.0,
             "version": next.version,
-            "system": claim.system.0,
-            "claim": claim.id.0,
+            "system": system.0,
+            "claim": claim,
             "counted": next.is_counted,
         });
         let event = Event::by_service("functional_account.login", link.functional, body);

@@ -11,6 +11,7 @@ use keywheel_connectors::{
     Reason, Session, SshTarget, Target, TargetKind,
 };
 
+use super::linked::Purpose;
 use super::{Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::functional_account::elevation_of;
@@ -83,7 +84,8 @@ impl Engine {
                 // It does not look at itself either: that login would be one more to count.
                 self.connect(how, None).await
             } else {
-                self.open_linked(claim, link, how, works).await?
+                self.open_linked(link, how, Purpose::Work(claim, works))
+                    .await?
             };
             return Ok(opened.map(|session| ready.open(session)));
         }
@@ -107,12 +109,8 @@ impl Engine {
         let Some(link) = ready.link else {
             return self.open_own(&ready, true).await;
         };
-        let functional = match self.trusted_login(link).await? {
-            Ok(functional) => functional,
-            Err(reason) => return Ok(Err(reason)),
-        };
         let how = (ready.connector.as_ref(), &ready.target);
-        let opened = self.connect(how, Some(&functional)).await;
+        let opened = self.open_linked(link, how, Purpose::Look(system)).await?;
         Ok(opened.map(|session| ready.open(session)))
     }
 

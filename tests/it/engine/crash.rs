@@ -32,9 +32,27 @@ const KEY_CHANGES: [OnChange; 5] = [
     OnChange::Lie,
 ];
 
+/// Crashes after each durable write of a change, the first `spared` left out: at how many.
+pub(super) async fn crash_after_each_write(
+    world: &World,
+    site: &Site,
+    change: OnChange,
+    parts: Parts,
+    spared: u64,
+) -> usize {
+    for points in 0..POINTS_MAX {
+        let last = world.store.commits() + spared + 1 + u64::try_from(points).unwrap();
+        let stop = || world.store.commits() >= last;
+        if !crash_once(world, site, change, parts, stop).await {
+            return points;
+        }
+    }
+    panic!("the runs do not end");
+}
+
 /// Orders a change of every account, crashes where `stop` says so, lets another node finish.
 /// False if there was nothing left to crash.
-pub(super) async fn crash_once(
+async fn crash_once(
     world: &World,
     site: &Site,
     change: OnChange,
@@ -134,15 +152,7 @@ on_both!(a_crash_after_any_durable_write_loses_nothing, |db| {
                 },
             )
             .await;
-            for nth in 1.. {
-                let last = world.store.commits() + 2 + nth;
-                let stop = || world.store.commits() >= last;
-                if !crash_once(&world, &site, change, Parts::ALL_THERE_ARE, stop).await {
-                    break;
-                }
-                points += 1;
-                assert!(points < POINTS_MAX, "the runs do not end");
-            }
+            points += crash_after_each_write(&world, &site, change, Parts::ALL_THERE_ARE, 2).await;
         }
     }
     println!("crashes: {points} points after a durable write");
@@ -162,15 +172,7 @@ on_both!(a_crash_after_any_durable_write_loses_no_key, |db| {
                 ..Like::default()
             };
             let site = world.site(&like).await;
-            for nth in 1.. {
-                let last = world.store.commits() + 1 + nth;
-                let stop = || world.store.commits() >= last;
-                if !crash_once(&world, &site, change, parts, stop).await {
-                    break;
-                }
-                points += 1;
-                assert!(points < POINTS_MAX, "the runs do not end");
-            }
+            points += crash_after_each_write(&world, &site, change, parts, 1).await;
         }
     }
     println!("crashes: {points} points after a durable write of a key's change");

@@ -4,12 +4,14 @@
 use keywheel::clock::Clock;
 use keywheel::model::account::LastTest;
 use keywheel::model::credential::{Part, Parts};
+use keywheel::model::discovery::{Asked, Wanted};
 use keywheel::model::id::{AccountId, FunctionalAccountId, JobId};
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::queue::OrderError;
+use keywheel_connectors::Class;
 
-use super::crash::{CHANGES, POINTS_MAX, crash_once};
+use super::crash::{CHANGES, crash_after_each_write};
 use super::world::{FUNC, Like, Site, World, login};
 use crate::support::database::{Database, on_both};
 
@@ -107,15 +109,7 @@ on_both!(a_crash_after_any_durable_write_loses_no_login, |db| {
                 ..Like::many(2)
             };
             let (world, site) = with(Database::new(db.backend).await, &like).await;
-            for nth in 1.. {
-                let last = world.store.commits() + 2 + nth;
-                let stop = || world.store.commits() >= last;
-                if !crash_once(&world, &site, change, Parts::ALL_THERE_ARE, stop).await {
-                    break;
-                }
-                points += 1;
-                assert!(points < POINTS_MAX, "the runs do not end");
-            }
+            points += crash_after_each_write(&world, &site, change, Parts::ALL_THERE_ARE, 2).await;
         }
     }
     println!("crashes: {points} points after a durable write of a login's change");
@@ -411,3 +405,32 @@ on_both!(only_a_tested_credential_of_the_same_login_is_linked, |db| {
     );
     assert_eq!(site.target.failed_logins(&login(own)), 1, "the probe");
 });
+
+on_both!(
+    a_look_by_a_linked_login_is_on_record_and_a_refused_one_is_not_repeated,
+    |db| {
+        let (world, site) = with(db, &Like::many(2)).await;
+        let own = site.account();
+        let engine = world.engine();
+        let platform = engine.platform(1001).unwrap();
+        let asked = Asked::of(&Wanted::default(), platform).unwrap();
+        let logins = async || {
+            let rows = world.store.audit_of(&FA.to_string(), 100).await.unwrap();
+            let of = |name| rows.iter().filter(|row| row.event == name).count();
+            (
+                of("functional_account.login"),
+                of("functional_account.refused"),
+            )
+        };
+        let (before, _) = logins().await;
+        engine.list(site.id, &asked).await.unwrap().unwrap();
+        assert_eq!(logins().await, (before + 1, 0));
+        site.target.set_behind(&login(own), "Behind-our-back-vLm9");
+        for reason in [Class::Denied, Class::Busy, Class::Busy] {
+            let looked = engine.list(site.id, &asked).await.unwrap();
+            assert_eq!(looked.unwrap_err().class, reason);
+        }
+        assert_eq!(logins().await, (before + 2, 1));
+        assert_eq!(site.target.failed_logins(&login(own)), 1);
+    }
+);

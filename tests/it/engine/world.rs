@@ -414,14 +414,17 @@ impl World {
         version
     }
 
+    pub(super) fn engine(&self) -> Engine {
+        build_engine(&self.parts(), &self.fake, &self.limits)
+    }
+
     pub(super) fn orders(&self) -> Orders {
-        let engine = build_engine(&self.parts(), &self.fake, &self.limits);
         Orders::new(
             self.store.clone(),
             self.vault.clone(),
             self.clock.clone(),
             self.dice.clone(),
-            engine,
+            self.engine(),
             Arc::new(Metrics::new().unwrap()),
         )
     }
