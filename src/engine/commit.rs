@@ -3,6 +3,8 @@
 //! Invariant: whoever asked for a commit is answered only after it is durable; one account's
 //! stale step undoes no other's.
 
+use std::collections::{BTreeMap, HashSet};
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Engine, EngineError};
@@ -10,7 +12,7 @@ use crate::model::audit::Event;
 use crate::model::credential::Part;
 use crate::model::id::AccountId;
 use crate::model::rotation::{Phase, Rotation};
-use crate::store::{Claim, RotationRow, Step, StoreError};
+use crate::store::{Claim, NewRotation, RotationRow, Step, StoreError};
 
 /// Requests that one transaction takes at most.
 const GROUP_MAX: usize = 64;
@@ -18,7 +20,7 @@ const GROUP_MAX: usize = 64;
 /// What is to be written together for one account.
 #[derive(Debug, Default)]
 pub(super) struct Write {
-    pub(super) steps: Vec<Step>,
+    pub(super) step: Option<Step>,
     pub(super) events: Vec<Event>,
     /// A login that may fail is counted before it is sent: (whose, budget).
     pub(super) spend: Option<(AccountId, i64)>,
@@ -26,8 +28,8 @@ pub(super) struct Write {
     pub(super) refund: Option<AccountId>,
     /// A test's verdict: (whose, part, version, verdict).
     pub(super) verdict: Option<(AccountId, Part, i64, &'static str)>,
-    /// A version that may be live is to be found out about: (whose, part, epoch, version, state).
-    pub(super) adopt: Option<(AccountId, Part, i64, i64, Rotation)>,
+    /// A version that may be live is to be found out about.
+    pub(super) adopt: Option<NewRotation>,
     /// A superseded key's line is gone: (whose, version).
     pub(super) removed: Option<(AccountId, i64)>,
 }
@@ -35,37 +37,42 @@ pub(super) struct Write {
 impl Write {
     /// One step with its event.
     pub(super) fn step(row: &RotationRow, to: Rotation, why: &str) -> Self {
-        let mut write = Self::default();
-        write.push(row, row.state, to, why);
-        write
+        Self {
+            events: vec![event(row, row.state, to, why)],
+            step: Some(Step {
+                rotation: row.id,
+                account: row.account,
+                part: row.part,
+                epoch: row.epoch,
+                version: row.version,
+                from: row.state,
+                to,
+                why: why.to_owned(),
+            }),
+            ..Self::default()
+        }
     }
 
-    /// Adds a step that follows the last one.
-    pub(super) fn push(&mut self, row: &RotationRow, from: Rotation, to: Rotation, why: &str) {
-        let step = Step {
-            rotation: row.id,
-            account: row.account,
-            part: row.part,
-            epoch: row.epoch,
-            version: row.version,
-            from,
-            to,
-            why: why.to_owned(),
-        };
-        self.events.push(Event::by_service(
-            event_name(to.phase),
-            row.account,
-            serde_json::json!({
-                "rotation": row.id.0,
-                "part": row.part.as_str(),
-                "version": row.version,
-                "from": from.phase.as_str(),
-                "doubt": to.doubt,
-                "why": why,
-            }),
-        ));
-        self.steps.push(step);
+    /// Goes one step further in the same commit: on record are both, stored is the last.
+    pub(super) fn and_on(mut self, row: &RotationRow, to: Rotation) -> Self {
+        if let Some(step) = &mut self.step {
+            self.events.push(event(row, step.to, to, &step.why));
+            step.to = to;
+        }
+        self
     }
+}
+
+fn event(row: &RotationRow, from: Rotation, to: Rotation, why: &str) -> Event {
+    let body = serde_json::json!({
+        "rotation": row.id.0,
+        "part": row.part.as_str(),
+        "version": row.version,
+        "from": from.phase.as_str(),
+        "doubt": to.doubt,
+        "why": why,
+    });
+    Event::by_service(event_name(to.phase), row.account, body)
 }
 
 /// What a commit granted.
@@ -176,39 +183,44 @@ impl Engine {
         writes: &[&Write],
     ) -> Result<Vec<Granted>, EngineError> {
         let now = self.clock.now();
-        let window = i64::try_from(self.limits.lockout_window.as_millis()).unwrap_or(i64::MAX);
         let mut tx = self.store.begin().await?;
         tx.hold(claim.id, claim.node).await?;
-        let mut granted = Vec::with_capacity(writes.len());
+        let adopted: Vec<_> = writes.iter().filter_map(|w| w.adopt.as_ref()).collect();
+        tx.open_rotations(&adopted, now).await?;
+        let steps: Vec<_> = writes.iter().filter_map(|w| w.step.as_ref()).collect();
+        tx.advance_all(&steps, now).await?;
+        let mut gone = Vec::with_capacity(writes.len());
         for write in writes {
-            let mut login = true;
-            if let Some((account, part, epoch, version, state)) = write.adopt {
-                tx.open_rotation(account, part, epoch, version, state, now)
-                    .await?;
-            }
-            for step in &write.steps {
-                tx.advance(step, now).await?;
-            }
             if let Some((account, part, version, verdict)) = write.verdict {
                 tx.record_test(account, part, version, verdict, now).await?;
             }
-            let mut gone = true;
-            if let Some((account, version)) = write.removed {
-                gone = tx.record_removed(account, version, now).await?;
-            }
-            if let Some((account, budget)) = write.spend {
-                login = tx.spend_login(account, budget, window, now).await?;
-            }
-            if let Some(account) = write.refund {
-                tx.refund_login(account).await?;
-            }
-            for event in &write.events {
-                tx.audit(event, now).await?;
-            }
-            granted.push(Granted { login, gone });
+            gone.push(match write.removed {
+                Some((account, version)) => tx.record_removed(account, version, now).await?,
+                None => true,
+            });
         }
+        // One system's accounts have one budget, but a probe may spend less of it than a test.
+        let mut spending: BTreeMap<i64, Vec<AccountId>> = BTreeMap::new();
+        for (account, budget) in writes.iter().filter_map(|write| write.spend) {
+            spending.entry(budget).or_default().push(account);
+        }
+        let window = self.lockout_window_ms();
+        let mut may_log_in = HashSet::new();
+        for (budget, accounts) in spending {
+            may_log_in.extend(tx.spend_logins(&accounts, budget, window, now).await?);
+        }
+        let succeeded: Vec<_> = writes.iter().filter_map(|write| write.refund).collect();
+        tx.refund_logins(&succeeded).await?;
+        let events: Vec<_> = writes.iter().flat_map(|write| &write.events).collect();
+        tx.audit_all(&events, now).await?;
         tx.commit().await?;
-        Ok(granted)
+        let granted = writes.iter().zip(gone).map(|(write, gone)| Granted {
+            login: write
+                .spend
+                .is_none_or(|(account, _)| may_log_in.contains(&account)),
+            gone,
+        });
+        Ok(granted.collect())
     }
 }
 

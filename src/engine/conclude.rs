@@ -255,12 +255,8 @@ impl Engine {
                 let write = Write::step(&row, to, &why);
                 let mut tx = self.store.begin().await?;
                 tx.hold(claim.id, claim.node).await?;
-                for step in &write.steps {
-                    tx.advance(step, now).await?;
-                }
-                for event in &write.events {
-                    tx.audit(event, now).await?;
-                }
+                tx.advance_all(&Vec::from_iter(&write.step), now).await?;
+                tx.audit_all(&Vec::from_iter(&write.events), now).await?;
                 tx.commit().await?;
             }
             work.came_to(part, given_up(to.phase));

@@ -293,7 +293,7 @@ impl Engine {
             write.spend = Some((row.account, batch.budget.max(1)));
         }
         if next.phase == Phase::Verified {
-            write.push(row, next, next.after(Outcome::Done)?, why);
+            write = write.and_on(row, next.after(Outcome::Done)?);
             write.refund = Some(row.account);
         }
         let granted = batch.committer.commit(write).await?;

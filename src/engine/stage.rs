@@ -9,6 +9,7 @@ use keywheel_connectors::{Account, Credential, Login, Secret};
 
 use super::{Engine, EngineError, Finished, Log, Work};
 use crate::generate;
+use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
 use crate::model::id::{JobId, RotationId, RuleId};
@@ -17,16 +18,15 @@ use crate::model::key_rule::KeyRule;
 use crate::model::password_rule::PasswordRule;
 use crate::model::rotation::{Phase, Rotation};
 use crate::store::{
-    AccountRow, Claim, ClaimedJob, Ending, NewVersion, RotationRow, SealedSecret, Tx,
+    AccountRow, Claim, ClaimedJob, Ending, NewRotation, NewVersion, RotationRow, SealedSecret, Tx,
 };
 use crate::vault::{Place, VaultError};
 
 /// The audit trail's name of a staging.
 pub(super) const STAGED: &str = "rotation.staged";
 
-/// A candidate that was committed.
-struct Staged {
-    rotation: RotationRow,
+/// A candidate to be staged: the one that was given, or one that was drawn and sealed.
+struct Candidate {
     version: i64,
     secret: Option<SealedSecret>,
 }
@@ -96,7 +96,7 @@ impl Engine {
                 && begins == Some(Part::Password)
                 && Self::wants_candidate(&work);
             if !wanted {
-                ready.push(work);
+                ready.push((work, None));
                 continue;
             }
             let given = work.given();
@@ -105,9 +105,8 @@ impl Engine {
                     if let Some(unsent) = work.rotation.take() {
                         self.abandon_unsent(&mut tx, &unsent).await?;
                     }
-                    let staged = self.stage_one(&mut tx, &work, given, secret).await?;
-                    work.take(staged);
-                    ready.push(work);
+                    let candidate = work.candidate(given, secret);
+                    ready.push((work, Some(candidate)));
                 }
                 Err(StageError::Rule(problem)) => {
                     work.log.class = "refused";
@@ -116,14 +115,19 @@ impl Engine {
                     if work.driven().is_empty() {
                         ended.push(work.finish());
                     } else {
-                        ready.push(work);
+                        ready.push((work, None));
                     }
                 }
                 Err(StageError::Engine(error)) => return Err(error),
             }
         }
+        let mut begun: Vec<(&mut Work, Candidate)> = ready
+            .iter_mut()
+            .filter_map(|(work, candidate)| Some((work, candidate.take()?)))
+            .collect();
+        self.open_all(&mut tx, &mut begun).await?;
         tx.commit().await?;
-        Ok((ready, ended))
+        Ok((ready.into_iter().map(|(work, _)| work).collect(), ended))
     }
 
     /// True if the part has no rotation yet, or one that was never sent while another candidate
@@ -141,12 +145,9 @@ impl Engine {
     async fn abandon_unsent(&self, tx: &mut Tx, row: &RotationRow) -> Result<(), EngineError> {
         let write =
             super::commit::Write::step(row, row.state.give_up(), "another credential was given");
-        for step in &write.steps {
-            tx.advance(step, self.clock.now()).await?;
-        }
-        for event in &write.events {
-            tx.audit(event, self.clock.now()).await?;
-        }
+        let now = self.clock.now();
+        tx.advance_all(&Vec::from_iter(&write.step), now).await?;
+        tx.audit_all(&Vec::from_iter(&write.events), now).await?;
         Ok(())
     }
 
@@ -187,60 +188,54 @@ impl Engine {
         {
             self.abandon_unsent(&mut tx, &open).await?;
         }
-        let staged = self.stage_one(&mut tx, work, given, secret).await?;
+        let candidate = work.candidate(given, secret);
+        self.open_all(&mut tx, &mut [(work, candidate)]).await?;
         tx.commit().await?;
-        work.take(staged);
         Ok(true)
     }
 
-    /// Stages a candidate: the one that was given, or the one that was drawn.
-    async fn stage_one(
+    /// Stages candidates: keeps those that were drawn, and opens a rotation to each.
+    async fn open_all(
         &self,
         tx: &mut Tx,
-        work: &Work,
-        given: Option<i64>,
-        secret: Option<SealedSecret>,
-    ) -> Result<Staged, EngineError> {
+        begun: &mut [(&mut Work, Candidate)],
+    ) -> Result<(), EngineError> {
         let now = self.clock.now();
-        let id = work.id();
-        let version = given.unwrap_or(work.account.last_version + 1);
-        if let Some(secret) = &secret {
-            let new = NewVersion {
-                account: id,
-                version,
-                secret: secret.clone(),
-                origin: "generated",
-            };
-            tx.add_version(&new, now).await?;
-        }
-        let epoch = work.account.epoch + 1;
+        let drawn: Vec<NewVersion> = begun
+            .iter()
+            .filter_map(|(work, candidate)| {
+                Some(NewVersion {
+                    account: work.id(),
+                    version: candidate.version,
+                    secret: candidate.secret.clone()?,
+                    origin: "generated",
+                })
+            })
+            .collect();
+        tx.add_versions(&drawn, now).await?;
         let state = Rotation {
             phase: Phase::Staged,
             doubt: false,
         };
-        let rotation = tx
-            .open_rotation(id, work.part, epoch, version, state, now)
-            .await?;
-        let body = staged(rotation, version, work.job.id);
-        tx.audit(&Event::by(work.job.actor.clone(), STAGED, id, body), now)
-            .await?;
-        Ok(Staged {
-            rotation: RotationRow {
-                id: rotation,
-                account: id,
+        let new: Vec<NewRotation> = begun
+            .iter()
+            .map(|(work, candidate)| NewRotation {
+                account: work.id(),
                 part: work.part,
-                epoch,
+                epoch: work.account.epoch + 1,
+                version: candidate.version,
                 state,
-                version,
-                base_version: work.current(),
-                applies: 0,
-                why: String::new(),
-                opened_at: now,
-                moved_at: now,
-            },
-            version,
-            secret,
-        })
+            })
+            .collect();
+        let ids = tx.open_rotations(&Vec::from_iter(&new), now).await?;
+        let mut events = Vec::with_capacity(begun.len());
+        for (((work, candidate), new), id) in begun.iter_mut().zip(&new).zip(ids) {
+            let body = staged(id, new.version, work.job.id);
+            events.push(Event::by(work.job.actor.clone(), STAGED, work.id(), body));
+            work.begin(id, new, candidate.secret.take(), now);
+        }
+        tx.audit_all(&Vec::from_iter(&events), now).await?;
+        Ok(())
     }
 
     /// Draws a password by the account's rule and seals it; `None` if one was given.
@@ -331,13 +326,37 @@ impl Engine {
 }
 
 impl Work {
-    fn take(&mut self, staged: Staged) {
-        self.account.epoch = staged.rotation.epoch;
-        self.account.last_version = self.account.last_version.max(staged.version);
-        if let Some(secret) = staged.secret {
-            self.versions.insert(staged.version, secret);
+    fn candidate(&self, given: Option<i64>, secret: Option<SealedSecret>) -> Candidate {
+        let version = given.unwrap_or(self.account.last_version + 1);
+        Candidate { version, secret }
+    }
+
+    /// Takes note of the rotation that is being opened.
+    fn begin(
+        &mut self,
+        id: RotationId,
+        new: &NewRotation,
+        secret: Option<SealedSecret>,
+        now: Timestamp,
+    ) {
+        self.rotation = Some(RotationRow {
+            id,
+            account: new.account,
+            part: new.part,
+            epoch: new.epoch,
+            state: new.state,
+            version: new.version,
+            base_version: self.current(),
+            applies: 0,
+            why: String::new(),
+            opened_at: now,
+            moved_at: now,
+        });
+        self.account.epoch = new.epoch;
+        self.account.last_version = self.account.last_version.max(new.version);
+        if let Some(secret) = secret {
+            self.versions.insert(new.version, secret);
         }
-        self.rotation = Some(staged.rotation);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Batch, Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::credential::Part;
 use crate::model::rotation::{HORIZON, Phase, Rotation};
-use crate::store::Ending;
+use crate::store::{Ending, NewRotation};
 
 /// Kept versions that are looked for on the target.
 const KEPT_MAX: i64 = 10;
@@ -151,7 +151,13 @@ impl Engine {
         };
         let epoch = work.account.epoch + 1;
         let write = Write {
-            adopt: Some((account, work.part, epoch, version, state)),
+            adopt: Some(NewRotation {
+                account,
+                part: work.part,
+                epoch,
+                version,
+                state,
+            }),
             events: vec![Event::by_service(
                 "rotation.adopting",
                 account,

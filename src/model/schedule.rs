@@ -23,6 +23,19 @@ pub struct Planned {
     pub flag_at: Option<Timestamp>,
 }
 
+impl Planned {
+    /// The same, with no change and no test before `earliest`.
+    #[must_use]
+    pub fn not_before(self, earliest: Timestamp) -> Self {
+        let later = |at: Option<Timestamp>| at.map(|at| at.max(earliest));
+        Self {
+            next_change_at: later(self.next_change_at),
+            next_test_at: later(self.next_test_at),
+            ..self
+        }
+    }
+}
+
 /// The vendor's schedule where nobody gave one: first of the month, 23:30 UTC.
 pub fn vendor_default() -> VendorSchedule {
     VendorSchedule {

@@ -23,7 +23,7 @@ use crate::store::{
 };
 
 /// Results that one settling takes at most.
-const SETTLE_MAX: usize = 20;
+const SETTLE_MAX: usize = 64;
 /// The longest a result waits for others before it is settled.
 const SETTLE_WAIT: Duration = Duration::from_millis(250);
 /// First pause of a system that keeps failing; doubles up to an hour.

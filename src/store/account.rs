@@ -6,6 +6,8 @@
 mod list;
 mod row;
 
+use std::sync::LazyLock;
+
 use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
@@ -13,6 +15,7 @@ use sqlx::query::Query;
 pub use self::list::{AccountFilter, ListedAccount};
 use self::row::{Row, columns, tables};
 use super::dialect::for_update;
+use super::wide::Wide;
 use super::{NewVersion, SealedSecret, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountSettings, NewAccount};
@@ -25,6 +28,27 @@ const GONE: StoreError = StoreError::Stale {
 const BUSY: StoreError = StoreError::Conflict {
     what: "an account with a change under way",
 };
+
+static LOCK: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "account",
+        "SELECT account_id FROM schedule WHERE account_id IN (SELECT account FROM r)
+         ORDER BY account_id FOR UPDATE",
+    )
+});
+static READ: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "account",
+        concat!(
+            "SELECT ",
+            columns!(),
+            tables!(),
+            " WHERE a.id IN (SELECT account FROM r) AND a.deleted_at IS NULL"
+        ),
+    )
+});
 
 impl Store {
     /// One account; `None` if there is none or it was deleted.
@@ -107,6 +131,35 @@ impl Tx {
         .fetch_optional(&mut *self.inner)
         .await?;
         row.map(Account::try_from).transpose()
+    }
+
+    /// The same for accounts of a system whose queue is locked; in any order, deleted ones are
+    /// left out.
+    pub(super) async fn locked_accounts(
+        &mut self,
+        ids: &[AccountId],
+    ) -> Result<Vec<Account>, StoreError> {
+        if self.backend.locks_rows() {
+            for cut in LOCK.cuts(ids) {
+                let mut query = sqlx::query(cut.text);
+                for (id, _) in cut.rows(|id| id.0) {
+                    query = query.bind(id);
+                }
+                query.fetch_all(&mut *self.inner).await?;
+            }
+        }
+        let mut accounts = Vec::with_capacity(ids.len());
+        for cut in READ.cuts(ids) {
+            let mut query = sqlx::query_as(cut.text);
+            for (id, _) in cut.rows(|id| id.0) {
+                query = query.bind(id);
+            }
+            let rows: Vec<Row> = query.fetch_all(&mut *self.inner).await?;
+            for row in rows {
+                accounts.push(Account::try_from(row)?);
+            }
+        }
+        Ok(accounts)
     }
 
     /// Stores an account that is never due yet; [`Tx::set_schedule`] says when it is.

@@ -2,10 +2,22 @@
 //!
 //! Invariant: a row holds no secret; its writers pass ids, names and decoded reasons alone.
 
-use super::{Store, StoreError, Tx};
+use std::sync::LazyLock;
+
+use super::wide::Wide;
+use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::AuditId;
+
+static INSERT: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        1,
+        "id, actor, event, subject, body",
+        "INSERT INTO audit (id, at, actor, event, subject, body)
+         SELECT id, CAST($1 AS BIGINT), actor, event, subject, body FROM r WHERE id > 0",
+    )
+});
 
 /// One row of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,29 +42,41 @@ impl Tx {
     /// # Errors
     /// [`StoreError`]; then the change it describes must not be committed either.
     pub async fn audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
-        let written = self.write_audit(event, at).await;
+        self.audit_all(&[event], at).await
+    }
+
+    /// Records events, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the changes they describe must not be committed either.
+    pub async fn audit_all(&mut self, events: &[&Event], at: Timestamp) -> Result<(), StoreError> {
+        let written = self.write_audit(events, at).await;
         match (&written, &self.store.metrics) {
-            (Ok(()), _) => self.audited.push(event.name),
+            (Ok(()), _) => self.audited.extend(events.iter().map(|event| event.name)),
             (Err(_), Some(metrics)) => metrics.audit_write_failed(),
             (Err(_), None) => {}
         }
         written
     }
 
-    async fn write_audit(&mut self, event: &Event, at: Timestamp) -> Result<(), StoreError> {
-        let id: AuditId = self.id(AuditId::KIND).await?;
-        sqlx::query(
-            "INSERT INTO audit (id, at, actor, event, subject, body)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(id.0)
-        .bind(at.0)
-        .bind(&event.actor)
-        .bind(event.name)
-        .bind(&event.subject)
-        .bind(event.body.to_string())
-        .execute(&mut *self.inner)
-        .await?;
+    async fn write_audit(&mut self, events: &[&Event], at: Timestamp) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(events.len());
+        for event in events {
+            rows.push((self.id::<AuditId>(AuditId::KIND).await?, *event));
+        }
+        for cut in INSERT.cuts(&rows) {
+            let mut query = sqlx::query(cut.text).bind(at.0);
+            for (id, (_, event)) in cut.rows(|(id, _)| id.0) {
+                query = query
+                    .bind(id)
+                    .bind(&event.actor)
+                    .bind(event.name)
+                    .bind(&event.subject)
+                    .bind(event.body.to_string());
+            }
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the audit trail")?;
+        }
         Ok(())
     }
 }

@@ -3,12 +3,33 @@
 //! Invariant: a version's secret is inserted once, never overwritten and never deleted here.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use super::wide::Wide;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Part;
 use crate::model::id::{AccountId, ClaimId};
 use crate::model::rotation::HORIZON;
+
+static INSERT: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        1,
+        "account_id, version, part, sealed, passphrase, public_key, origin",
+        "INSERT INTO credential_versions (account_id, version, part, sealed, passphrase,
+             public_key, origin, staged_at, last_sent_at, accepted_at, retired_at, removed_at)
+         SELECT account_id, version, part, sealed, passphrase, public_key, origin,
+             CAST($1 AS BIGINT), NULL, NULL, NULL, NULL FROM r WHERE account_id > 0",
+    )
+});
+static COUNT: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "account_id, version",
+        "UPDATE accounts SET last_version = r.version FROM r
+         WHERE accounts.id = r.account_id AND accounts.last_version < r.version",
+    )
+});
 
 /// A secret to be kept, sealed.
 #[derive(Clone)]
@@ -86,38 +107,53 @@ impl Tx {
         new: &NewVersion,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (sealed, passphrase, public) = match &new.secret {
-            SealedSecret::Password(sealed) => (sealed, None, None),
-            SealedSecret::Key {
-                private,
-                passphrase,
-                public,
-            } => (private, passphrase.clone(), Some(public.as_str())),
-        };
-        sqlx::query(
-            "INSERT INTO credential_versions (account_id, version, part, sealed, passphrase,
-                 public_key, origin, staged_at, last_sent_at, accepted_at, retired_at, removed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, NULL, NULL, NULL)",
-        )
-        .bind(new.account.0)
-        .bind(new.version)
-        .bind(new.secret.part().as_str())
-        .bind(sealed)
-        .bind(passphrase)
-        .bind(public)
-        .bind(new.origin)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(|error| StoreError::from(error).about("the credential version"))?;
-        let done = sqlx::query(
-            "UPDATE accounts SET last_version = $2 WHERE id = $1 AND last_version < $2",
-        )
-        .bind(new.account.0)
-        .bind(new.version)
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the account's versions")
+        self.add_versions(std::slice::from_ref(new), now).await
+    }
+
+    /// The same for one version each of several accounts.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if one of them exists: a secret is never overwritten.
+    pub async fn add_versions(
+        &mut self,
+        new: &[NewVersion],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for cut in INSERT.cuts(new) {
+            let mut query = sqlx::query(cut.text).bind(now.0);
+            for (account, new) in cut.rows(|new| new.account.0) {
+                let (sealed, passphrase, public) = match &new.secret {
+                    SealedSecret::Password(sealed) => (sealed, None, None),
+                    SealedSecret::Key {
+                        private,
+                        passphrase,
+                        public,
+                    } => (private, passphrase.clone(), Some(public.as_str())),
+                };
+                query = query
+                    .bind(account)
+                    .bind(new.version)
+                    .bind(new.secret.part().as_str())
+                    .bind(sealed)
+                    .bind(passphrase)
+                    .bind(public)
+                    .bind(new.origin);
+            }
+            let done = query
+                .execute(&mut *self.inner)
+                .await
+                .map_err(|error| StoreError::from(error).about("the credential version"))?;
+            exactly(cut.len(), done.rows_affected(), "the credential version")?;
+        }
+        for cut in COUNT.cuts(new) {
+            let mut query = sqlx::query(cut.text);
+            for (account, new) in cut.rows(|new| new.account.0) {
+                query = query.bind(account).bind(new.version);
+            }
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the account's versions")?;
+        }
+        Ok(())
     }
 
     /// Records that a superseded key's line is gone from the target. `false`: an order to add it

@@ -72,6 +72,11 @@ impl Backend {
         }
     }
 
+    /// True if rows are locked one by one; SQLite's one writer needs no lock.
+    pub(super) fn locks_rows(self) -> bool {
+        self == Self::Postgres
+    }
+
     /// How a write transaction begins. SQLite takes its lock at once, or two would deadlock.
     pub(super) fn begin(self) -> SqlStr {
         match self {

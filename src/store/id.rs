@@ -14,7 +14,8 @@ use super::{Backend, StoreError, StoreOptions, Tx};
 #[derive(Debug)]
 pub(super) struct Blocks {
     /// PostgreSQL reserves blocks in a transaction of its own, or every writer would wait for
-    /// the one that holds the row. SQLite has one writer anyway.
+    /// the one that holds the row. SQLite has one writer: there a block is the transaction's that
+    /// has reserved it, and everybody's once that is committed.
     own: Option<AnyPool>,
     free: Mutex<HashMap<&'static str, Range<i64>>>,
 }
@@ -33,13 +34,7 @@ impl Blocks {
 
     fn take(&self, kind: &'static str, count: i64) -> Option<i64> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let block = free.get_mut(kind)?;
-        if block.end - block.start < count {
-            return None;
-        }
-        let first = block.start;
-        block.start += count;
-        Some(first)
+        cut(free.get_mut(kind), count)
     }
 
     fn keep(&self, kind: &'static str, block: Range<i64>) {
@@ -49,11 +44,26 @@ impl Blocks {
             .insert(kind, block);
     }
 
+    /// What a committed transaction has reserved and not used.
+    pub(super) fn keep_all(&self, reserved: HashMap<&'static str, Range<i64>>) {
+        for (kind, block) in reserved {
+            self.keep(kind, block);
+        }
+    }
+
     pub(super) async fn close(&self) {
         if let Some(pool) = &self.own {
             pool.close().await;
         }
     }
+}
+
+/// Takes the first `count` ids of a block that has as many.
+fn cut(block: Option<&mut Range<i64>>, count: i64) -> Option<i64> {
+    let block = block.filter(|block| block.end - block.start >= count)?;
+    let first = block.start;
+    block.start += count;
+    Some(first)
 }
 
 /// How many ids to reserve at once: nouns that come in masses take larger blocks, nouns that
@@ -69,16 +79,24 @@ impl Tx {
     /// The next `count` ids of a noun: the first of them.
     pub(crate) async fn ids(&mut self, kind: &'static str, count: i64) -> Result<i64, StoreError> {
         let blocks = self.store.ids.clone();
-        let Some(own) = &blocks.own else {
-            return Ok(raise(&mut *self.inner, kind, count).await? - count);
-        };
+        if let Some(first) = cut(self.reserved.get_mut(kind), count) {
+            return Ok(first);
+        }
         if let Some(first) = blocks.take(kind, count) {
             return Ok(first);
         }
         let reserve = count.max(block_size(kind));
-        let end = raise(own, kind, reserve).await?;
+        let end = match &blocks.own {
+            Some(own) => raise(own, kind, reserve).await?,
+            None => raise(&mut *self.inner, kind, reserve).await?,
+        };
         let first = end - reserve;
-        blocks.keep(kind, first + count..end);
+        let rest = first + count..end;
+        if blocks.own.is_some() {
+            blocks.keep(kind, rest);
+        } else {
+            self.reserved.insert(kind, rest);
+        }
         Ok(first)
     }
 

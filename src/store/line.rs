@@ -3,6 +3,9 @@
 //! Invariant: a statement touches the columns of one part; the verdict of the last test alone is
 //! shared.
 
+use std::sync::LazyLock;
+
+use super::wide::Wide;
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Part;
@@ -11,10 +14,10 @@ use crate::model::rotation::HORIZON;
 
 /// The statements over what `accounts` keeps of a part.
 pub(super) struct LineStatements {
-    pub(super) open: &'static str,
-    pub(super) insert: &'static str,
-    pub(super) doubt: &'static str,
-    pub(super) promote: &'static str,
+    pub(super) open: Wide,
+    pub(super) insert: Wide,
+    pub(super) doubt: Wide,
+    pub(super) promote: Wide,
     store: &'static str,
     tested: &'static str,
     end_doubt: &'static str,
@@ -24,52 +27,69 @@ macro_rules! line_statements {
     ($part:literal, $version:literal, $changed_at:literal, $in_doubt:literal,
      $promoted:literal, $stored:literal, $tested:literal) => {
         LineStatements {
-            open: concat!(
-                "UPDATE accounts SET epoch = epoch + 1, ",
-                $in_doubt,
-                " = CASE WHEN $3 = 1 THEN 1 ELSE ",
-                $in_doubt,
-                " END WHERE id = $1 AND epoch = $2 - 1"
+            open: Wide::new(
+                0,
+                "account, opening, doubtful",
+                concat!(
+                    "UPDATE accounts SET epoch = epoch + 1, ",
+                    $in_doubt,
+                    " = CASE WHEN r.doubtful = 1 THEN 1 ELSE ",
+                    $in_doubt,
+                    " END FROM r WHERE id = r.account AND epoch = r.opening - 1"
+                ),
             ),
-            insert: concat!(
-                "INSERT INTO rotations (id, account_id, part, epoch, phase, doubt, version,",
-                " base_version, applies, why, opened_at, moved_at)",
-                " SELECT $1, id, '",
-                $part,
-                "', $3, $4, $5, $6, ",
-                $version,
-                ", 0, '', $7, $7",
-                " FROM accounts WHERE id = $2"
+            insert: Wide::new(
+                1,
+                "rotation, account, opening, stands, doubtful, candidate",
+                concat!(
+                    "INSERT INTO rotations (id, account_id, part, epoch, phase, doubt, version,",
+                    " base_version, applies, why, opened_at, moved_at)",
+                    " SELECT r.rotation, a.id, '",
+                    $part,
+                    "', r.opening, r.stands, r.doubtful, r.candidate, a.",
+                    $version,
+                    ", 0, '', CAST($1 AS BIGINT), CAST($1 AS BIGINT)",
+                    " FROM r JOIN accounts a ON a.id = r.account WHERE r.rotation > 0"
+                ),
             ),
             // The doubt about an earlier candidate outlasts the end of this one.
-            doubt: concat!(
-                "UPDATE accounts SET ",
-                $in_doubt,
-                " = CASE WHEN $3 = 1 OR EXISTS (",
-                " SELECT 1 FROM rotations r WHERE r.account_id = $1 AND r.part = '",
-                $part,
-                "' AND r.phase = 'abandoned' AND r.doubt = 1 AND r.epoch > COALESCE((",
-                " SELECT MAX(c.epoch) FROM rotations c WHERE c.account_id = $1 AND c.part = '",
-                $part,
-                "' AND c.phase = 'committed'), 0)) THEN 1 ELSE 0 END",
-                " WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM rotations l",
-                " WHERE l.account_id = $1 AND l.part = '",
-                $part,
-                "' AND l.epoch > $2)"
+            doubt: Wide::new(
+                0,
+                "account, opened, doubtful",
+                concat!(
+                    "UPDATE accounts SET ",
+                    $in_doubt,
+                    " = CASE WHEN r.doubtful = 1 OR EXISTS (",
+                    " SELECT 1 FROM rotations d WHERE d.account_id = r.account AND d.part = '",
+                    $part,
+                    "' AND d.phase = 'abandoned' AND d.doubt = 1 AND d.epoch > COALESCE((",
+                    " SELECT MAX(c.epoch) FROM rotations c WHERE c.account_id = r.account",
+                    " AND c.part = '",
+                    $part,
+                    "' AND c.phase = 'committed'), 0)) THEN 1 ELSE 0 END FROM r",
+                    " WHERE id = r.account AND NOT EXISTS (SELECT 1 FROM rotations l",
+                    " WHERE l.account_id = r.account AND l.part = '",
+                    $part,
+                    "' AND l.epoch > r.opened)"
+                ),
             ),
-            promote: concat!(
-                "UPDATE accounts SET ",
-                $version,
-                " = $3, ",
-                $changed_at,
-                " = $4, ",
-                $in_doubt,
-                " = 0, last_test_at = $4, ",
-                $promoted,
-                " WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM rotations l",
-                " WHERE l.account_id = $1 AND l.part = '",
-                $part,
-                "' AND l.epoch > $2)"
+            promote: Wide::new(
+                1,
+                "account, opened, candidate",
+                concat!(
+                    "UPDATE accounts SET ",
+                    $version,
+                    " = r.candidate, ",
+                    $changed_at,
+                    " = $1, ",
+                    $in_doubt,
+                    " = 0, last_test_at = $1, ",
+                    $promoted,
+                    " FROM r WHERE id = r.account AND NOT EXISTS (SELECT 1 FROM rotations l",
+                    " WHERE l.account_id = r.account AND l.part = '",
+                    $part,
+                    "' AND l.epoch > r.opened)"
+                ),
             ),
             store: concat!(
                 "UPDATE accounts SET ",
@@ -108,34 +128,41 @@ macro_rules! line_statements {
     };
 }
 
+/// An account's last verdict is that of its password; a key's counts where there is no password,
+/// and where it is bad.
+static PASSWORD: LazyLock<LineStatements> = LazyLock::new(|| {
+    line_statements!(
+        "password",
+        "current_version",
+        "last_change_at",
+        "in_doubt",
+        "last_test = 'passed', next_override_at = NULL",
+        "last_test = 'never_tested', last_test_at = NULL",
+        "$3"
+    )
+});
+static KEY: LazyLock<LineStatements> = LazyLock::new(|| {
+    line_statements!(
+        "key",
+        "current_key_version",
+        "last_key_change_at",
+        "key_in_doubt",
+        "last_test = CASE WHEN current_version IS NULL THEN 'passed' ELSE last_test END, \
+         next_override_at = CASE WHEN current_version IS NULL THEN NULL \
+         ELSE next_override_at END",
+        "last_test = CASE WHEN current_version IS NULL THEN 'never_tested' \
+         ELSE last_test END, last_test_at = CASE WHEN current_version IS NULL THEN NULL \
+         ELSE last_test_at END",
+        "CASE WHEN CAST($3 AS TEXT) = 'passed' AND current_version IS NOT NULL \
+         THEN last_test ELSE CAST($3 AS TEXT) END"
+    )
+});
+
 impl LineStatements {
-    /// An account's last verdict is that of its password; a key's counts where there is no
-    /// password, and where it is bad.
-    pub(super) fn of(part: Part) -> Self {
+    pub(super) fn of(part: Part) -> &'static Self {
         match part {
-            Part::Password => line_statements!(
-                "password",
-                "current_version",
-                "last_change_at",
-                "in_doubt",
-                "last_test = 'passed', next_override_at = NULL",
-                "last_test = 'never_tested', last_test_at = NULL",
-                "$3"
-            ),
-            Part::Key => line_statements!(
-                "key",
-                "current_key_version",
-                "last_key_change_at",
-                "key_in_doubt",
-                "last_test = CASE WHEN current_version IS NULL THEN 'passed' ELSE last_test END, \
-                 next_override_at = CASE WHEN current_version IS NULL THEN NULL \
-                 ELSE next_override_at END",
-                "last_test = CASE WHEN current_version IS NULL THEN 'never_tested' \
-                 ELSE last_test END, last_test_at = CASE WHEN current_version IS NULL THEN NULL \
-                 ELSE last_test_at END",
-                "CASE WHEN CAST($3 AS TEXT) = 'passed' AND current_version IS NOT NULL \
-                 THEN last_test ELSE CAST($3 AS TEXT) END"
-            ),
+            Part::Password => &PASSWORD,
+            Part::Key => &KEY,
         }
     }
 }

@@ -35,9 +35,12 @@ mod schedule;
 mod settle;
 mod system;
 mod target;
+mod wide;
 mod workgroup;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -64,7 +67,7 @@ pub use migrate::SchemaState;
 pub use page::Page;
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
-pub use rotation::{RotationRow, Step};
+pub use rotation::{NewRotation, RotationRow, Step};
 pub use scan::Scanned;
 pub use settle::{Ending, Settled, SystemHealth};
 pub use system::SystemFilter;
@@ -122,6 +125,8 @@ pub struct Tx {
     store: Store,
     rings: bool,
     audited: Vec<&'static str>,
+    /// Ids that this transaction has reserved and not used.
+    reserved: HashMap<&'static str, Range<i64>>,
 }
 
 impl Store {
@@ -177,6 +182,7 @@ impl Store {
             store: self.clone(),
             rings: false,
             audited: Vec::new(),
+            reserved: HashMap::new(),
         })
     }
 
@@ -264,6 +270,7 @@ impl Tx {
             }
         }
         self.store.commits.fetch_add(1, Ordering::SeqCst);
+        self.store.ids.keep_all(self.reserved);
         if self.rings {
             self.store.bell.notify_waiters();
         }

@@ -3,7 +3,10 @@
 //! Invariant: a step is written only if epoch, phase and doubt are still the ones it was decided
 //! upon; a version's secret is inserted once and never overwritten.
 
+use std::sync::LazyLock;
+
 use super::line::LineStatements;
+use super::wide::Wide;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Part;
@@ -58,128 +61,230 @@ pub struct Step {
     pub why: String,
 }
 
-impl Tx {
-    /// Opens a rotation, in Staged or (to adopt a version that may be live) in Applying.
-    ///
-    /// # Errors
-    /// [`StoreError::Stale`] if the account's epoch has moved; [`StoreError::Conflict`] if the part
-    /// has an open rotation.
-    pub async fn open_rotation(
-        &mut self,
-        account: AccountId,
-        part: Part,
-        epoch: i64,
-        version: i64,
-        state: Rotation,
-        now: Timestamp,
-    ) -> Result<RotationId, StoreError> {
-        let statements = LineStatements::of(part);
-        let done = sqlx::query(statements.open)
-            .bind(account.0)
-            .bind(epoch)
-            .bind(i64::from(state.in_doubt()))
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the account's epoch")?;
-        let id: RotationId = self.id(RotationId::KIND).await?;
-        sqlx::query(statements.insert)
-            .bind(id.0)
-            .bind(account.0)
-            .bind(epoch)
-            .bind(state.phase.as_str())
-            .bind(i64::from(state.doubt))
-            .bind(version)
-            .bind(now.0)
-            .execute(&mut *self.inner)
-            .await
-            .map_err(|error| StoreError::from(error).about("the account's open rotation"))?;
-        Ok(id)
+/// A rotation to be opened, in Staged or (to adopt a version that may be live) in Applying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRotation {
+    /// Whose.
+    pub account: AccountId,
+    /// Which part of its credential.
+    pub part: Part,
+    /// The account's epoch after its opening.
+    pub epoch: i64,
+    /// The candidate.
+    pub version: i64,
+    /// Where it begins.
+    pub state: Rotation,
+}
+
+static MOVE: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        1,
+        "rotation, account, line, opened, stood, doubted, stands, doubtful, sends, because",
+        "UPDATE rotations SET phase = r.stands, doubt = r.doubtful, applies = applies + r.sends,
+             why = r.because, moved_at = $1
+         FROM r WHERE id = r.rotation AND epoch = r.opened AND phase = r.stood
+           AND doubt = r.doubted AND account_id = r.account AND part = r.line",
+    )
+});
+static SENT: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        1,
+        "account, candidate",
+        "UPDATE credential_versions SET last_sent_at = $1, removed_at = NULL
+         FROM r WHERE account_id = r.account AND version = r.candidate",
+    )
+});
+static ACCEPTED: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        1,
+        "account, candidate",
+        "UPDATE credential_versions SET accepted_at = $1, removed_at = NULL
+         FROM r WHERE account_id = r.account AND version = r.candidate",
+    )
+});
+
+impl Step {
+    /// The candidate goes to the target.
+    fn sends(&self) -> bool {
+        self.from.phase == Phase::Staged && self.to.phase == Phase::Applying
     }
 
-    /// Writes one step: compare-and-swap on epoch, phase and doubt.
+    /// The candidate becomes current.
+    fn promotes(&self) -> bool {
+        self.to.phase == Phase::Committed
+    }
+
+    /// What the account says of the doubt may have to change.
+    fn moves_doubt(&self) -> bool {
+        !self.promotes() && (self.to.phase.is_final() || self.from.in_doubt() != self.to.in_doubt())
+    }
+}
+
+impl Tx {
+    /// Opens a rotation.
+    ///
+    /// # Errors
+    /// As [`Tx::open_rotations`].
+    pub async fn open_rotation(
+        &mut self,
+        new: &NewRotation,
+        now: Timestamp,
+    ) -> Result<RotationId, StoreError> {
+        let ids = self.open_rotations(&[new], now).await?;
+        ids.first().copied().ok_or(StoreError::Stale {
+            what: "the account's epoch",
+        })
+    }
+
+    /// Opens a rotation of each of several accounts; their ids, in the same order.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if an account's epoch has moved; [`StoreError::Conflict`] if a part
+    /// has an open rotation.
+    pub async fn open_rotations(
+        &mut self,
+        new: &[&NewRotation],
+        now: Timestamp,
+    ) -> Result<Vec<RotationId>, StoreError> {
+        let mut rows = Vec::with_capacity(new.len());
+        for new in new {
+            rows.push((self.id::<RotationId>(RotationId::KIND).await?, *new));
+        }
+        for part in Part::ALL {
+            let rows: Vec<_> = rows.iter().filter(|(_, new)| new.part == part).collect();
+            let statements = LineStatements::of(part);
+            for cut in statements.open.cuts(&rows) {
+                let mut query = sqlx::query(cut.text);
+                for (account, (_, new)) in cut.rows(|(_, new)| new.account.0) {
+                    query = query
+                        .bind(account)
+                        .bind(new.epoch)
+                        .bind(i64::from(new.state.in_doubt()));
+                }
+                let done = query.execute(&mut *self.inner).await?;
+                exactly(cut.len(), done.rows_affected(), "the account's epoch")?;
+            }
+            for cut in statements.insert.cuts(&rows) {
+                let mut query = sqlx::query(cut.text).bind(now.0);
+                for (id, (_, new)) in cut.rows(|(id, _)| id.0) {
+                    query = query
+                        .bind(id)
+                        .bind(new.account.0)
+                        .bind(new.epoch)
+                        .bind(new.state.phase.as_str())
+                        .bind(i64::from(new.state.doubt))
+                        .bind(new.version);
+                }
+                let done = query.execute(&mut *self.inner).await.map_err(|error| {
+                    StoreError::from(error).about("the account's open rotation")
+                })?;
+                exactly(cut.len(), done.rows_affected(), "the account")?;
+            }
+        }
+        Ok(rows.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Writes one step.
+    ///
+    /// # Errors
+    /// As [`Tx::advance_all`].
+    pub async fn advance(&mut self, step: &Step, now: Timestamp) -> Result<(), StoreError> {
+        self.advance_all(&[step], now).await
+    }
+
+    /// Writes a step of each of several rotations: compare-and-swap on epoch, phase and doubt.
     ///
     /// A step to Applying from Staged counts an apply; a step to Committed makes the candidate
     /// current.
     ///
     /// # Errors
-    /// [`StoreError::Stale`] if the rotation is no longer where the step was decided.
-    pub async fn advance(&mut self, step: &Step, now: Timestamp) -> Result<(), StoreError> {
-        let sends = step.from.phase == Phase::Staged && step.to.phase == Phase::Applying;
-        let done = sqlx::query(
-            "UPDATE rotations SET phase = $5, doubt = $6, applies = applies + $7, why = $8,
-                 moved_at = $9
-             WHERE id = $1 AND epoch = $2 AND phase = $3 AND doubt = $4
-               AND account_id = $10 AND part = $11",
-        )
-        .bind(step.rotation.0)
-        .bind(step.epoch)
-        .bind(step.from.phase.as_str())
-        .bind(i64::from(step.from.doubt))
-        .bind(step.to.phase.as_str())
-        .bind(i64::from(step.to.doubt))
-        .bind(i64::from(sends))
-        .bind(&step.why)
-        .bind(now.0)
-        .bind(step.account.0)
-        .bind(step.part.as_str())
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the rotation")?;
-        if sends {
-            self.touch_version(step, VersionTouch::Sent, now).await?;
+    /// [`StoreError::Stale`] if one of the rotations is no longer where its step was decided.
+    pub async fn advance_all(&mut self, steps: &[&Step], now: Timestamp) -> Result<(), StoreError> {
+        for cut in MOVE.cuts(steps) {
+            let mut query = sqlx::query(cut.text).bind(now.0);
+            for (id, step) in cut.rows(|step| step.rotation.0) {
+                query = query
+                    .bind(id)
+                    .bind(step.account.0)
+                    .bind(step.part.as_str())
+                    .bind(step.epoch)
+                    .bind(step.from.phase.as_str())
+                    .bind(i64::from(step.from.doubt))
+                    .bind(step.to.phase.as_str())
+                    .bind(i64::from(step.to.doubt))
+                    .bind(i64::from(step.sends()))
+                    .bind(&step.why);
+            }
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the rotation")?;
         }
-        if step.to.phase == Phase::Committed {
-            self.touch_version(step, VersionTouch::Accepted, now)
-                .await?;
-            return self.make_current(step, now).await;
+        let of = |wanted: fn(&Step) -> bool| -> Vec<&Step> {
+            steps.iter().copied().filter(|step| wanted(step)).collect()
+        };
+        let (sent, promoted) = (of(Step::sends), of(Step::promotes));
+        self.touch_versions(&SENT, &sent, now).await?;
+        self.touch_versions(&ACCEPTED, &promoted, now).await?;
+        for part in Part::ALL {
+            self.make_current(part, &promoted, now).await?;
+            self.mark_doubt(part, &of(Step::moves_doubt)).await?;
         }
-        let done = sqlx::query(LineStatements::of(step.part).doubt)
-            .bind(step.account.0)
-            .bind(step.epoch)
-            .bind(i64::from(step.to.in_doubt()))
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the account's epoch")
+        Ok(())
     }
 
-    async fn touch_version(
+    async fn touch_versions(
         &mut self,
-        step: &Step,
-        touch: VersionTouch,
+        touch: &Wide,
+        steps: &[&Step],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let sql = match touch {
-            VersionTouch::Sent => {
-                "UPDATE credential_versions SET last_sent_at = $3, removed_at = NULL WHERE account_id = $1 AND version = $2"
+        for cut in touch.cuts(steps) {
+            let mut query = sqlx::query(cut.text).bind(now.0);
+            for (account, step) in cut.rows(|step| step.account.0) {
+                query = query.bind(account).bind(step.version);
             }
-            VersionTouch::Accepted => {
-                "UPDATE credential_versions SET accepted_at = $3, removed_at = NULL WHERE account_id = $1 AND version = $2"
-            }
-        };
-        let done = sqlx::query(sql)
-            .bind(step.account.0)
-            .bind(step.version)
-            .bind(now.0)
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the credential version")
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the credential version")?;
+        }
+        Ok(())
     }
 
-    async fn make_current(&mut self, step: &Step, now: Timestamp) -> Result<(), StoreError> {
-        let done = sqlx::query(LineStatements::of(step.part).promote)
-            .bind(step.account.0)
-            .bind(step.epoch)
-            .bind(step.version)
-            .bind(now.0)
-            .execute(&mut *self.inner)
-            .await?;
-        exactly(1, done.rows_affected(), "the account's epoch")
+    async fn make_current(
+        &mut self,
+        part: Part,
+        steps: &[&Step],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for cut in LineStatements::of(part).promote.cuts(&of_part(part, steps)) {
+            let mut query = sqlx::query(cut.text).bind(now.0);
+            for (account, step) in cut.rows(|step| step.account.0) {
+                query = query.bind(account).bind(step.epoch).bind(step.version);
+            }
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the account's epoch")?;
+        }
+        Ok(())
+    }
+
+    async fn mark_doubt(&mut self, part: Part, steps: &[&Step]) -> Result<(), StoreError> {
+        for cut in LineStatements::of(part).doubt.cuts(&of_part(part, steps)) {
+            let mut query = sqlx::query(cut.text);
+            for (account, step) in cut.rows(|step| step.account.0) {
+                let doubt = i64::from(step.to.in_doubt());
+                query = query.bind(account).bind(step.epoch).bind(doubt);
+            }
+            let done = query.execute(&mut *self.inner).await?;
+            exactly(cut.len(), done.rows_affected(), "the account's epoch")?;
+        }
+        Ok(())
     }
 }
 
-enum VersionTouch {
-    Sent,
-    Accepted,
+fn of_part<'a>(part: Part, steps: &[&'a Step]) -> Vec<&'a Step> {
+    steps
+        .iter()
+        .copied()
+        .filter(|step| step.part == part)
+        .collect()
 }
 
 impl Store {

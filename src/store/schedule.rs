@@ -2,11 +2,16 @@
 //!
 //! Invariant: a plan is stored for the account and system that it was made for.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
+use crate::model::account::Account;
 use crate::model::id::{AccountId, PolicyId, SystemId};
 use crate::model::policy::Policy;
 use crate::model::schedule::{Planned, plan};
+use crate::model::system::System;
 
 impl Tx {
     /// The policy that a plan is made by.
@@ -64,30 +69,65 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn replan(&mut self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-        self.replan_after(account, now, now).await
-    }
-
-    /// Plans an account anew; nothing of it comes before `earliest`.
-    pub(super) async fn replan_after(
-        &mut self,
-        account: AccountId,
-        earliest: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
         let Some(account) = self.locked_account(account).await? else {
             return Ok(());
         };
-        let Some(system) = self.locked_system(account.system_id).await? else {
-            return Ok(());
-        };
-        let policy = match account.settings.policy_id.or(system.settings.policy_id) {
-            Some(id) => self.planning_policy(id).await?,
-            None => None,
-        };
-        let mut planned = plan(&account, &system, policy.as_ref(), now);
-        planned.next_change_at = planned.next_change_at.map(|at| at.max(earliest));
-        planned.next_test_at = planned.next_test_at.map(|at| at.max(earliest));
-        self.set_schedule(account.id, account.system_id, planned)
-            .await
+        let plan = self.plan(&account, &mut Known::default(), now).await?;
+        match plan {
+            None => Ok(()),
+            Some(plan) => {
+                let plan = plan.not_before(now);
+                self.set_schedule(account.id, account.system_id, plan).await
+            }
+        }
     }
+
+    /// When accounts are due next, as they and their systems now are; deleted ones are left out.
+    pub(super) async fn plans(
+        &mut self,
+        accounts: &[AccountId],
+        now: Timestamp,
+    ) -> Result<HashMap<AccountId, Planned>, StoreError> {
+        let mut known = Known::default();
+        let mut plans = HashMap::with_capacity(accounts.len());
+        for account in self.locked_accounts(accounts).await? {
+            if let Some(plan) = self.plan(&account, &mut known, now).await? {
+                plans.insert(account.id, plan);
+            }
+        }
+        Ok(plans)
+    }
+
+    async fn plan(
+        &mut self,
+        account: &Account,
+        known: &mut Known,
+        now: Timestamp,
+    ) -> Result<Option<Planned>, StoreError> {
+        let id = account.system_id;
+        if let Entry::Vacant(entry) = known.systems.entry(id)
+            && let Some(system) = self.locked_system(id).await?
+        {
+            entry.insert(system);
+        }
+        let Some(system) = known.systems.get(&id) else {
+            return Ok(None);
+        };
+        let policy = account.settings.policy_id.or(system.settings.policy_id);
+        if let Some(id) = policy
+            && let Entry::Vacant(entry) = known.policies.entry(id)
+            && let Some(policy) = self.planning_policy(id).await?
+        {
+            entry.insert(policy);
+        }
+        let policy = policy.and_then(|id| known.policies.get(&id));
+        Ok(Some(plan(account, system, policy, now)))
+    }
+}
+
+/// What several plans of one transaction are made by.
+#[derive(Default)]
+struct Known {
+    systems: HashMap<SystemId, System>,
+    policies: HashMap<PolicyId, Policy>,
 }

@@ -2,22 +2,13 @@
 //!
 //! Invariant: only the holder of a claim's row settles its jobs; a claim ends exactly once.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod ending;
 
-use keywheel_connectors::Class;
-
+use self::ending::Running;
 use super::claim::{BREAKER_TRIPS, Claim, ClaimedJob};
-use super::job::NewJob;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
-use crate::model::audit::Event;
-use crate::model::credential::Parts;
-use crate::model::id::{ClaimId, JobId, NodeId, QuarantineId, SystemId};
-use crate::model::job::{Cause, JobKind, Priority};
-
-/// A change that failed for good is not due again before this.
-const AFTER_FAILURE: Duration = Duration::from_hours(1);
+use crate::model::id::{ClaimId, NodeId, QuarantineId, SystemId};
 
 /// What becomes of a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,14 +77,12 @@ impl Tx {
         self.lock_queue(claim.system).await?;
         self.hold(claim.id, claim.node).await?;
         let running = self.running_jobs(claim.id).await?;
-        let mut news = settled.is_empty();
-        for one in settled {
-            if let Some(again) = running.get(&one.job.id.0) {
-                self.settle_one(claim, one, *again, now).await?;
-                news = true;
-            }
-        }
-        if news {
+        let found: Vec<(&Settled, &Running)> = settled
+            .iter()
+            .filter_map(|one| Some((one, running.get(&one.job.id.0)?)))
+            .collect();
+        self.settle_all(claim, &found, now).await?;
+        if settled.is_empty() || !found.is_empty() {
             self.judge(claim.system, health).await?;
         }
         if last {
@@ -107,197 +96,6 @@ impl Tx {
         self.refresh(claim.system, if last { -1 } else { 0 })
             .await?;
         self.finish_quarantines(claim.system, now).await
-    }
-
-    /// Jobs of the claim, and the priority of those that were ordered once more while they ran.
-    async fn running_jobs(
-        &mut self,
-        claim: ClaimId,
-    ) -> Result<HashMap<i64, Option<i64>>, StoreError> {
-        let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(
-            "SELECT id, CASE WHEN again = 1 THEN again_priority ELSE NULL END FROM jobs
-             WHERE claim_id = $1 AND state = 'running'",
-        )
-        .bind(claim.0)
-        .fetch_all(&mut *self.inner)
-        .await?;
-        Ok(rows.into_iter().collect())
-    }
-
-    async fn settle_one(
-        &mut self,
-        claim: &Claim,
-        one: &Settled,
-        again: Option<i64>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let outcome = match &one.ending {
-            Ending::Succeeded => "succeeded",
-            Ending::Failed => "failed",
-            Ending::NeedsOperator => "needs_operator",
-            Ending::Retry { .. } => "retried",
-            Ending::GivenBack => return self.requeue(claim.id, one, None, false, now).await,
-        };
-        let done = sqlx::query(
-            "INSERT INTO job_history (job_id, claim_id, account_id, system_id, kind, cause, actor,
-                 priority, outcome, class, why, attempt, queued_at, started_at, ended_at)
-             SELECT id, claim_id, account_id, system_id, kind, cause, actor, priority, $3, $4, $5,
-                 attempt, queued_at, $6, $7
-             FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'",
-        )
-        .bind(one.job.id.0)
-        .bind(claim.id.0)
-        .bind(outcome)
-        .bind(one.class)
-        .bind(&one.log)
-        .bind(claim.claimed_at.0)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the job")?;
-        match (&one.ending, again) {
-            (Ending::Retry { at, counts }, _) => {
-                self.requeue(claim.id, one, Some(*at), *counts, now).await
-            }
-            (_, Some(priority)) => self.run_again(claim.id, one.job.id, priority, now).await,
-            (_, None) => self.end(claim.id, one, now).await,
-        }
-    }
-
-    /// Puts a running job back. Whoever waited for it has been answered: it is routine now. A
-    /// more urgent order that came while it ran takes it along, as it would a queued job; it
-    /// stays marked, since the attempt may have begun before the order.
-    async fn requeue(
-        &mut self,
-        claim: ClaimId,
-        one: &Settled,
-        at: Option<Timestamp>,
-        counts: bool,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let done = sqlx::query(
-            "UPDATE jobs SET state = 'queued', claim_id = NULL,
-                 run_at = CASE
-                     WHEN again = 1 AND again_priority < CASE WHEN priority = 0
-                         AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END THEN $5
-                     WHEN CAST($3 AS BIGINT) IS NULL THEN run_at ELSE $3 END,
-                 priority = CASE
-                     WHEN again = 1 AND again_priority < CASE WHEN priority = 0
-                         AND CAST($3 AS BIGINT) IS NOT NULL THEN 2 ELSE priority END
-                         THEN again_priority
-                     WHEN priority = 0 AND CAST($3 AS BIGINT) IS NOT NULL THEN 2
-                     ELSE priority END,
-                 attempt = CASE WHEN $4 = 1 THEN attempt ELSE attempt - 1 END,
-                 parts = $6
-             WHERE id = $1 AND claim_id = $2 AND state = 'running'",
-        )
-        .bind(one.job.id.0)
-        .bind(claim.0)
-        .bind(at.map(|at| at.0))
-        .bind(i64::from(counts))
-        .bind(now.0)
-        .bind(one.job.parts.bits())
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the job")
-    }
-
-    /// A quarantine came while the job ran: its account is changed once more.
-    async fn run_again(
-        &mut self,
-        claim: ClaimId,
-        job: JobId,
-        priority: i64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let done = sqlx::query(
-            "UPDATE jobs SET state = 'queued', claim_id = NULL, kind = 'rotate', priority = $3,
-                 run_at = $4, queued_at = $4, attempt = 0, again = 0, again_priority = 2,
-                 parts = 0, version = NULL, key_version = NULL,
-                 cause = CASE WHEN $3 = 1 THEN 'quarantine' ELSE cause END
-             WHERE id = $1 AND claim_id = $2 AND state = 'running'",
-        )
-        .bind(job.0)
-        .bind(claim.0)
-        .bind(priority)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the job")
-    }
-
-    async fn end(
-        &mut self,
-        claim: ClaimId,
-        one: &Settled,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let ended: Option<(String, String)> = sqlx::query_as(
-            "DELETE FROM jobs WHERE id = $1 AND claim_id = $2 AND state = 'running'
-             RETURNING kind, cause",
-        )
-        .bind(one.job.id.0)
-        .bind(claim.0)
-        .fetch_optional(&mut *self.inner)
-        .await?;
-        let Some((kind, cause)) = ended else {
-            return Err(StoreError::Stale { what: "the job" });
-        };
-        // A due time in the past would be claimed again at once, for ever.
-        let earliest = match one.ending {
-            Ending::Succeeded => now.plus(Duration::from_millis(1)),
-            _ => now.plus(AFTER_FAILURE),
-        };
-        self.replan_after(one.job.account, earliest, now).await?;
-        let fresh = one.ending == Ending::Succeeded && one.job.kind == JobKind::Rotate;
-        let done = sqlx::query(
-            "UPDATE schedule SET open_job = 0,
-                 next_change_at = CASE WHEN $3 = 1 THEN NULL ELSE next_change_at END,
-                 stale_at = CASE WHEN $2 = 1 THEN NULL ELSE stale_at END
-             WHERE account_id = $1",
-        )
-        .bind(one.job.account.0)
-        .bind(i64::from(fresh))
-        .bind(i64::from(one.ending == Ending::NeedsOperator)) // until somebody has resolved it
-        .execute(&mut *self.inner)
-        .await?;
-        exactly(1, done.rows_affected(), "the account's schedule")?;
-        let scheduled_test = kind == JobKind::Test.as_str() && cause == Cause::Schedule.as_str();
-        if scheduled_test && one.ending == Ending::Failed && one.class == Class::Denied.name() {
-            self.answer_mismatch(one, now).await?;
-        }
-        Ok(())
-    }
-
-    /// A scheduled test was refused: where the account says so, its credential is changed.
-    async fn answer_mismatch(&mut self, one: &Settled, now: Timestamp) -> Result<(), StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT system_id FROM accounts
-             WHERE id = $1 AND active = 1 AND auto_management = 1 AND reset_on_mismatch = 1",
-        )
-        .bind(one.job.account.0)
-        .fetch_optional(&mut *self.inner)
-        .await?;
-        let Some((system,)) = row else { return Ok(()) };
-        let job = NewJob {
-            account: one.job.account,
-            system: SystemId(system),
-            kind: JobKind::Rotate,
-            cause: Cause::Mismatch,
-            actor: one.job.actor.clone(),
-            priority: Priority::Routine,
-            run_at: now,
-            parts: Parts::ALL_THERE_ARE,
-            version: None,
-            key_version: None,
-        };
-        let id = self.enqueue(&job, now).await?;
-        let body = serde_json::json!({"job": id.0, "why": "a scheduled test was refused"});
-        self.audit(
-            &Event::by_service("change.ordered", one.job.account, body),
-            now,
-        )
-        .await
     }
 
     /// Counts the system's faults in a row, and opens or closes its breaker.

@@ -28,7 +28,7 @@ use keywheel::model::rotation::Rotation;
 use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
 use keywheel::model::workgroup::Workgroup;
 use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
-use keywheel::store::{Backend, NewVersion, SealedSecret, Store, VersionRow};
+use keywheel::store::{Backend, NewRotation, NewVersion, SealedSecret, Store, VersionRow};
 use keywheel::vault::{Kek, Place, Vault};
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
 use keywheel_connectors::{Secret, TargetKind};
@@ -382,9 +382,18 @@ impl World {
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         tx.add_version(&new, now).await.unwrap();
-        tx.open_rotation(account, Part::Key, row.epoch + 1, version, state, now)
-            .await
-            .unwrap();
+        tx.open_rotation(
+            &NewRotation {
+                account,
+                part: Part::Key,
+                epoch: row.epoch + 1,
+                version,
+                state,
+            },
+            now,
+        )
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
         public
     }
@@ -407,9 +416,18 @@ impl World {
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         tx.add_version(&new, now).await.unwrap();
-        tx.open_rotation(account, Part::Password, row.epoch + 1, version, state, now)
-            .await
-            .unwrap();
+        tx.open_rotation(
+            &NewRotation {
+                account,
+                part: Part::Password,
+                epoch: row.epoch + 1,
+                version,
+                state,
+            },
+            now,
+        )
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
         version
     }

@@ -11,7 +11,8 @@ use keywheel::model::id::{AccountId, QuarantineId, RotationId, SystemId};
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::store::{
-    Claim, Ending, NewJob, NewVersion, SealedSecret, Step, StoreError, SystemHealth, Tx,
+    Claim, Ending, NewJob, NewRotation, NewVersion, SealedSecret, Step, StoreError, SystemHealth,
+    Tx,
 };
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -141,7 +142,16 @@ async fn stage(tx: &mut Tx, claim: &Claim) -> Result<RotationId, StoreError> {
         doubt: false,
     };
     let id = tx
-        .open_rotation(account, Part::Password, 1, 1, state, NOW)
+        .open_rotation(
+            &NewRotation {
+                account,
+                part: Part::Password,
+                epoch: 1,
+                version: 1,
+                state,
+            },
+            NOW,
+        )
         .await?;
     let event = Event::by_service("rotation.staged", account, json!({}));
     tx.audit(&event, NOW).await?;

@@ -4,7 +4,7 @@ use keywheel::model::credential::{Part, Parts};
 use keywheel::model::id::AccountId;
 use keywheel::model::job::{Cause, JobKind, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
-use keywheel::store::{NewJob, NewVersion, SealedSecret, Store, StoreError};
+use keywheel::store::{NewJob, NewRotation, NewVersion, SealedSecret, Store, StoreError};
 
 use super::inventory::{conflicts, is_stale};
 use crate::support::database::on_both;
@@ -74,9 +74,18 @@ on_both!(
             phase: Phase::Staged,
             doubt: false,
         };
-        tx.open_rotation(account(), Part::Password, 1, 4, state, NOW)
-            .await
-            .unwrap();
+        tx.open_rotation(
+            &NewRotation {
+                account: account(),
+                part: Part::Password,
+                epoch: 1,
+                version: 4,
+                state,
+            },
+            NOW,
+        )
+        .await
+        .unwrap();
         tx.lock_queue(keywheel::model::id::SystemId(1))
             .await
             .unwrap();
@@ -199,9 +208,18 @@ on_both!(
             phase: Phase::Abandoned,
             doubt: true,
         };
-        tx.open_rotation(account(), Part::Key, 1, 4, doubt, NOW)
-            .await
-            .unwrap();
+        tx.open_rotation(
+            &NewRotation {
+                account: account(),
+                part: Part::Key,
+                epoch: 1,
+                version: 4,
+                state: doubt,
+            },
+            NOW,
+        )
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
         queue
             .write("UPDATE credential_versions SET last_sent_at = 1780000000000 WHERE version = 4")
@@ -237,9 +255,18 @@ on_both!(no_key_is_removed_while_another_change_is_open, |db| {
         phase: Phase::Staged,
         doubt: false,
     };
-    tx.open_rotation(account(), Part::Key, 1, 3, state, NOW)
-        .await
-        .unwrap();
+    tx.open_rotation(
+        &NewRotation {
+            account: account(),
+            part: Part::Key,
+            epoch: 1,
+            version: 3,
+            state,
+        },
+        NOW,
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(store.standing_keys(account(), 9).await.unwrap(), []);
 });

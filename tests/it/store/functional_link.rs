@@ -8,7 +8,8 @@ use keywheel::model::id::{AccountId, FunctionalAccountId, PlatformId, SystemId};
 use keywheel::model::job::{JobKind, Priority};
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::store::{
-    Claim, Ending, FunctionalLink, FunctionalSecret, NewVersion, SealedKey, SealedSecret, Step,
+    Claim, Ending, FunctionalLink, FunctionalSecret, NewRotation, NewVersion, SealedKey,
+    SealedSecret, Step,
 };
 
 use super::inventory::{conflicts, is_stale, linux_system};
@@ -114,7 +115,16 @@ async fn leave_in_doubt(queue: &Queue, account: AccountId) -> Step {
         doubt: true,
     };
     let rotation = tx
-        .open_rotation(account, Part::Password, row.epoch + 1, version, from, NOW)
+        .open_rotation(
+            &NewRotation {
+                account,
+                part: Part::Password,
+                epoch: row.epoch + 1,
+                version,
+                state: from,
+            },
+            NOW,
+        )
         .await
         .unwrap();
     tx.commit().await.unwrap();

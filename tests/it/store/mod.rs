@@ -27,4 +27,5 @@ mod settle;
 mod stress;
 mod system;
 mod target;
+mod wide;
 mod workgroup;

@@ -9,7 +9,8 @@ use keywheel::model::id::{AccountId, RotationId, SystemId};
 use keywheel::model::job::Priority;
 use keywheel::model::rotation::{Phase, Rotation};
 use keywheel::store::{
-    AccountRow, Backend, NewVersion, RotationRow, SealedSecret, Step, Store, StoreError, Tx,
+    AccountRow, Backend, NewRotation, NewVersion, RotationRow, SealedSecret, Step, Store,
+    StoreError, Tx,
 };
 
 use super::inventory::{conflicts, is_stale};
@@ -35,8 +36,17 @@ async fn stage(tx: &mut Tx, version: i64, epoch: i64) -> Result<RotationId, Stor
         origin: "generated",
     };
     tx.add_version(&new, NOW).await?;
-    tx.open_rotation(account(), Part::Password, epoch, version, STAGED, NOW)
-        .await
+    tx.open_rotation(
+        &NewRotation {
+            account: account(),
+            part: Part::Password,
+            epoch,
+            version,
+            state: STAGED,
+        },
+        NOW,
+    )
+    .await
 }
 
 /// Stages version and epoch 1.
@@ -393,7 +403,16 @@ on_both!(each_part_moves_by_itself, |db| {
     };
     tx.add_version(&new, NOW).await.unwrap();
     let key = tx
-        .open_rotation(account(), Part::Key, 2, 2, STAGED, NOW)
+        .open_rotation(
+            &NewRotation {
+                account: account(),
+                part: Part::Key,
+                epoch: 2,
+                version: 2,
+                state: STAGED,
+            },
+            NOW,
+        )
         .await
         .unwrap();
     tx.commit().await.unwrap();
