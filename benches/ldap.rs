@@ -1,6 +1,6 @@
-//! Keywheel's LDAP rotations against a bare loop of the same library's calls, and against the
-//! directory's own command-line programs: one slapd, the same entries, the same concurrency, in
-//! turns.
+//! Keywheel's LDAP rotations against two bare loops of the same library's calls, with a fresh
+//! connection for each login and with kept ones, and against the directory's own command-line
+//! programs: one slapd, the same entries, the same concurrency, in turns.
 //!
 //! Invariant: both sides end with every entry logged in under its new password, and only our side
 //! pays for a store.
@@ -33,7 +33,9 @@ use support::{
 
 const ENTRIES: usize = 2_000;
 const CONCURRENCY: usize = 8;
-const TARGET: f64 = 0.5;
+const FRESH_TARGET: f64 = 0.5;
+const KEPT_TARGET: f64 = 0.8;
+const PROGRAMS_TARGET: f64 = 10.0;
 /// The programs are slow: this many entries tell enough.
 const PROGRAM_ENTRIES: usize = 100;
 const IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 41);
@@ -131,7 +133,7 @@ async fn house(slapd: &Slapd) -> House {
     .await
 }
 
-/// The bare loop: everything that reaches the directory, and nothing else.
+/// The bare loops: everything that reaches the directory, and nothing else.
 struct Bare {
     tls: TlsConnector,
     name: ServerName<'static>,
@@ -184,7 +186,14 @@ impl Bare {
         ldap
     }
 
-    async fn rotate(&self, functional: &Ldap, number: usize, secret: &Secret) {
+    /// Sets a password and logs in with it, on `probe` or on a connection of its own.
+    async fn rotate(
+        &self,
+        functional: &Ldap,
+        probe: Option<&mut Ldap>,
+        number: usize,
+        secret: &Secret,
+    ) {
         let dn = dn(number);
         let change = PasswordModify {
             user_id: Some(&dn),
@@ -193,6 +202,11 @@ impl Bare {
         };
         let changed = functional.clone().extended(change).await.unwrap();
         assert_eq!(changed.1.rc, 0, "{dn}");
+        if let Some(probe) = probe {
+            let bound = probe.simple_bind(&dn, clear(secret)).await.unwrap();
+            assert_eq!(bound.rc, 0, "{dn}");
+            return;
+        }
         let mut probe = self.connect().await;
         let bound = probe.simple_bind(&dn, clear(secret)).await.unwrap();
         assert_eq!(bound.rc, 0, "{dn}");
@@ -200,7 +214,7 @@ impl Bare {
     }
 }
 
-async fn bare_loop(bare: &Arc<Bare>, process: u32) -> Pace {
+async fn bare_loop(bare: &Arc<Bare>, process: u32, kept: bool) -> Pace {
     let secrets: Arc<Vec<Secret>> = Arc::new((0..ENTRIES).map(|_| fresh_secret()).collect());
     let work = async {
         let mut functional = bare.connect().await;
@@ -212,12 +226,18 @@ async fn bare_loop(bare: &Arc<Bare>, process: u32) -> Pace {
             let (bare, functional) = (Arc::clone(bare), functional.clone());
             let (next, secrets) = (Arc::clone(&next), Arc::clone(&secrets));
             tasks.spawn(async move {
+                let mut probe = if kept {
+                    Some(bare.connect().await)
+                } else {
+                    None
+                };
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(secret) = secrets.get(number) else {
                         return;
                     };
-                    bare.rotate(&functional, number, secret).await;
+                    bare.rotate(&functional, probe.as_mut(), number, secret)
+                        .await;
                 }
             });
         }
@@ -254,39 +274,51 @@ async fn program_loop(slapd: &Slapd) -> Pace {
     paced(slapd.process(), PROGRAM_ENTRIES, work).await
 }
 
-/// The sides in turns on one server; the median ratios to the bare loop and to the programs.
-async fn compare() -> (f64, f64) {
+/// The sides in turns on one server; the median ratios to the bare loops and to the programs.
+async fn compare() -> [f64; 3] {
     let slapd = Slapd::start();
     let house = house(&slapd).await;
     let bare = Arc::new(Bare::new(&slapd));
     let process = slapd.process();
-    let mut rounds = Rounds::against("ldap3 loop");
+    let mut fresh = Rounds::against("ldap3, fresh");
+    let mut kept = Rounds::against("ldap3, kept");
     let mut programs = Rounds::against("ldappasswd loop");
     for round in 0..ROUNDS {
-        let (ours, theirs) = if round % 2 == 0 {
-            let theirs = bare_loop(&bare, process).await;
-            (paced(process, ENTRIES, house.quarantine()).await, theirs)
-        } else {
-            let ours = paced(process, ENTRIES, house.quarantine()).await;
-            (ours, bare_loop(&bare, process).await)
-        };
+        let before = bare_loop(&bare, process, round % 2 == 0).await;
+        let ours = paced(process, ENTRIES, house.quarantine()).await;
+        let after = bare_loop(&bare, process, round % 2 != 0).await;
         house
             .assert_promoted(i64::try_from(round).unwrap() + 2)
             .await;
-        rounds.push(ours, theirs);
+        let (with_kept, with_fresh) = if round % 2 == 0 {
+            (before, after)
+        } else {
+            (after, before)
+        };
+        fresh.push(ours, with_fresh);
+        kept.push(ours, with_kept);
         programs.push(ours, program_loop(&slapd).await);
     }
     house.close().await;
-    (rounds.close(), programs.close())
+    [fresh.close(), kept.close(), programs.close()]
 }
 
 fn main() -> ExitCode {
     introduce(&format!(
         "LDAP: {ENTRIES} entries on one slapd with fsync, {CONCURRENCY} at a time: Keywheel \
-         (quarantine ordered to last entry settled, store with fsync) against a bare loop of ldap3 \
-         calls, and against ldappasswd and ldapwhoami over {PROGRAM_ENTRIES} entries"
+         (quarantine ordered to last entry settled, store with fsync) against bare loops of ldap3 \
+         calls, logins on fresh connections and on kept ones, and against ldappasswd and \
+         ldapwhoami over {PROGRAM_ENTRIES} entries"
     ));
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (bare, _) = runtime.block_on(compare());
-    verdict(&[("against the bare loop of ldap3 calls", bare, TARGET)])
+    let [fresh, kept, programs] = runtime.block_on(compare());
+    verdict(&[
+        ("against ldap3 with fresh logins", fresh, FRESH_TARGET),
+        ("against ldap3 with kept logins", kept, KEPT_TARGET),
+        (
+            "against ldappasswd and ldapwhoami",
+            programs,
+            PROGRAMS_TARGET,
+        ),
+    ])
 }

@@ -108,7 +108,7 @@ impl Default for Limits {
             give_up_after: Duration::from_hours(24),
             retry_base: Duration::from_mins(1),
             retry_max: Duration::from_hours(1),
-            intended_max: 10,
+            intended_max: 16,
             lockout_window: Duration::from_hours(1),
             ssh_in_flight: 4,
             ldap_in_flight: 8,
