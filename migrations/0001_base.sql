@@ -304,7 +304,7 @@ CREATE TABLE jobs (
     account_id BIGINT NOT NULL,          -- whose credential
     system_id BIGINT NOT NULL,           -- its system
     kind TEXT NOT NULL CHECK (kind IN ('rotate', 'test')), -- what to do
-    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, operator
+    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, release, operator
     actor TEXT NOT NULL,                 -- who ordered it
     priority BIGINT NOT NULL,            -- 0 immediate, 1 quarantine, 2 routine
     run_at BIGINT NOT NULL,              -- not before
@@ -510,3 +510,41 @@ CREATE TABLE rule_roles (
     PRIMARY KEY (group_id, rule_id, role)
 );
 CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
+
+-- How credentials are asked for.
+CREATE TABLE access_policies (
+    id BIGINT PRIMARY KEY,               -- dense; 1 is built in
+    name TEXT NOT NULL,                  -- as given
+    name_key TEXT NOT NULL UNIQUE,       -- lower-cased
+    description TEXT NOT NULL,           -- what it is for
+    approvals BIGINT NOT NULL            -- how many must approve; 0 nobody
+);
+INSERT INTO access_policies VALUES (1, 'Always open', 'always open', 'At any time, without approval', 0);
+INSERT INTO ids VALUES ('access policy', 2);
+
+-- Who asks for which credential, and until when it is theirs.
+CREATE TABLE requests (
+    id BIGINT PRIMARY KEY,               -- dense
+    user_id BIGINT NOT NULL REFERENCES users (id),       -- who asks
+    account_id BIGINT NOT NULL REFERENCES accounts (id), -- for what
+    system_id BIGINT NOT NULL REFERENCES systems (id),   -- on which system
+    state TEXT NOT NULL CHECK (state IN ('pending', 'active', 'checked_in', 'expired', 'canceled', 'denied')), -- where it stands
+    reason TEXT NOT NULL,                -- '' where nobody said
+    rotates SMALLINT NOT NULL,           -- 1: the credential changes when it ends
+    approvals_needed BIGINT NOT NULL,    -- how many must approve
+    requested_at BIGINT NOT NULL,        -- when it was made
+    approved_at BIGINT,                  -- since when it opens something
+    expires_at BIGINT NOT NULL,          -- when it ends by itself
+    ended_at BIGINT                      -- when it ended
+);
+CREATE INDEX requests_live ON requests (expires_at, id) WHERE state IN ('pending', 'active');
+CREATE INDEX requests_account ON requests (account_id) WHERE state IN ('pending', 'active');
+CREATE INDEX requests_user ON requests (user_id, id);
+
+-- Who has approved which request.
+CREATE TABLE request_approvals (
+    request_id BIGINT NOT NULL REFERENCES requests (id), -- which
+    user_id BIGINT NOT NULL REFERENCES users (id),       -- who
+    approved_at BIGINT NOT NULL,         -- when
+    PRIMARY KEY (request_id, user_id)
+);

@@ -6,6 +6,7 @@
 //! Invariant: a tick that is run again finds nothing left to do.
 
 mod gauge;
+mod request;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,6 +41,8 @@ pub struct SchedulerOptions {
     pub reap_every: Duration,
     /// Silence after which a node counts as dead.
     pub dead_after: Duration,
+    /// How often requests are looked for whose time is over.
+    pub expiry_every: Duration,
     /// How often queue heads are checked and idle sessions removed.
     pub housekeeping_every: Duration,
     /// Idle time after which a session ends.
@@ -58,6 +61,7 @@ impl Default for SchedulerOptions {
             beat_every: Duration::from_secs(5),
             reap_every: Duration::from_secs(5),
             dead_after: Duration::from_secs(30),
+            expiry_every: Duration::from_secs(5),
             housekeeping_every: Duration::from_mins(1),
             session_idle: Duration::from_mins(20),
             gauges_every: Duration::from_secs(15),
@@ -79,18 +83,21 @@ pub enum Tick {
     HeadRepair,
     /// Removes idle sessions.
     SessionReaper,
+    /// Ends requests whose time is over.
+    RequestExpiry,
     /// Counts the database for the metrics.
     Gauges,
 }
 
 impl Tick {
     /// Every tick.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::StaleScan,
         Self::Beat,
         Self::LeaseReaper,
         Self::HeadRepair,
         Self::SessionReaper,
+        Self::RequestExpiry,
         Self::Gauges,
     ];
 
@@ -102,6 +109,7 @@ impl Tick {
             Self::LeaseReaper => "lease_reaper",
             Self::HeadRepair => "head_repair",
             Self::SessionReaper => "session_reaper",
+            Self::RequestExpiry => "request_expiry",
             Self::Gauges => "gauges",
         }
     }
@@ -109,7 +117,7 @@ impl Tick {
     /// True if one node of all is enough.
     const fn takes_turns(self) -> bool {
         match self {
-            Self::StaleScan | Self::HeadRepair | Self::SessionReaper => true,
+            Self::StaleScan | Self::HeadRepair | Self::SessionReaper | Self::RequestExpiry => true,
             Self::Beat | Self::LeaseReaper | Self::Gauges => false,
         }
     }
@@ -263,6 +271,7 @@ impl Scheduler {
             Tick::LeaseReaper => self.reap().await?,
             Tick::HeadRepair => self.repair().await?,
             Tick::SessionReaper => self.end_sessions().await?,
+            Tick::RequestExpiry => self.end_requests().await?,
             Tick::Gauges => self.count().await?,
         }
         if tick.takes_turns() {
@@ -411,6 +420,7 @@ impl SchedulerOptions {
             Tick::Beat => self.beat_every,
             Tick::LeaseReaper => self.reap_every,
             Tick::HeadRepair | Tick::SessionReaper => self.housekeeping_every,
+            Tick::RequestExpiry => self.expiry_every,
             Tick::Gauges => self.gauges_every,
         }
     }

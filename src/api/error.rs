@@ -60,6 +60,12 @@ pub enum ApiError {
     /// The caller lacks a permission.
     #[error("not permitted")]
     Forbidden,
+    /// Only an approver may: the dialect's number 4033.
+    #[error("approvers only")]
+    ApproverOnly,
+    /// The request waits for approval: the dialect's number 4034.
+    #[error("not yet approved")]
+    NotApproved,
     /// There is no such thing, or it was deleted.
     #[error("{what} not found")]
     NotFound {
@@ -179,7 +185,7 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::ApproverOnly | Self::NotApproved => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::ChangeFailed { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } | Self::ConflictingRequest => StatusCode::CONFLICT,
@@ -211,6 +217,8 @@ impl ApiError {
                 "forbidden",
                 "You lack the permission for this call".to_owned(),
             ),
+            Self::ApproverOnly => ("forbidden", "Only an approver may do this".to_owned()),
+            Self::NotApproved => ("not_approved", "The request waits for approval".to_owned()),
             Self::NotFound { what } => ("not_found", format!("{what} not found")),
             Self::Invalid(faults) => ("invalid", in_words(faults)),
             Self::ChangeFailed { log, .. } => ("change_failed", log.clone()),
@@ -326,6 +334,8 @@ impl ApiError {
     fn password_safe(&self) -> Value {
         match self {
             Self::Forbidden => json!(4031),
+            Self::ApproverOnly => json!(4033),
+            Self::NotApproved => json!(4034),
             Self::ConflictingRequest => json!(4091),
             other => Value::String(other.said().text),
         }

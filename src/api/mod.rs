@@ -13,6 +13,7 @@ pub mod native;
 pub mod passwordsafe;
 mod readiness;
 mod replan;
+mod reveal;
 pub mod route;
 
 use std::sync::Arc;

@@ -78,6 +78,7 @@ pub mod value {
         "lease_reaper",
         "head_repair",
         "session_reaper",
+        "request_expiry",
         "gauges",
     ];
     /// How a tick ended; `skipped` where another node had it.
@@ -91,7 +92,14 @@ pub mod value {
     /// How a job ended.
     pub const END_STATES: &[&str] = &["succeeded", "failed", "needs_operator"];
     /// Why a job was ordered.
-    pub const TRIGGERS: &[&str] = &["schedule", "order", "quarantine", "mismatch", "operator"];
+    pub const TRIGGERS: &[&str] = &[
+        "schedule",
+        "order",
+        "quarantine",
+        "mismatch",
+        "release",
+        "operator",
+    ];
     /// How an attempt ended.
     pub const ATTEMPT_OUTCOMES: &[&str] = &["success", "refused", "retryable", "unknown"];
     /// What reaches targets.

@@ -292,9 +292,6 @@ impl NewQuickRule {
     }
 }
 
-/// The access policy that is always there: at any time, without approval.
-pub const OPEN_POLICY: i64 = 1;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,8 @@ ids! {
     PolicyId: "policy",
     /// A bulk change of one system.
     QuarantineId: "quarantine",
+    /// A request for a credential.
+    RequestId: "request",
     /// A rotation.
     RotationId: "rotation",
     /// A password rule.

@@ -47,17 +47,20 @@ pub enum Cause {
     Quarantine,
     /// A scheduled test was refused.
     Mismatch,
+    /// A request for the credential has ended.
+    Release,
     /// An operator settles what needs one.
     Operator,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Schedule,
         Self::Order,
         Self::Quarantine,
         Self::Mismatch,
+        Self::Release,
         Self::Operator,
     ];
 
@@ -68,6 +71,7 @@ impl Cause {
             Self::Order => "order",
             Self::Quarantine => "quarantine",
             Self::Mismatch => "mismatch",
+            Self::Release => "release",
             Self::Operator => "operator",
         }
     }

@@ -21,6 +21,7 @@ pub mod platform;
 pub mod policy;
 pub mod principal;
 pub mod quarantine;
+pub mod request;
 pub mod rotation;
 pub mod schedule;
 pub mod system;

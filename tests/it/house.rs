@@ -71,10 +71,7 @@ const EXPOSERS: [(&str, &str); 13] = [
 
 /// Who may open a sealed value, and why.
 const OPENERS: [(&str, &str); 5] = [
-    (
-        "src/api/native/reveal.rs",
-        "hands a credential over, on record",
-    ),
+    ("src/api/reveal.rs", "hands a credential over, on record"),
     ("src/app/key_ring.rs", "opens the probe at the start"),
     ("src/engine/", "hands credentials to connectors"),
     (

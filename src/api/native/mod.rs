@@ -3,6 +3,7 @@
 //! Invariant: errors are problem details (RFC 9457), and no answer but a reveal and a new key
 //! holds a secret.
 
+mod access_policy;
 mod account;
 mod audit;
 mod discovery;
@@ -34,6 +35,7 @@ pub use openapi::description;
 /// Every native route.
 pub fn routes() -> Routes {
     Routes::new(Dialect::Native)
+        .and(access_policy::routes())
         .and(account::routes())
         .and(reveal::routes())
         .and(audit::routes())

@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    account, audit, discovery, functional_account, functional_link, group, health, import, job,
-    key, platform, policy, quarantine, reveal, system, user,
+    access_policy, account, audit, discovery, functional_account, functional_link, group, health,
+    import, job, key, platform, policy, quarantine, reveal, system, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -33,6 +33,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
+        access_policy::list, access_policy::create,
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
         audit::list,

@@ -17,14 +17,11 @@ use crate::api::caller::Caller;
 use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
+use crate::api::reveal::{self, Secret};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
-use crate::model::audit::Event;
-use crate::model::credential::Part;
 use crate::model::id::AccountId;
 use crate::model::principal::Permission;
-use crate::store::SealedSecret;
-use crate::vault::Place;
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native).post(
@@ -58,19 +55,12 @@ pub(super) enum Kind {
     Passphrase,
 }
 
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::Key => "key",
-            Self::Passphrase => "passphrase",
-        }
-    }
-
-    const fn part(self) -> Part {
-        match self {
-            Self::Password => Part::Password,
-            Self::Key | Self::Passphrase => Part::Key,
+impl From<Kind> for Secret {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Password => Self::Password,
+            Kind::Key => Self::Key,
+            Kind::Passphrase => Self::Passphrase,
         }
     }
 }
@@ -101,46 +91,22 @@ pub(super) async fn reveal(
     segments: Segments,
     body: Result<Body<RevealOrder>, ApiError>,
 ) -> Result<Response, ApiError> {
-    const MISSING: ApiError = ApiError::NotFound {
-        what: "Managed Account",
-    };
-    const EMPTY: ApiError = ApiError::NotFound { what: "Credential" };
     let id: AccountId = segments.id("id", "Managed Account")?;
-    let account = api.store.account_row(id).await?.ok_or(MISSING)?;
+    if api.store.account_row(id).await?.is_none() {
+        return Err(ApiError::NotFound {
+            what: "Managed Account",
+        });
+    }
     let Body(order) = body?;
-    let why = reason(&order.reason)?;
-    let kind = order.kind.unwrap_or_default();
-    let version = account.current(kind.part()).ok_or(EMPTY)?;
-    let kept = api.store.sealed_version(id, version).await?.ok_or(EMPTY)?;
-    let (place, sealed) = match (kind, kept) {
-        (Kind::Password, SealedSecret::Password(sealed))
-        | (
-            Kind::Key,
-            SealedSecret::Key {
-                private: sealed, ..
-            },
-        ) => (Place::credential(id, version), sealed),
-        (Kind::Passphrase, SealedSecret::Key { passphrase, .. }) => {
-            (Place::passphrase(id, version), passphrase.ok_or(EMPTY)?)
-        }
-        _ => return Err(EMPTY),
-    };
-    let secret = api.vault.open(&place, &sealed)?;
-    let now = api.clock.now();
-    let details = json!({"kind": kind.as_str(), "version": version, "reason": why});
-    let mut tx = api.store.begin().await?;
-    tx.audit(
-        &Event::by(caller.actor(), "credential.revealed", id, details),
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let why = json!({"reason": reason(&order.reason)?});
+    let secret = Secret::from(order.kind.unwrap_or_default());
+    let found = reveal::reveal(&api, caller.actor(), (id, secret), why).await?;
     api.metrics.revealed("native", "reveal");
     Ok(Json(Revealed {
         account_id: id.0,
-        version,
-        in_doubt: account.in_doubt(kind.part()),
-        value: clear::handed_over(&secret),
+        version: found.version,
+        in_doubt: found.in_doubt,
+        value: clear::handed_over(&found.value),
     })
     .into_response())
 }

@@ -18,6 +18,7 @@ mod password_rule;
 mod permission;
 mod platform;
 mod quick_rule;
+mod request;
 mod role;
 mod smart_rule;
 mod wire;
@@ -57,6 +58,7 @@ pub fn routes() -> Routes {
         .and(role::routes())
         .and(smart_rule::routes())
         .and(quick_rule::routes())
+        .and(request::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].

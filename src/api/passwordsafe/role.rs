@@ -15,7 +15,7 @@ use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
-use crate::model::access::{Group, OPEN_POLICY, Role, SmartRule};
+use crate::model::access::{Group, Role, SmartRule};
 use crate::model::audit::Event;
 use crate::model::id::SmartRuleId;
 use crate::model::principal::Permission;
@@ -39,15 +39,15 @@ async fn roles(State(_): State<Api>, params: Params) -> Result<Response, ApiErro
     Ok(list(part(all, params.page(LIST_LIMIT)?), None))
 }
 
-async fn policies(State(_): State<Api>, params: Params) -> Result<Response, ApiError> {
-    let open = json!({
-        "AccessPolicyID": OPEN_POLICY, "Name": "Always open",
-        "Description": "At any time, without approval", "Schedules": [],
+async fn policies(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
+    let all = api.store.access_policies().await?.into_iter();
+    let shown = all.map(|policy| {
+        json!({
+            "AccessPolicyID": policy.id, "Name": policy.name,
+            "Description": policy.description, "Schedules": [],
+        })
     });
-    Ok(list(
-        part([open].into_iter(), params.page(LIST_LIMIT)?),
-        None,
-    ))
+    Ok(list(part(shown, params.page(LIST_LIMIT)?), None))
 }
 
 async fn pair(api: &Api, segments: &Segments) -> Result<(Group, SmartRule), ApiError> {
@@ -77,7 +77,14 @@ async fn set(
     let (group, rule) = pair(&api, &segments).await?;
     let fields = fields?;
     let wanted = given(&fields, &rule)?;
-    let policy = fields.int("AccessPolicyID", OPEN_POLICY..=OPEN_POLICY)?;
+    let policy = fields.int("AccessPolicyID", 1..=2_147_483_647)?;
+    if let Some(policy) = policy {
+        let known = api.store.access_policies().await?;
+        if known.iter().all(|one| one.id != policy) {
+            let text = "is no access policy; see AccessPolicies";
+            return Err(ApiError::field("AccessPolicyID", text));
+        }
+    }
     if policy.is_none() && wanted.iter().any(|role| role.needs_policy()) {
         let text = "is required for Requestor and Requestor and Approver; see AccessPolicies";
         return Err(ApiError::field("AccessPolicyID", text));

@@ -140,7 +140,7 @@ fn refused(route: &Declared, has: &Has) -> Option<bool> {
         Need::Any(permissions) => Some(!permissions.iter().any(may)),
         Need::OrOwn(permission) => may(&permission).then_some(false),
         Need::OrRole(permissions, roles) => {
-            if permissions.iter().any(may) {
+            if matches!(has, Has::Everything) || permissions.iter().any(may) {
                 return Some(false);
             }
             match has {

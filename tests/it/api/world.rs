@@ -14,10 +14,11 @@ use keywheel::engine::{Connectors, Engine, Limits};
 use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
-use keywheel::model::id::UserId;
+use keywheel::model::id::{NodeId, UserId};
 use keywheel::model::platform::Platforms;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
 use keywheel::queue::{Discoverer, Orders, Worker, WorkerOptions};
+use keywheel::scheduler::{Scheduler, SchedulerOptions, Tick};
 use keywheel::store::{Backend, Store};
 use keywheel::vault::{Kek, Vault};
 use keywheel_connectors::TargetKind;
@@ -44,6 +45,7 @@ pub(crate) struct World {
     worker: Worker,
     pub(crate) discoverer: Discoverer,
     drain: CancellationToken,
+    node: NodeId,
     _database: Database,
 }
 
@@ -188,8 +190,21 @@ impl World {
             worker,
             discoverer,
             drain,
+            node,
             _database: database,
         }
+    }
+
+    /// Runs one tick of the node's.
+    pub(crate) async fn tick(&self, tick: Tick) {
+        let scheduler = Scheduler::new(
+            self.store.clone(),
+            self.clock.clone(),
+            self.api.metrics.clone(),
+            self.node,
+            SchedulerOptions::default(),
+        );
+        scheduler.tick(tick).await.unwrap();
     }
 
     /// Lets jobs run from now on.

@@ -8,6 +8,7 @@ mod functional_account;
 mod managed_account;
 mod managed_system;
 mod reference;
+mod request;
 mod workgroup;
 
 use serde_json::{Value, json};

@@ -21,6 +21,7 @@ mod node;
 mod policy;
 mod principal;
 mod quarantine;
+mod request;
 mod rotation;
 mod scan;
 mod schedule;
