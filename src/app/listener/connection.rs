@@ -1,0 +1,117 @@
+//! One connection: its handshake, then its requests, one after the other.
+//!
+//! Invariant: nothing of a client is waited for without a limit before its request is whole up to
+//! the body; a body that is framed in two ways is followed by nothing.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::seat::Seat;
+
+/// Longest handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for a whole head, the pause since the last answer included.
+const HEAD_MAX: Duration = Duration::from_secs(20);
+/// Longest head, its first line included.
+const HEAD_MAX_BYTES: usize = 32_768;
+/// What may wait in one connection to be read or written.
+const BUFFER_MAX_BYTES: usize = 65_536;
+/// How long an answer may take to leave that stands in another's way.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    seat: Seat,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    drain: CancellationToken,
+) {
+    let Some(config) = tls else {
+        return requests(stream, seat, router, drain).await;
+    };
+    let handshake = timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = seat.needed() => return,
+        () = drain.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => requests(stream, seat, router, drain).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn requests<S>(stream: S, seat: Seat, router: Router, drain: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = service_fn(|request| answer(request, &seat, &router));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_header_size(HEAD_MAX_BYTES)
+        .max_buf_size(BUFFER_MAX_BYTES);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        ended = connection.as_mut() => return told(ended),
+        () = drain.cancelled() => {}
+        () = seat.needed() => {
+            if seat.has_asked() {
+                // An answer may still be on its way out.
+                connection.as_mut().graceful_shutdown();
+                if let Ok(ended) = timeout(ANSWER_MAX, connection).await {
+                    told(ended);
+                }
+            }
+            return;
+        }
+    }
+    // What was asked is answered, and nothing after it.
+    connection.as_mut().graceful_shutdown();
+    told(connection.await);
+}
+
+fn told(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended in disorder");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    seat: &Seat,
+    router: &Router,
+) -> Result<Response, Infallible> {
+    seat.works();
+    // A length beside it may have been dropped before we see it, and somebody in between may have
+    // believed that one. So what follows on this connection is nobody's request.
+    let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = router.clone().oneshot(request.map(Body::new)).await?;
+    if is_last {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    seat.waits();
+    Ok(response)
+}
