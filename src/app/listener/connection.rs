@@ -4,6 +4,7 @@
 //! the body; a body that is framed in two ways is followed by nothing.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -35,6 +37,14 @@ const HEAD_MAX: Duration = Duration::from_secs(20);
 const HEAD_MAX_BYTES: usize = 32_768;
 /// What may wait in one connection to be read or written.
 const BUFFER_MAX_BYTES: usize = 65_536;
+/// What is read and dropped of a plain request.
+const UNREAD_MAX_BYTES: u64 = 65_536;
+/// The answer to plain HTTP where TLS is spoken. Nothing of the request was looked at.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 36\r\nCache-Control: no-store\r\n\
+    Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n\
+    Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n\r\n\
+    This port speaks HTTPS: use https://";
 /// How long an answer may take to leave that stands in another's way.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
@@ -49,9 +59,8 @@ pub(super) async fn serve(
     let Some(config) = tls else {
         return requests(stream, seat, router, drain).await;
     };
-    let handshake = timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream));
     let shaken = tokio::select! {
-        shaken = handshake => shaken,
+        shaken = timeout(HANDSHAKE_MAX, handshake(stream, config)) => shaken,
         () = seat.needed() => return,
         () = drain.cancelled() => return,
     };
@@ -60,6 +69,25 @@ pub(super) async fn serve(
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake took too long"),
     }
+}
+
+/// TLS, or a word to those who speak plain HTTP: their own error would name neither port nor cause.
+async fn handshake(
+    mut stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    // A method begins with a letter, a record of TLS never does.
+    if !first[0].is_ascii_uppercase() {
+        return TlsAcceptor::from(config).accept(stream).await;
+    }
+    stream.write_all(PLAIN_HTTP).await?;
+    stream.shutdown().await?;
+    // To close on unread bytes would take the answer back.
+    let mut unread = stream.take(UNREAD_MAX_BYTES);
+    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
+    Err(io::Error::other("plain HTTP on the port for HTTPS"))
 }
 
 async fn requests<S>(stream: S, seat: Seat, router: Router, drain: CancellationToken)

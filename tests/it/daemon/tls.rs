@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use reqwest::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use reqwest::header::{CONNECTION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use reqwest::{Certificate, Identity};
 
 use crate::support::certificate::{Authority, Issued};
@@ -96,15 +96,26 @@ async fn https_is_spoken_and_nothing_else() {
     assert!(cookie.ends_with("; HttpOnly; Secure"));
     assert!(answer.headers().contains_key(STRICT_TRANSPORT_SECURITY));
 
-    // Plain HTTP gets an alert or an end, and not a byte of HTTP.
-    let address = daemon.url.trim_start_matches("https://");
-    let mut plain = std::net::TcpStream::connect(address).unwrap();
-    plain.set_read_timeout(Some(LIMIT)).unwrap();
-    plain
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    // Plain HTTP learns where it is, and nothing that it asked for.
+    let plain = daemon.url.replace("https://", "http://");
+    let answer = http
+        .post(format!("{plain}{sign_in}"))
+        .body("x".repeat(50_000))
+        .send()
+        .await
         .unwrap();
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.headers()[CONNECTION], "close");
+    assert!(!answer.headers().contains_key(SET_COOKIE));
+    let said = answer.text().await.unwrap();
+    assert_eq!(said, "This port speaks HTTPS: use https://");
+    // What is neither ends, too.
+    let address = daemon.url.trim_start_matches("https://");
+    let mut noise = std::net::TcpStream::connect(address).unwrap();
+    noise.set_read_timeout(Some(LIMIT)).unwrap();
+    noise.write_all(&[0_u8; 512]).unwrap();
     let mut said = Vec::new();
-    match plain.read_to_end(&mut said) {
+    match noise.read_to_end(&mut said) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
