@@ -1,12 +1,13 @@
 //! The HTTP listener: accepts connections, and gives each a seat and a task.
 //!
-//! Order of what a connection costs: a seat, a handshake, a request's head, a handler. Each but the
-//! last has a limit of time, and a connection that has asked for nothing yet makes room for a new
+//! Order of what a connection costs: a seat, a handshake, a request's head, a handler with its body.
+//! Each has a limit of time, but for what a handler waits for, and a connection that has asked for nothing yet makes room for a new
 //! one when the seats are taken. So silent clients cost others nothing, however many they are.
 //!
 //! Invariant: the socket is bound before anything else is touched, and answers only once
 //! everything behind it stands.
 
+mod body;
 mod connection;
 mod seat;
 
@@ -19,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::connection::Answers;
 use self::seat::{Seat, Seats};
 use super::error::AppError;
 use super::tls::Current;
@@ -46,18 +48,26 @@ pub(super) async fn bind(address: SocketAddr) -> Result<Bound, AppError> {
 
 impl Bound {
     /// Answers until `drain` is cancelled and every open request has been answered. With `tls`,
-    /// nothing but TLS is spoken.
+    /// nothing but TLS is spoken. A body has to be whole within `body_max`.
     pub(super) async fn serve(
         self,
         router: Router,
         tls: Option<Current>,
+        body_max: Duration,
         drain: CancellationToken,
         clock: SharedClock,
     ) {
         let seats = Seats::new();
+        let answers = Answers {
+            router,
+            body_max,
+            clock,
+            drain,
+        };
+        let (drain, clock) = (&answers.drain, &answers.clock);
         let mut tasks = JoinSet::new();
-        while let Some(stream) = self.accept(&mut tasks, &seats, &drain, &clock).await {
-            let Some(seat) = room(&seats, &drain, &clock).await else {
+        while let Some(stream) = self.accept(&mut tasks, &seats, drain, clock).await {
+            let Some(seat) = room(&seats, drain, clock).await else {
                 break;
             };
             // Without this, each small answer may wait for the acknowledgement of the last.
@@ -66,8 +76,7 @@ impl Bound {
                 continue;
             }
             let tls = tls.as_ref().map(Current::config);
-            let connection = connection::serve(stream, seat, tls, router.clone(), drain.clone());
-            tasks.spawn(connection);
+            tasks.spawn(connection::serve(stream, seat, tls, answers.clone()));
         }
         drop(self.socket);
         while tasks.join_next().await.is_some() {}

@@ -159,7 +159,13 @@ async fn start(
             let stop = stop.clone();
             async move { scheduler.run(stop).await }
         }),
-        api: spawn(bound.serve(router, tls, drain.clone(), clock.clone())),
+        api: spawn(bound.serve(
+            router,
+            tls,
+            seconds(settings.server.request_timeout_s),
+            drain.clone(),
+            clock.clone(),
+        )),
         health: spawn(async move { health.watch().await }),
         peers: spawn(hear_peers(store.clone(), clock.clone())),
         wall: spawn(wall.run(raze.clone())),

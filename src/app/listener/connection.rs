@@ -1,7 +1,7 @@
 //! One connection: its handshake, then its requests, one after the other.
 //!
-//! Invariant: nothing of a client is waited for without a limit before its request is whole up to
-//! the body; a body that is framed in two ways is followed by nothing.
+//! Invariant: no part of a request is waited for without a limit; a body that is framed in two ways
+//! is followed by nothing.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,7 +27,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::body::TimedBody;
 use super::seat::Seat;
+use crate::clock::SharedClock;
 
 /// Longest handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -48,24 +50,34 @@ const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
 /// How long an answer may take to leave that stands in another's way.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// What answers on every connection.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    pub(super) router: Router,
+    /// Longest wait for a request's body.
+    pub(super) body_max: Duration,
+    pub(super) clock: SharedClock,
+    /// Cancelled once nothing new is to be begun.
+    pub(super) drain: CancellationToken,
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve(
     stream: TcpStream,
     seat: Seat,
     tls: Option<Arc<ServerConfig>>,
-    router: Router,
-    drain: CancellationToken,
+    answers: Answers,
 ) {
     let Some(config) = tls else {
-        return requests(stream, seat, router, drain).await;
+        return requests(stream, seat, answers).await;
     };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE_MAX, handshake(stream, config)) => shaken,
         () = seat.needed() => return,
-        () = drain.cancelled() => return,
+        () = answers.drain.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => requests(stream, seat, router, drain).await,
+        Ok(Ok(stream)) => requests(stream, seat, answers).await,
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake took too long"),
     }
@@ -90,11 +102,11 @@ async fn handshake(
     Err(io::Error::other("plain HTTP on the port for HTTPS"))
 }
 
-async fn requests<S>(stream: S, seat: Seat, router: Router, drain: CancellationToken)
+async fn requests<S>(stream: S, seat: Seat, answers: Answers)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = service_fn(|request| answer(request, &seat, &router));
+    let answer = service_fn(|request| answer(request, &seat, &answers));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
@@ -103,7 +115,7 @@ where
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     tokio::select! {
         ended = connection.as_mut() => return told(ended),
-        () = drain.cancelled() => {}
+        () = answers.drain.cancelled() => {}
         () = seat.needed() => {
             if seat.has_asked() {
                 // An answer may still be on its way out.
@@ -129,13 +141,15 @@ fn told(ended: hyper::Result<()>) {
 async fn answer(
     request: Request<Incoming>,
     seat: &Seat,
-    router: &Router,
+    answers: &Answers,
 ) -> Result<Response, Infallible> {
     seat.works();
     // A length beside it may have been dropped before we see it, and somebody in between may have
     // believed that one. So what follows on this connection is nobody's request.
     let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = router.clone().oneshot(request.map(Body::new)).await?;
+    let timed = |body| TimedBody::new(body, answers.body_max, answers.clock.clone());
+    let request = request.map(|body| Body::new(timed(body)));
+    let mut response = answers.router.clone().oneshot(request).await?;
     if is_last {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
