@@ -1,7 +1,9 @@
 //! One connection: its handshake, then its requests, one after the other.
 //!
-//! Invariant: no part of a request is waited for without a limit; a body that is framed in two ways
-//! is followed by nothing.
+//! What a request is, hyper decides. It refuses one whose lengths disagree, and takes one with both a
+//! length and chunks for the last of its connection (RFC 9112, 6.3); a test holds it to that.
+//!
+//! Invariant: no part of a request is waited for without a limit.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,7 +14,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -144,16 +145,9 @@ async fn answer(
     answers: &Answers,
 ) -> Result<Response, Infallible> {
     seat.works();
-    // A length beside it may have been dropped before we see it, and somebody in between may have
-    // believed that one. So what follows on this connection is nobody's request.
-    let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
     let timed = |body| TimedBody::new(body, answers.body_max, answers.clock.clone());
     let request = request.map(|body| Body::new(timed(body)));
-    let mut response = answers.router.clone().oneshot(request).await?;
-    if is_last {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
+    let response = answers.router.clone().oneshot(request).await?;
     seat.waits();
     Ok(response)
 }
