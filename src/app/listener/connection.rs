@@ -118,14 +118,18 @@ where
         ended = connection.as_mut() => return told(ended),
         () = answers.drain.cancelled() => {}
         () = seat.needed() => {
-            if seat.has_asked() {
-                // An answer may still be on its way out.
+            if !seat.has_asked() {
+                return;
+            }
+            // Its next request may have come in the same moment: then that one is answered first.
+            if !seat.is_at_work() {
                 connection.as_mut().graceful_shutdown();
+                // The last answer may still be on its way out.
                 if let Ok(ended) = timeout(ANSWER_MAX, connection).await {
                     told(ended);
                 }
+                return;
             }
-            return;
         }
     }
     // What was asked is answered, and nothing after it.

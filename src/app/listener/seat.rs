@@ -1,7 +1,7 @@
 //! Seats: how many connections there are, and which of them gives way to a new one.
 //!
-//! Invariant: a connection whose request is with a handler is never told to leave; among the others
-//! the one goes that has waited longest.
+//! Invariant: a connection whose request is with a handler is not told to leave; among the others the
+//! one goes that has waited longest.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +37,7 @@ pub(super) struct Seat {
     room: Arc<Room>,
     turn: AtomicU64,
     asked: AtomicBool,
+    works: AtomicBool,
     leave: CancellationToken,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -62,6 +63,7 @@ impl Seats {
             room: self.room.clone(),
             turn: AtomicU64::new(0),
             asked: AtomicBool::new(false),
+            works: AtomicBool::new(false),
             leave: CancellationToken::new(),
             permit: Some(permit),
         };
@@ -92,6 +94,7 @@ impl Seat {
     /// A whole head has come: the connection stays until it is answered.
     pub(super) fn works(&self) {
         self.asked.store(true, Ordering::Relaxed);
+        self.works.store(true, Ordering::Relaxed);
         self.room
             .waiting()
             .remove(&self.turn.load(Ordering::Relaxed));
@@ -99,6 +102,7 @@ impl Seat {
 
     /// Nothing is asked of us.
     pub(super) fn waits(&self) {
+        self.works.store(false, Ordering::Relaxed);
         let turn = self.room.turns.fetch_add(1, Ordering::Relaxed);
         self.turn.store(turn, Ordering::Relaxed);
         self.room.waiting().insert(turn, self.leave.clone());
@@ -108,6 +112,11 @@ impl Seat {
     /// True if it has ever asked for anything.
     pub(super) fn has_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// True if a request is with a handler.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
     }
 
     /// Waits until the seat is needed by another.
@@ -135,7 +144,8 @@ mod tests {
         let seats = Seats::of(3);
         let [works, older, newer] = std::array::from_fn(|_| seats.take().unwrap());
         works.works();
-        assert!(works.has_asked() && !older.has_asked());
+        assert!(works.has_asked() && works.is_at_work());
+        assert!(!older.has_asked() && !older.is_at_work());
         assert!(seats.take().is_none());
         seats.make_room();
         let left = [&works, &older, &newer].map(|seat| seat.leave.is_cancelled());
@@ -144,6 +154,7 @@ mod tests {
         let newest = seats.take().unwrap();
         // What was answered waits again, as the last in the row.
         works.waits();
+        assert!(works.has_asked() && !works.is_at_work());
         for seat in [&newer, &newest, &works] {
             assert!(!seat.leave.is_cancelled());
             seats.make_room();
