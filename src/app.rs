@@ -18,8 +18,10 @@ mod listener;
 mod log;
 mod migrate;
 mod platforms;
+mod reload;
 mod service;
 mod signal;
+mod tls;
 mod wall;
 
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ pub use log::Log;
 pub use migrate::{Migration, migrate, migration};
 pub use platforms::platforms;
 pub use service::serve;
+pub use tls::TlsError;
 
 /// What the service stands on.
 #[derive(Debug)]

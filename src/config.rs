@@ -56,6 +56,13 @@ pub(crate) const SECTIONS: [&str; 10] = [
 pub struct Server {
     /// Address and port.
     pub listen: SocketAddr,
+    /// The listener's certificate, then its chain: PEM. With `tls_key_file`, HTTPS alone is spoken.
+    pub tls_certificate_file: Option<PathBuf>,
+    /// The certificate's private key, PEM. A service credential `server.tls_key` has taken its
+    /// place here already.
+    pub tls_key_file: Option<PathBuf>,
+    /// Authorities, PEM: a client without a certificate of one of them is refused.
+    pub tls_client_ca_file: Option<PathBuf>,
     /// True: passwords may cross the network in the clear; a proxy in front does TLS.
     pub allow_plain_http: bool,
     /// Longest request body.
@@ -70,11 +77,27 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7420)),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            tls_client_ca_file: None,
             allow_plain_http: false,
             body_max_bytes: 1_048_576,
             request_timeout_s: 300,
             drain_timeout_s: 120,
         }
+    }
+}
+
+impl Server {
+    /// True if the listener speaks HTTPS, and nothing else.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls_certificate_file.is_some() && self.tls_key_file.is_some()
+    }
+
+    /// Where a service of these settings answers that listens on `address`.
+    pub fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.speaks_tls() { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 }
 

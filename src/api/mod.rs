@@ -8,6 +8,7 @@
 pub mod caller;
 mod clear;
 pub mod error;
+mod header;
 pub mod inventory;
 pub mod native;
 pub mod passwordsafe;
@@ -92,6 +93,7 @@ impl Default for Settings {
 
 /// Every interface, ready to be served.
 pub fn router(api: Api) -> Router {
+    let tls = api.settings.tls;
     let inner = Router::new()
         .nest(passwordsafe::BASE, passwordsafe::router())
         .merge(native::router())
@@ -100,7 +102,10 @@ pub fn router(api: Api) -> Router {
         })
         .with_state(api);
     // Paths are rewritten before any route is looked up, hence outside of the router.
-    Router::new().fallback_service(inner.map_request(passwordsafe::normalise))
+    let whole = inner
+        .map_request(passwordsafe::normalise)
+        .map_response(move |answer| header::secured(answer, tls));
+    Router::new().fallback_service(whole)
 }
 
 /// Does work that takes several transactions, to its end: a caller that hangs up stops nothing.

@@ -4,6 +4,7 @@
 
 mod inventory;
 mod online;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -90,8 +91,9 @@ pub async fn examine(loaded: &Loaded, clock: &SharedClock, online: bool) -> Vec<
     for warning in &loaded.warnings {
         checks.push(Check::warning("settings", warning, ""));
     }
+    checks.extend(tls::certificate(settings, clock));
     if online {
-        checks.push(online::service(settings.server.listen).await);
+        checks.push(online::service(settings).await);
     }
     let platforms = match platforms(settings) {
         Ok(platforms) => {

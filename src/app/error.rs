@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::files::FileError;
+use super::tls::TlsError;
 use crate::config::SecretFileError;
 use crate::metrics::MetricsError;
 use crate::scheduler::SchedulerError;
@@ -21,6 +22,9 @@ pub enum AppError {
     /// Correct the key file.
     #[error("the key file does not fit: {0}")]
     KekFile(#[from] SecretFileError),
+    /// As the certificate's error says.
+    #[error("the listener's certificate cannot be used: {0}")]
+    Tls(#[from] TlsError),
     /// Put the key file back.
     #[error(
         "the database was sealed with a key that is gone: {} does not exist. Put the key file \

@@ -15,12 +15,13 @@ use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
 use super::platforms::platforms;
+use super::reload::Reload;
 use super::signal::{Asked, Signals};
 use super::wall::Wall;
-use super::{Base, prepare};
+use super::{Base, prepare, tls};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{self, Inputs, Loaded, Settings};
+use crate::config::{Inputs, Loaded, Settings};
 use crate::engine::{Connectors, Engine, Limits};
 use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
@@ -39,7 +40,7 @@ pub(super) struct Running {
     /// Shortens what the worker waits for.
     pub(super) engine: Engine,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
-    pub(super) api: JoinHandle<Result<(), AppError>>,
+    pub(super) api: JoinHandle<()>,
     pub(super) health: JoinHandle<()>,
     /// Hears of work that other nodes enqueue.
     pub(super) peers: JoinHandle<()>,
@@ -72,8 +73,12 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let settings = loaded.settings.clone();
     let platforms = Arc::new(platforms(&settings)?);
+    let files = tls::Files::of(&settings.server);
+    let keeper = files.map(|files| tls::Keeper::open(files, &clock));
+    let keeper = keeper.transpose()?;
     let bound = listener::bind(settings.server.listen).await?;
-    let mut base = prepare(&settings, &bound.url(), &clock, dice.as_ref()).await?;
+    let url = settings.server.url(bound.address);
+    let mut base = prepare(&settings, &url, &clock, dice.as_ref()).await?;
     if let Some(path) = &base.credentials {
         tracing::info!(
             path = %path.display(),
@@ -82,19 +87,20 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     }
     let metrics = Arc::new(Metrics::new()?);
     base.store = base.store.counting(metrics.clone());
-    let mut running = start(&settings, bound, &base, &clock, &dice, &metrics, &platforms).await?;
-    let ended = supervise(&mut running, &mut signals, inputs, &loaded, log, &metrics).await;
+    let means = (&clock, &dice, &metrics);
+    let current = keeper.as_ref().map(tls::Keeper::current);
+    let mut running = start(&settings, (bound, current), &base, means, &platforms).await?;
+    let mut reload = Reload::new(inputs, &loaded, log, metrics, keeper, clock);
+    let ended = supervise(&mut running, &mut signals, &mut reload).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
     ended.and(drained)
 }
 
 async fn start(
     settings: &Settings,
-    bound: Bound,
+    (bound, tls): (Bound, Option<tls::Current>),
     base: &Base,
-    clock: &SharedClock,
-    dice: &Arc<dyn Dice>,
-    metrics: &Arc<Metrics>,
+    (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
     platforms: &Arc<Platforms>,
 ) -> Result<Running, AppError> {
     let store = base.store.clone();
@@ -144,7 +150,8 @@ async fn start(
         platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
     });
-    tracing::info!(address = bound.url(), node = node.0, "listening");
+    let url = settings.server.url(bound.address);
+    tracing::info!(address = url, node = node.0, "listening");
     Ok(Running {
         worker: spawn(work.run(drain.clone())),
         engine,
@@ -152,7 +159,13 @@ async fn start(
             let stop = stop.clone();
             async move { scheduler.run(stop).await }
         }),
-        api: spawn(bound.serve(router, drain.clone())),
+        api: spawn(bound.serve(
+            router,
+            tls,
+            seconds(settings.server.request_timeout_s),
+            drain.clone(),
+            clock.clone(),
+        )),
         health: spawn(async move { health.watch().await }),
         peers: spawn(hear_peers(store.clone(), clock.clone())),
         wall: spawn(wall.run(raze.clone())),
@@ -324,7 +337,7 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
 
 fn interface(settings: &Settings, loopback: bool) -> api::Settings {
     api::Settings {
-        tls: false,
+        tls: settings.server.speaks_tls(),
         loopback: loopback || settings.metrics.open,
         wait_max: seconds(settings.server.request_timeout_s),
         body_max_bytes: settings.server.body_max_bytes as usize,
@@ -350,66 +363,33 @@ fn seconds(count: u32) -> Duration {
 async fn supervise(
     running: &mut Running,
     signals: &mut Signals,
-    inputs: &Inputs,
-    loaded: &Loaded,
-    log: &Log,
-    metrics: &Metrics,
+    reload: &mut Reload<'_>,
 ) -> Result<(), AppError> {
     loop {
         let asked = tokio::select! {
             asked = signals.next() => asked,
+            () = reload.certificate_changed() => {
+                reload.certificate();
+                continue;
+            }
             ended = &mut running.scheduler => {
                 ended.unwrap_or(Ok(()))?;
                 return Err(AppError::TaskEnded("the scheduler"));
             }
             _ = &mut running.worker => return Err(AppError::TaskEnded("the worker")),
-            ended = &mut running.api => {
-                ended.unwrap_or(Ok(()))?;
-                return Err(AppError::TaskEnded("the listener"));
-            }
+            _ = &mut running.api => return Err(AppError::TaskEnded("the listener")),
             _ = &mut running.health => return Err(AppError::TaskEnded("the health check")),
             _ = &mut running.wall => return Err(AppError::TaskEnded("the connectors' keeper")),
         };
         match asked {
             Asked::Stop => return Ok(()),
-            Asked::Reload => reload(inputs, loaded, log, metrics),
+            Asked::Reload => reload.settings(),
             Asked::Verbosity => {
-                let level = log.toggle();
+                let level = reload.log.toggle();
                 tracing::info!(level = level.name(), "the log level was switched");
             }
         }
     }
-}
-
-/// Validates the settings anew, and takes over what can be changed while the service runs: the
-/// log level. Faulty settings change nothing.
-fn reload(inputs: &Inputs, before: &Loaded, log: &Log, metrics: &Metrics) {
-    let loaded = match config::load(inputs) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            metrics.config_reloaded(false);
-            tracing::error!(%faults, "the settings were not reloaded; the old ones hold");
-            return;
-        }
-    };
-    log.set(loaded.settings.log.level);
-    metrics.config_reloaded(true);
-    let old = before.shown();
-    let waiting: Vec<String> = loaded
-        .shown()
-        .into_iter()
-        .filter(|new| new.key != "log.level")
-        .filter(|new| {
-            old.iter()
-                .any(|old| old.key == new.key && old.value != new.value)
-        })
-        .map(|new| new.key)
-        .collect();
-    tracing::info!(
-        level = loaded.settings.log.level.name(),
-        after_restart = waiting.join(", "),
-        "the settings were reloaded"
-    );
 }
 
 #[cfg(test)]

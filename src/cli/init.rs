@@ -56,7 +56,7 @@ impl Init {
         }
         let settings = loaded.settings;
         let had_key = settings.kek_file().exists();
-        let url = format!("http://{}", settings.server.listen);
+        let url = settings.server.url(settings.server.listen);
         let made = block_on(async {
             let clock = SystemClock::shared();
             let base = app::prepare(&settings, &url, &clock, &SystemDice).await?;

@@ -18,6 +18,12 @@ const FILE_NAME: &str = "keywheel.toml";
 /// Largest settings file: a mistyped path must not fill the memory.
 const FILE_MAX_BYTES: u64 = 1_048_576;
 
+/// Service credentials that stay files, and the settings that they take the place of.
+const CREDENTIAL_FILES: [(&str, &str); 2] = [
+    ("keyring.kek", "keyring.kek_file"),
+    ("server.tls_key", "server.tls_key_file"),
+];
+
 /// What is wrong with one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -349,12 +355,11 @@ fn secrets(inputs: &Inputs, layers: &[Layer], faults: &mut Vec<Fault>) -> Layer 
         path.exists().then_some(path)
     };
     let mut all = Layer::empty("secret file");
-    if let Some(path) = credential("keyring.kek") {
-        let path = path.display().to_string();
-        all.put(
-            "keyring.kek_file".to_owned(),
-            Value::new(None, ValueKind::String(path)),
-        );
+    for (name, key) in CREDENTIAL_FILES {
+        if let Some(path) = credential(name) {
+            let path = ValueKind::String(path.display().to_string());
+            all.put(key.to_owned(), Value::new(None, path));
+        }
     }
     let named = layers
         .iter()

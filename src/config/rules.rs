@@ -20,17 +20,7 @@ impl Settings {
                 )
             })
             .collect();
-        let listen = self.server.listen;
-        if !listen.ip().is_loopback() && !self.server.allow_plain_http {
-            broken.push((
-                "server.listen",
-                format!(
-                    "{listen} can be reached from other machines, but the service speaks plain \
-                     HTTP: listen on 127.0.0.1 behind a proxy that does TLS, or set \
-                     server.allow_plain_http = true if the network protects every byte"
-                ),
-            ));
-        }
+        broken.extend(self.listener());
         if self.queue.dead_after_s < self.queue.beat_every_s.saturating_mul(3) {
             let what = "must be at least three times queue.beat_every_s, or a busy node loses \
                         its work to its peers";
@@ -49,6 +39,39 @@ impl Settings {
         }
         if self.data.dir == Path::new("") {
             broken.push(("data.dir", "is empty: name a folder".to_owned()));
+        }
+        broken
+    }
+
+    /// What the listener's settings ask of each other.
+    fn listener(&self) -> Vec<(&'static str, String)> {
+        let server = &self.server;
+        let mut broken = Vec::new();
+        let (certificate, key) = (&server.tls_certificate_file, &server.tls_key_file);
+        if key.is_some() && certificate.is_none() {
+            let what = "needs server.tls_certificate_file: the certificate that belongs to the key";
+            broken.push(("server.tls_key_file", what.to_owned()));
+        }
+        if certificate.is_some() && key.is_none() {
+            let what = "needs server.tls_key_file: the private key of the certificate, mode 0600";
+            broken.push(("server.tls_certificate_file", what.to_owned()));
+        }
+        if server.tls_client_ca_file.is_some() && !server.speaks_tls() {
+            let what = "needs server.tls_certificate_file and server.tls_key_file: clients show \
+                        certificates to a listener that has one itself";
+            broken.push(("server.tls_client_ca_file", what.to_owned()));
+        }
+        let listen = server.listen;
+        if !listen.ip().is_loopback() && !server.speaks_tls() && !server.allow_plain_http {
+            broken.push((
+                "server.listen",
+                format!(
+                    "{listen} can be reached from other machines, but the service speaks plain \
+                     HTTP: set server.tls_certificate_file and server.tls_key_file, or listen on \
+                     127.0.0.1 behind a proxy that does TLS, or set server.allow_plain_http = \
+                     true if the network protects every byte"
+                ),
+            ));
         }
         broken
     }

@@ -103,11 +103,15 @@ fn the_shipped_file_says_every_default_and_nothing_else() {
     let whole = shipped
         .replace("# url_file =", "url_file =")
         .replace("# kek_file =", "kek_file =")
+        .replace("# tls_", "tls_")
         .replace("# platforms_dir =", "platforms_dir =");
     let whole: toml::Table = toml::from_str(&whole).unwrap();
     let mut settings = Settings::default();
     settings.database.url_file = Some(PathBuf::from("x"));
     settings.keyring.kek_file = Some(PathBuf::from("x"));
+    settings.server.tls_certificate_file = Some(PathBuf::from("x"));
+    settings.server.tls_key_file = Some(PathBuf::from("x"));
+    settings.server.tls_client_ca_file = Some(PathBuf::from("x"));
     settings.connectors.platforms_dir = Some(PathBuf::from("x"));
     let known = toml::Table::try_from(&settings).unwrap();
     let keys = |table: &toml::Table| -> Vec<String> {
@@ -257,14 +261,46 @@ fn an_address_beyond_loopback_needs_a_word() {
     for listen in ["0.0.0.0:7420", "192.0.2.1:1", "[::]:7420"] {
         let world = World::new().flag("server.listen", listen);
         let faults = world.faults();
-        assert!(
-            faults.len() == 1 && faults[0].contains("allow_plain_http"),
-            "{faults:?}"
-        );
+        for way in ["tls_certificate_file", "127.0.0.1", "allow_plain_http"] {
+            assert!(faults.len() == 1 && faults[0].contains(way), "{faults:?}");
+        }
         let allowed = world.flag("server.allow_plain_http", "true").load();
         assert_eq!(allowed.settings.server.listen, listen.parse().unwrap());
+        let encrypted = World::new()
+            .flag("server.listen", listen)
+            .flag("server.tls_certificate_file", "/c")
+            .flag("server.tls_key_file", "/k")
+            .load();
+        let url = format!("https://{listen}");
+        assert_eq!(encrypted.settings.server.url(listen.parse().unwrap()), url);
     }
     World::new().flag("server.listen", "[::1]:7420").load();
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_client_authorities_need_both() {
+    for (given, missing) in [
+        ("tls_certificate_file", "server.tls_key_file"),
+        ("tls_key_file", "server.tls_certificate_file"),
+        ("tls_client_ca_file", "server.tls_certificate_file"),
+    ] {
+        let key = format!("server.{given}");
+        let faults = World::new().flag(&key, "/x").faults();
+        let told = faults.len() == 1 && faults[0].starts_with(&key) && faults[0].contains(missing);
+        assert!(told, "{faults:?}");
+    }
+}
+
+#[test]
+fn a_credential_takes_the_place_of_the_listeners_key() {
+    let world = World::new()
+        .file("credentials/server.tls_key", 0o400, "x")
+        .credentials()
+        .flag("server.tls_certificate_file", "/c");
+    let settings = world.load().settings;
+    assert!(settings.server.speaks_tls());
+    let key = world.path("credentials/server.tls_key");
+    assert_eq!(settings.server.tls_key_file, Some(key));
 }
 
 #[test]

@@ -8,10 +8,12 @@ mod drain;
 mod first_run;
 mod functional;
 mod key;
+mod listener;
 mod onboard;
 mod platform;
 mod refusal;
 mod signal;
+mod tls;
 
 use std::path::Path;
 
