@@ -54,12 +54,13 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
         let Self {
             server,
             database,
             queue,
             scheduler,
+            audit,
             connectors,
             auth,
             ..
@@ -107,6 +108,7 @@ impl Settings {
                 1,
                 86_400,
             ),
+            ("audit.anchor_interval_s", audit.anchor_interval_s, 1, 86_400),
             ("connectors.timeout_s", connectors.timeout_s, 1, 3_600),
             ("connectors.ssh_in_flight", connectors.ssh_in_flight, 1, 64),
             (

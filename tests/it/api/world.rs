@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::support::audit::audit_keys;
 use crate::support::database::Database;
 
 /// The dialect's base.
@@ -172,6 +173,7 @@ impl World {
             store: store.clone(),
             orders,
             vault,
+            audit: Arc::new(audit_keys()),
             clock: shared,
             dice,
             metrics,
