@@ -108,7 +108,12 @@ impl Settings {
                 1,
                 86_400,
             ),
-            ("audit.anchor_interval_s", audit.anchor_interval_s, 1, 86_400),
+            (
+                "audit.anchor_interval_s",
+                audit.anchor_interval_s,
+                1,
+                86_400,
+            ),
             ("connectors.timeout_s", connectors.timeout_s, 1, 3_600),
             ("connectors.ssh_in_flight", connectors.ssh_in_flight, 1, 64),
             (

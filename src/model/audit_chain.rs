@@ -19,7 +19,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::audit::AuditRow;
 
 pub use anchor::{Anchor, AnchorFault};
-pub use key::{AnchorKey, AuditKeys, AuditorKey, ChainKey, KeyFault, PublicKey, key_bytes, key_text};
+pub use key::{
+    AnchorKey, AuditKeys, AuditorKey, ChainKey, KeyFault, PublicKey, key_bytes, key_text,
+};
 pub use line::{Line, LineFault};
 pub use verify::{Broken, Flaw, Verifier};
 

@@ -69,9 +69,8 @@ impl Scheduler {
         let (store, now) = (&self.inner.store, self.inner.clock.now());
         let head = store.audit_head().await?;
         let last = store.audit_anchors(1).await?.pop();
-        let told = last.is_some_and(|last| {
-            last.link() == head && now.since(last.at) < ANCHOR_QUIET_MAX
-        });
+        let told =
+            last.is_some_and(|last| last.link() == head && now.since(last.at) < ANCHOR_QUIET_MAX);
         if told || head == Link::START {
             return Ok(());
         }
@@ -113,31 +112,28 @@ impl Scheduler {
     async fn verify_newest(
         &self,
         audit: &Auditing,
-        verified: &mut Verified,
+        known: &mut Verified,
     ) -> Result<Result<(), Broken>, StoreError> {
         let store = &self.inner.store;
-        let from = match verified.newest {
-            Some(link) => {
-                // Whatever became of the row since, it must still be the one that was verified.
-                if store.audit_link(link.seq).await? != Some(link) {
-                    return Ok(Err(Broken {
-                        seq: link.seq,
-                        id: None,
-                        flaw: Flaw::Mac,
-                    }));
-                }
-                link
+        let from = if let Some(link) = known.newest {
+            // Whatever became of the row since, it must still be the one that was verified.
+            if store.audit_link(link.seq).await? != Some(link) {
+                return Ok(Err(Broken {
+                    seq: link.seq,
+                    id: None,
+                    flaw: Flaw::Mac,
+                }));
             }
+            link
+        } else {
             // The sweep comes to the older ones.
-            None => {
-                let first = (store.audit_head().await?.seq - VERIFY_MAX).max(0);
-                store.audit_link(first).await?.unwrap_or(Link::START)
-            }
+            let first = (store.audit_head().await?.seq - VERIFY_MAX).max(0);
+            store.audit_link(first).await?.unwrap_or(Link::START)
         };
         let mut verifier = Verifier::new(&audit.keys.chain, from);
         let found = store.verify_audit(&mut verifier, VERIFY_MAX).await?;
         if found.is_ok() {
-            verified.newest = Some(verifier.last());
+            known.newest = Some(verifier.last());
         }
         Ok(found.map(|_| ()))
     }
@@ -145,13 +141,17 @@ impl Scheduler {
     async fn sweep(
         &self,
         audit: &Auditing,
-        verified: &mut Verified,
+        known: &mut Verified,
     ) -> Result<Result<(), Broken>, StoreError> {
-        let from = verified.swept.unwrap_or(Link::START);
+        let from = known.swept.unwrap_or(Link::START);
         let mut verifier = Verifier::new(&audit.keys.chain, from);
-        let found = self.inner.store.verify_audit(&mut verifier, SWEEP_MAX).await?;
+        let found = self
+            .inner
+            .store
+            .verify_audit(&mut verifier, SWEEP_MAX)
+            .await?;
         if let Ok(at_the_end) = found {
-            verified.swept = (!at_the_end).then(|| verifier.last());
+            known.swept = (!at_the_end).then(|| verifier.last());
         }
         Ok(found.map(|_| ()))
     }

@@ -14,9 +14,7 @@ use super::super::{Exit, Globals, block_on, failed, load};
 use super::Ended;
 use crate::app;
 use crate::config::{Settings, read_secret_file};
-use crate::model::audit_chain::{
-    Anchor, AnchorFault, AuditorKey, Broken, Line, Link, Verifier,
-};
+use crate::model::audit_chain::{Anchor, AnchorFault, AuditorKey, Broken, Line, Link, Verifier};
 
 /// Longest line of an export or of anchors. A row's body is far below it.
 const LINE_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -73,12 +71,12 @@ impl Verify {
             anchors: 0,
             broken: None,
         };
-        let verified = match (&self.export, &self.key) {
+        let result = match (&self.export, &self.key) {
             (Some(export), Some(key)) => self.exported(export, key, &mut found)?,
             _ => self.stored(globals, &mut found)?,
         };
-        found.sound = verified.is_ok();
-        found.broken = verified.err().map(|broken| Shown {
+        found.sound = result.is_ok();
+        found.broken = result.err().map(|broken| Shown {
             seq: broken.seq,
             id: broken.id.map(|id| id.0),
             flaw: broken.flaw.name(),
@@ -92,7 +90,11 @@ impl Verify {
                 found.rows, found.to, found.anchors
             ))?,
         };
-        Ok(if found.sound { Exit::Done } else { Exit::Failed })
+        Ok(if found.sound {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 
     /// Verifies an export; neither settings nor database are needed.
@@ -129,21 +131,17 @@ impl Verify {
             Ok(verifier) => verifier,
             Err(broken) => return Ok(Err(broken)),
         };
-        let mut verified = Ok(());
-        while let (Some(one), Ok(())) = (line, &verified) {
-            verified = verifier.row(&one.sealed());
+        let mut result = Ok(());
+        while let (Some(one), Ok(())) = (line, &result) {
+            result = verifier.row(&one.sealed());
             line = next()?;
         }
         found.take(&verifier);
-        Ok(verified.and_then(|()| verifier.end()))
+        Ok(result.and_then(|()| verifier.end()))
     }
 
     /// Verifies the database that the settings name.
-    fn stored(
-        &self,
-        globals: &Globals,
-        found: &mut Found,
-    ) -> Result<Result<(), Broken>, Exit> {
+    fn stored(&self, globals: &Globals, found: &mut Found) -> Result<Result<(), Broken>, Exit> {
         let settings = load(&globals.inputs(Vec::new()))?.settings;
         let mut files = self.anchors.clone();
         if files.is_empty() && settings.anchor_file().exists() {
@@ -171,14 +169,14 @@ async fn database(
         Ok(verifier) => verifier,
         Err(broken) => return Ok(Err(broken)),
     };
-    let mut verified = Ok(false);
-    while let Ok(false) = verified {
+    let mut result = Ok(false);
+    while let Ok(false) = result {
         let chunk = store.verify_audit(&mut verifier, CHUNK).await;
-        verified = chunk.map_err(|error| Ended::Store(error).said())?;
+        result = chunk.map_err(|error| Ended::Store(error).said())?;
     }
     store.close().await;
     found.take(&verifier);
-    Ok(verified.map(|_| ()))
+    Ok(result.map(|_| ()))
 }
 
 impl Found {
@@ -239,7 +237,11 @@ impl Lines {
     fn next(&mut self) -> Result<Option<String>, Exit> {
         loop {
             let mut line = String::new();
-            let read = self.reader.by_ref().take(LINE_MAX_BYTES).read_line(&mut line);
+            let read = self
+                .reader
+                .by_ref()
+                .take(LINE_MAX_BYTES)
+                .read_line(&mut line);
             if read.map_err(|error| unreadable(&self.path, &error))? == 0 {
                 return Ok(None);
             }

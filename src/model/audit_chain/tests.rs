@@ -90,7 +90,10 @@ fn the_mac_is_the_documented_one() {
     assert_eq!(encoded(&Mac::NONE, 1, &row), bytes);
     // Once worked out by another program over the same bytes.
     let mac = key().mac(&Mac::NONE, 1, &row);
-    assert_eq!(mac.to_string(), "48651e81f1789cedefc2ddfdaa5ea4db55039d4d12e0aaaf890447000e552656");
+    assert_eq!(
+        mac.to_string(),
+        "48651e81f1789cedefc2ddfdaa5ea4db55039d4d12e0aaaf890447000e552656"
+    );
 }
 
 #[test]
@@ -243,17 +246,16 @@ fn an_anchor_counts_for_its_store_and_as_it_was_signed() {
     let read = Anchor::parse(&anchor.to_line().unwrap()).unwrap();
     assert_eq!((&read, read.link()), (&anchor, link));
     assert_eq!(anchor.check("two", &public), Err(AnchorFault::OtherStore));
-    type Change = fn(&mut Anchor);
-    let changes: [Change; 4] = [
+    let changes: [fn(&mut Anchor); 4] = [
         |one| one.seq += 1,
         |one| one.mac.0[0] ^= 1,
         |one| one.at = Timestamp(6),
         |one| one.signature.replace_range(0..2, "00"),
     ];
     for change in changes {
-        let mut changed = anchor.clone();
-        change(&mut changed);
-        assert_eq!(changed.check("one", &public), Err(AnchorFault::Signature));
+        let mut other = anchor.clone();
+        change(&mut other);
+        assert_eq!(other.check("one", &public), Err(AnchorFault::Signature));
     }
     let mut moved = anchor.clone();
     moved.store = "two".to_owned();
@@ -277,8 +279,17 @@ fn an_auditors_key_verifies_and_its_debug_form_tells_nothing() {
         other.mac(&Mac::NONE, 1, &row(1))
     );
     let shown = format!("{read:?} {keys:?}");
-    assert!(!shown.contains(&hex(&[7; 4])) && !shown.contains("7, 7"), "{shown}");
-    for wrong in ["", "{}", "[]", &text[..text.len() - 3], &text.replace("07", "7")] {
+    assert!(
+        !shown.contains(&hex(&[7; 4])) && !shown.contains("7, 7"),
+        "{shown}"
+    );
+    for wrong in [
+        "",
+        "{}",
+        "[]",
+        &text[..text.len() - 3],
+        &text.replace("07", "7"),
+    ] {
         assert_eq!(AuditorKey::parse(wrong.as_bytes()).err(), Some(KeyFault));
     }
 }

@@ -71,7 +71,9 @@ impl fmt::Display for Broken {
         }
         write!(f, ": {}: ", self.flaw.name())?;
         match self.flaw {
-            Flaw::Mac => f.write_str("the row is not what was sealed, or does not follow the one before it"),
+            Flaw::Mac => {
+                f.write_str("the row is not what was sealed, or does not follow the one before it")
+            }
             Flaw::Gap { missing } => write!(f, "seq {missing} is missing before it"),
             Flaw::Order { wanted } => write!(f, "it stands where seq {wanted} belongs"),
             Flaw::Anchor => f.write_str("an anchor names another mac for it"),

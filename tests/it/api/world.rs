@@ -45,7 +45,7 @@ pub(crate) struct World {
     worker: Worker,
     pub(crate) discoverer: Discoverer,
     drain: CancellationToken,
-    _database: Database,
+    database: Database,
 }
 
 impl Drop for World {
@@ -117,13 +117,13 @@ impl World {
 
     pub(crate) async fn with(settings: Settings) -> Self {
         let database = Database::new(Backend::Sqlite).await;
-        let store = database.store().await;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = database.store().await.counting(metrics.clone());
         let clock = ManualClock::at(NOON);
         let dice = Arc::new(SeededDice::new(7));
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
-        let metrics = Arc::new(Metrics::new().unwrap());
         let targets = FakeWorld::new();
         let connectors = connectors(&targets);
         let platforms = connectors.platforms.clone();
@@ -190,8 +190,28 @@ impl World {
             worker,
             discoverer,
             drain,
-            _database: database,
+            database,
         }
+    }
+
+    async fn raw(&self) -> sqlx::AnyPool {
+        let url = &self.database.url;
+        sqlx::AnyPool::connect(url).await.expect("the database")
+    }
+
+    /// Changes the tables past the store.
+    pub(crate) async fn write(&self, sql: &'static str) {
+        let pool = self.raw().await;
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
+    /// One number out of the tables.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        let pool = self.raw().await;
+        let (number,): (i64,) = sqlx::query_as(sql).fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        number
     }
 
     /// Lets jobs run from now on.

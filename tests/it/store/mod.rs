@@ -4,6 +4,7 @@
 
 mod account;
 mod asset;
+mod audit_chain;
 mod base;
 mod claim;
 mod crash;
