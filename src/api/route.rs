@@ -20,6 +20,7 @@ use tracing::Instrument;
 use super::Api;
 use super::caller::{self, Caller};
 use super::error::{ApiError, Dialect, Unrendered};
+use crate::model::access::Role;
 use crate::model::principal::Permission;
 
 /// What a caller must have.
@@ -33,6 +34,9 @@ pub enum Need {
     One(Permission),
     /// Any of several permissions.
     Any(&'static [Permission]),
+    /// Any of the permissions, or a role on any smart rule: the handler asks which accounts that
+    /// opens, by [`Caller::require_on`] or a list's filter.
+    OrRole(&'static [Permission], &'static [Role]),
     /// The permission; a caller without it, or a Password Safe session on a native route, sees
     /// what it ordered itself: the handler checks that.
     OrOwn(Permission),
@@ -56,7 +60,10 @@ impl Need {
         match self {
             Self::Open | Self::SignedIn | Self::OrOwn(_) => true,
             Self::One(permission) => caller.user.may(permission),
-            Self::Any(permissions) => permissions.iter().any(|one| caller.user.may(*one)),
+            Self::Any(permissions) => caller.user.may_any(permissions),
+            Self::OrRole(permissions, roles) => {
+                caller.user.may_any(permissions) || caller.user.has_any(roles)
+            }
         }
     }
 }
