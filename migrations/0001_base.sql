@@ -442,9 +442,37 @@ CREATE TABLE audit (
     actor TEXT NOT NULL,                 -- user name, node, or system
     event TEXT NOT NULL,                 -- for example rotation.intended
     subject TEXT NOT NULL,               -- for example account 7
-    body TEXT NOT NULL                   -- details as JSON; never a secret
+    body TEXT NOT NULL,                  -- details as JSON; never a secret
+    seq BIGINT,                          -- its place in the chain, from 1, without gaps; NULL until sealed
+    mac BYTEA                            -- HMAC-SHA-256 over the row and the mac before it; NULL until sealed
 );
 CREATE INDEX audit_subject ON audit (subject, id);
+CREATE INDEX audit_unsealed ON audit (id) WHERE seq IS NULL;
+CREATE UNIQUE INDEX audit_seq ON audit (seq) WHERE seq IS NOT NULL;
+
+-- The newest link of the audit chain; absent until the first row was sealed.
+CREATE TABLE audit_head (
+    one SMALLINT PRIMARY KEY CHECK (one = 1), -- there is one chain
+    seq BIGINT NOT NULL,                 -- of the newest sealed row
+    mac BYTEA NOT NULL                   -- of the same
+);
+
+-- The keys of the audit trail: one seals its rows, one signs its anchors.
+CREATE TABLE audit_keys (
+    one SMALLINT PRIMARY KEY CHECK (one = 1), -- there is one pair
+    chain BYTEA NOT NULL,                -- the sealed key of the chain
+    anchor BYTEA NOT NULL,               -- the sealed key that signs anchors
+    created_at BIGINT NOT NULL           -- when they were drawn
+);
+
+-- The newest anchors; what counts is their copy outside of this database.
+CREATE TABLE audit_anchors (
+    at BIGINT PRIMARY KEY,               -- when it was signed
+    store TEXT NOT NULL,                 -- store_identity.uuid
+    seq BIGINT NOT NULL,                 -- of the newest sealed row
+    mac BYTEA NOT NULL,                  -- of the same
+    signature TEXT NOT NULL              -- Ed25519 over store, seq, mac and time, in hex digits
+);
 
 -- Groups of users, and what they permit.
 CREATE TABLE user_groups (

@@ -6,6 +6,7 @@
 //! Invariant: nothing runs on a database whose schema, key ring or probe is in doubt, and no key
 //! is ever made in place of one that is gone.
 
+mod audit;
 mod database;
 mod doctor;
 mod drain;
@@ -30,9 +31,11 @@ use std::sync::Arc;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::generate::Dice;
+use crate::model::audit_chain::AuditKeys;
 use crate::store::Store;
 use crate::vault::Vault;
 
+pub use audit::{audit_keys, audit_store};
 pub use doctor::{Check, Verdict, examine};
 pub use error::AppError;
 pub use files::{FileError, data_folder, write_new};
@@ -50,6 +53,8 @@ pub struct Base {
     pub store: Store,
     /// The key ring, which has opened the store's probe.
     pub vault: Arc<Vault>,
+    /// The keys of the audit trail.
+    pub audit: Arc<AuditKeys>,
     /// Where the first administrator's keys were written, if this was the first start.
     pub credentials: Option<PathBuf>,
     _locks: Vec<files::Lock>,
@@ -68,15 +73,21 @@ pub async fn prepare(
     files::data_folder(&settings.data.dir)?;
     let locks = database::lock(settings)?;
     let store = database::open(settings, clock).await?;
-    let opened = keys(settings, &store, url, clock, dice).await;
+    let opened = async {
+        let ring = keys(settings, &store, url, clock, dice).await?;
+        let audit = audit::open_or_make(settings, &store, &ring.0, dice, clock.now()).await?;
+        Ok((ring, audit))
+    };
+    let opened: Result<_, AppError> = opened.await;
     if opened.is_err() {
         // Or the refused start would leave the database's side files behind.
         store.close().await;
     }
-    let (vault, credentials) = opened?;
+    let ((vault, credentials), audit) = opened?;
     Ok(Base {
         store,
         vault: Arc::new(vault),
+        audit: Arc::new(audit),
         credentials,
         _locks: locks,
     })

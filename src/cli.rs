@@ -4,6 +4,7 @@
 //!
 //! Invariant: no secret is a flag, and every way out has one of the documented exit codes.
 
+mod audit;
 mod config;
 mod connector;
 mod connector_worker;
@@ -90,6 +91,7 @@ enum What {
     Doctor(doctor::Doctor),
     Config(config::Config),
     Connector(connector::Connector),
+    Audit(audit::Audit),
     Metrics(metrics::Metrics),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
@@ -147,6 +149,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Doctor(doctor) => doctor.run(&globals),
         What::Config(config) => config.run(&globals),
         What::Connector(connector) => connector.run(&globals),
+        What::Audit(audit) => audit.run(&globals),
         What::Metrics(metrics) => metrics.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };

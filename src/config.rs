@@ -30,6 +30,7 @@ pub struct Settings {
     pub keyring: Keyring,
     pub queue: Queue,
     pub scheduler: Scheduler,
+    pub audit: Audit,
     pub connectors: Connectors,
     pub auth: Auth,
     pub metrics: Metrics,
@@ -37,13 +38,14 @@ pub struct Settings {
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 10] = [
+pub(crate) const SECTIONS: [&str; 11] = [
     "server",
     "data",
     "database",
     "keyring",
     "queue",
     "scheduler",
+    "audit",
     "connectors",
     "auth",
     "metrics",
@@ -215,6 +217,28 @@ impl Default for Scheduler {
     }
 }
 
+/// `[audit]`: how the trail is anchored outside of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// How often where the chain stands is signed and written down.
+    pub anchor_interval_s: u32,
+    /// The file to which anchors are appended. Without it: `audit-anchors.jsonl` in `data.dir`.
+    pub anchor_file: Option<PathBuf>,
+    /// True: anchors go to the system's log too.
+    pub anchor_syslog: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            anchor_interval_s: 60,
+            anchor_file: None,
+            anchor_syslog: false,
+        }
+    }
+}
+
 /// `[connectors]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -354,6 +378,12 @@ impl Settings {
             .kek_file
             .clone()
             .unwrap_or_else(|| self.data_file("kek.key"))
+    }
+
+    /// The file of the audit trail's anchors.
+    pub fn anchor_file(&self) -> PathBuf {
+        let set = self.audit.anchor_file.clone();
+        set.unwrap_or_else(|| self.data_file("audit-anchors.jsonl"))
     }
 
     /// Where an operator's own definitions of platforms are.

@@ -58,6 +58,8 @@ pub struct DatabaseGauges {
     pub quarantine_accounts: BTreeMap<String, i64>,
     /// Systems with an open circuit by connector.
     pub circuits_open: BTreeMap<String, i64>,
+    /// When the audit chain was last anchored.
+    pub last_anchor: Option<Timestamp>,
 }
 
 /// Every metric of the service.
@@ -71,7 +73,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics at their start: known label sets at 0, `config_last_reload_successful` at 1.
+    /// All metrics at their start: known label sets at 0, `config_last_reload_successful` and
+    /// `audit_chain_ok` at 1.
     ///
     /// # Errors
     /// [`MetricsError`] if two metrics share a name or the process cannot be looked at.
@@ -89,6 +92,7 @@ impl Metrics {
         let rustc = option_env!("KEYWHEEL_RUSTC").unwrap_or("unknown");
         families.build_info.set(&[version, revision, rustc], 1.0);
         families.config_last_reload_successful.set(&[], 1.0);
+        families.audit_chain_ok.set(&[], 1.0);
         for definition in DEFINITIONS {
             if !definition.labels.is_empty() && definition.name != DROPPED {
                 families
@@ -301,6 +305,14 @@ impl Metrics {
         self.families.audit_write_failures_total.add(&[], 1);
     }
 
+    /// Rows of the audit chain were verified, and were sound or not.
+    pub fn audit_verified(&self, sound: bool, now: Timestamp) {
+        self.families.audit_chain_ok.set(&[], flag(sound));
+        self.families
+            .audit_last_verify_timestamp_seconds
+            .set(&[], seconds(now));
+    }
+
     /// A secret left in the clear.
     pub fn revealed(&self, actor_type: &'static str, purpose: &'static str) {
         self.families.reveals_total.add(&[actor_type, purpose], 1);
@@ -334,6 +346,9 @@ impl Metrics {
         families
             .connector_circuit_open
             .replace(&singles(&found.circuits_open), sum);
+        families
+            .audit_last_anchor_timestamp_seconds
+            .set(&[], found.last_anchor.map_or(0.0, seconds));
         let runs: Vec<(Vec<&str>, f64)> = found
             .policy_next_run
             .iter()

@@ -5,8 +5,11 @@
 //!
 //! Invariant: a tick that is run again finds nothing left to do.
 
+mod audit;
 mod gauge;
 mod request;
+mod sink;
+mod tick;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +27,10 @@ use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::model::principal::Session;
 use crate::store::{Store, StoreError};
+
+pub use audit::Auditing;
+pub use sink::{AnchorSink, SinkError};
+pub use tick::Tick;
 
 /// Heads that one repair looks at.
 const REPAIR_MAX: i64 = 1_000;
@@ -51,6 +58,12 @@ pub struct SchedulerOptions {
     pub gauges_every: Duration,
     /// What systems' platforms are called.
     pub platforms: Arc<Platforms>,
+    /// How often audit rows are sealed.
+    pub seal_every: Duration,
+    /// How often the chain is anchored.
+    pub anchor_every: Duration,
+    /// What seals and anchors; `None`: this node does neither.
+    pub audit: Option<Auditing>,
 }
 
 impl Default for SchedulerOptions {
@@ -66,59 +79,9 @@ impl Default for SchedulerOptions {
             session_idle: Duration::from_mins(20),
             gauges_every: Duration::from_secs(15),
             platforms: Arc::default(),
-        }
-    }
-}
-
-/// What comes again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tick {
-    /// Flags and queues what is due.
-    StaleScan,
-    /// Shows that this node lives.
-    Beat,
-    /// Takes over the work of dead nodes.
-    LeaseReaper,
-    /// Puts queue heads right.
-    HeadRepair,
-    /// Removes idle sessions.
-    SessionReaper,
-    /// Ends requests whose time is over.
-    RequestExpiry,
-    /// Counts the database for the metrics.
-    Gauges,
-}
-
-impl Tick {
-    /// Every tick.
-    pub const ALL: [Self; 7] = [
-        Self::StaleScan,
-        Self::Beat,
-        Self::LeaseReaper,
-        Self::HeadRepair,
-        Self::SessionReaper,
-        Self::RequestExpiry,
-        Self::Gauges,
-    ];
-
-    /// Its name in the metrics and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StaleScan => "stale_scan",
-            Self::Beat => "beat",
-            Self::LeaseReaper => "lease_reaper",
-            Self::HeadRepair => "head_repair",
-            Self::SessionReaper => "session_reaper",
-            Self::RequestExpiry => "request_expiry",
-            Self::Gauges => "gauges",
-        }
-    }
-
-    /// True if one node of all is enough.
-    const fn takes_turns(self) -> bool {
-        match self {
-            Self::StaleScan | Self::HeadRepair | Self::SessionReaper | Self::RequestExpiry => true,
-            Self::Beat | Self::LeaseReaper | Self::Gauges => false,
+            seal_every: Duration::from_secs(1),
+            anchor_every: Duration::from_mins(1),
+            audit: None,
         }
     }
 }
@@ -130,6 +93,17 @@ pub enum Ticked {
     Done,
     /// Another node has, or this one still does.
     Skipped,
+}
+
+/// Why a tick has not done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum TickError {
+    /// The next one tries again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The next one tries again: the anchor counts for nothing inside the database alone.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
 }
 
 /// Runs the ticks of one node.
@@ -146,6 +120,8 @@ struct Inner {
     options: SchedulerOptions,
     /// Peers' beats, and when this node first saw each.
     seen: Mutex<HashMap<NodeId, (i64, Duration)>>,
+    /// What this node has found sound of the audit chain.
+    verified: Mutex<audit::Verified>,
     at_work: [AtomicBool; Tick::ALL.len()],
     declared_dead: CancellationToken,
     ended: AtomicU64,
@@ -189,6 +165,7 @@ impl Scheduler {
             node,
             options,
             seen: Mutex::default(),
+            verified: Mutex::default(),
             at_work: std::array::from_fn(|_| AtomicBool::new(false)),
             declared_dead: CancellationToken::new(),
             ended: AtomicU64::new(0),
@@ -232,7 +209,7 @@ impl Scheduler {
         let outcome = match &ended {
             Ok(Ticked::Done) => "success",
             Ok(Ticked::Skipped) => "skipped",
-            Err(StoreError::LeaseLost) => {
+            Err(TickError::Store(StoreError::LeaseLost)) => {
                 tracing::error!("peers have declared this node dead; stopping");
                 self.inner.declared_dead.cancel();
                 "failure"
@@ -256,12 +233,16 @@ impl Scheduler {
     /// Runs one tick now.
     ///
     /// # Errors
-    /// [`StoreError`]; the next tick tries again. [`StoreError::LeaseLost`] from the heartbeat:
+    /// [`TickError`]; the next tick tries again. [`StoreError::LeaseLost`] from the heartbeat:
     /// peers believe this node dead.
-    pub async fn tick(&self, tick: Tick) -> Result<Ticked, StoreError> {
+    pub async fn tick(&self, tick: Tick) -> Result<Ticked, TickError> {
         let Some(_turn) = self.turn(tick) else {
             return Ok(Ticked::Skipped);
         };
+        if tick == Tick::AuditSeal && !self.inner.store.has_unsealed_audit().await? {
+            // Each second: no turn is written down for nothing.
+            return Ok(Ticked::Done);
+        }
         if tick.takes_turns() && !self.take_row(tick).await? {
             return Ok(Ticked::Skipped);
         }
@@ -273,6 +254,9 @@ impl Scheduler {
             Tick::SessionReaper => self.end_sessions().await?,
             Tick::RequestExpiry => self.end_requests().await?,
             Tick::Gauges => self.count().await?,
+            Tick::AuditSeal => self.seal().await?,
+            Tick::AuditAnchor => self.anchor().await?,
+            Tick::AuditVerify => self.verify().await?,
         }
         if tick.takes_turns() {
             let mut tx = self.inner.store.begin().await?;
@@ -409,20 +393,6 @@ impl Scheduler {
             tracing::debug!(sessions = ended, "idle sessions were removed");
         }
         Ok(())
-    }
-}
-
-impl SchedulerOptions {
-    /// How often a tick comes.
-    pub fn every(&self, tick: Tick) -> Duration {
-        match tick {
-            Tick::StaleScan => self.scan_every,
-            Tick::Beat => self.beat_every,
-            Tick::LeaseReaper => self.reap_every,
-            Tick::HeadRepair | Tick::SessionReaper => self.housekeeping_every,
-            Tick::RequestExpiry => self.expiry_every,
-            Tick::Gauges => self.gauges_every,
-        }
     }
 }
 

@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use crate::clock::SharedClock;
 use crate::generate::Dice;
 use crate::metrics::Metrics;
+use crate::model::audit_chain::AuditKeys;
 use crate::model::id::{QuarantineId, SystemId};
 use crate::model::platform::Platforms;
 use crate::model::system::SystemSettings;
@@ -46,6 +47,8 @@ pub struct Api {
     pub orders: Orders,
     /// Seals and opens.
     pub vault: Arc<Vault>,
+    /// Verifies the audit trail.
+    pub audit: Arc<AuditKeys>,
     /// The time.
     pub clock: SharedClock,
     /// Draws cookies, keys and trace ids.

@@ -28,9 +28,11 @@ use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::queue::{Discoverer, Orders, Worker, WorkerOptions};
-use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
+use crate::scheduler::{AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 
+/// The socket of the system's log.
+const SYSLOG: &str = "/dev/log";
 /// Pause before a broken connection to other nodes' notices is made anew.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,10 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        ticks(settings, platforms),
+        SchedulerOptions {
+            audit: Some(auditing(settings, base)),
+            ..ticks(settings, platforms)
+        },
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -143,6 +148,7 @@ async fn start(
         store: store.clone(),
         orders,
         vault: base.vault.clone(),
+        audit: base.audit.clone(),
         clock: clock.clone(),
         dice: dice.clone(),
         metrics: metrics.clone(),
@@ -331,7 +337,20 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
         dead_after: seconds(settings.queue.dead_after_s),
         housekeeping_every: seconds(settings.scheduler.housekeeping_every_s),
         session_idle: session_idle(settings),
+        anchor_every: seconds(settings.audit.anchor_interval_s),
         ..SchedulerOptions::default()
+    }
+}
+
+/// What seals the audit trail, and where its anchors go.
+fn auditing(settings: &Settings, base: &Base) -> Auditing {
+    let syslog = settings.audit.anchor_syslog;
+    Auditing {
+        keys: base.audit.clone(),
+        sink: AnchorSink {
+            file: settings.anchor_file(),
+            syslog: syslog.then(|| SYSLOG.into()),
+        },
     }
 }
 

@@ -77,12 +77,13 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 22] {
+    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
         let Self {
             server,
             database,
             queue,
             scheduler,
+            audit,
             connectors,
             auth,
             ..
@@ -127,6 +128,12 @@ impl Settings {
             (
                 "scheduler.housekeeping_every_s",
                 scheduler.housekeeping_every_s,
+                1,
+                86_400,
+            ),
+            (
+                "audit.anchor_interval_s",
+                audit.anchor_interval_s,
                 1,
                 86_400,
             ),

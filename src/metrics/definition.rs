@@ -80,6 +80,9 @@ pub mod value {
         "session_reaper",
         "request_expiry",
         "gauges",
+        "audit_seal",
+        "audit_anchor",
+        "audit_verify",
     ];
     /// How a tick ended; `skipped` where another node had it.
     pub const TICK_OUTCOMES: &[&str] = &["success", "failure", "skipped"];
@@ -309,6 +312,9 @@ families! {
     Counter auth_failures_total [method: Known(v::AUTH_METHODS), reason: Known(v::AUTH_REASONS)] "Failed authentications.";
     Counter audit_events_total [category: Known(v::AUDIT_CATEGORIES)] "Audit rows written.";
     Counter audit_write_failures_total [] "Audit rows that could not be written; the act was refused.";
+    Gauge audit_chain_ok [] "1 unless the last verification of the audit chain failed.";
+    Gauge audit_last_verify_timestamp_seconds [] "Last verification of the audit chain, Unix time; 0 if none.";
+    Gauge audit_last_anchor_timestamp_seconds [] "Last anchor of the audit chain, Unix time; 0 if none.";
     Counter reveals_total [actor_type: Known(v::ACTOR_TYPES), purpose: Known(v::PURPOSES)] "Secrets that left in the clear.";
     Counter dropped_label_values_total [metric: METRIC] "Label values folded into other.";
     Gauge db_pool_connections [state: Known(v::POOL_STATES)] "Database connections.";

@@ -5,6 +5,28 @@
 
 use serde_json::Value;
 
+use super::Timestamp;
+use super::id::AuditId;
+
+/// One row of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its id; ids grow, but need not be dense.
+    pub id: AuditId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: String,
+    /// What happened, for example `rotation.intended`.
+    pub event: String,
+    /// To what, for example `account 7`.
+    pub subject: String,
+    /// Details as JSON.
+    pub body: String,
+    /// Its place in the chain; `None` until it is sealed.
+    pub seq: Option<i64>,
+}
+
 /// One event of the audit trail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {

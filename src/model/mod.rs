@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod asset;
 pub mod audit;
+pub mod audit_chain;
 pub mod credential;
 pub mod discovery;
 pub mod fault;

@@ -63,6 +63,8 @@ impl Scheduler {
                     .or_default() += count;
             }
         }
+        let anchors = store.audit_anchors(1).await?;
+        gauges.last_anchor = anchors.first().map(|anchor| anchor.at);
         let (idle, used) = store.connections();
         self.inner.metrics.db_pool(idle, used);
         self.inner.metrics.set_database(&gauges);

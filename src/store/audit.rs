@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::wide::Wide;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
-use crate::model::audit::Event;
+use crate::model::audit::{AuditRow, Event};
 use crate::model::id::AuditId;
 
 static INSERT: LazyLock<Wide> = LazyLock::new(|| {
@@ -18,23 +18,6 @@ static INSERT: LazyLock<Wide> = LazyLock::new(|| {
          SELECT id, CAST($1 AS BIGINT), actor, event, subject, body FROM r WHERE id > 0",
     )
 });
-
-/// One row of the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditRow {
-    /// Its id; ids grow, but need not be dense.
-    pub id: AuditId,
-    /// When it happened.
-    pub at: Timestamp,
-    /// Who did it.
-    pub actor: String,
-    /// What happened, for example `rotation.intended`.
-    pub event: String,
-    /// To what, for example `account 7`.
-    pub subject: String,
-    /// Details as JSON.
-    pub body: String,
-}
 
 impl Tx {
     /// Records one event.
@@ -81,9 +64,9 @@ impl Tx {
     }
 }
 
-type Row = (i64, i64, String, String, String, String);
+type Row = (i64, i64, String, String, String, String, Option<i64>);
 
-fn row((id, at, actor, event, subject, body): Row) -> AuditRow {
+fn row((id, at, actor, event, subject, body, seq): Row) -> AuditRow {
     AuditRow {
         id: AuditId(id),
         at: Timestamp(at),
@@ -91,6 +74,7 @@ fn row((id, at, actor, event, subject, body): Row) -> AuditRow {
         event,
         subject,
         body,
+        seq,
     }
 }
 
@@ -117,7 +101,7 @@ impl Store {
         let rows: Vec<Row> = match subject {
             Some(subject) => {
                 sqlx::query_as(
-                    "SELECT id, at, actor, event, subject, body FROM audit
+                    "SELECT id, at, actor, event, subject, body, seq FROM audit
                      WHERE subject = $3 AND (CAST($1 AS BIGINT) IS NULL OR id < $1)
                      ORDER BY id DESC LIMIT $2",
                 )
@@ -129,7 +113,7 @@ impl Store {
             }
             None => {
                 sqlx::query_as(
-                    "SELECT id, at, actor, event, subject, body FROM audit
+                    "SELECT id, at, actor, event, subject, body, seq FROM audit
                      WHERE (CAST($1 AS BIGINT) IS NULL OR id < $1)
                      ORDER BY id DESC LIMIT $2",
                 )

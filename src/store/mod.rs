@@ -9,6 +9,8 @@
 mod account;
 mod asset;
 mod audit;
+mod audit_chain;
+mod audit_key;
 mod claim;
 mod credential;
 mod data_key;
@@ -55,7 +57,8 @@ use crate::metrics::Metrics;
 pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
 
-pub use audit::AuditRow;
+pub use audit_chain::AUDIT_HEAD;
+pub use audit_key::AuditKeysRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, SealedSecret, VersionRow};
 pub use data_key::{DataKeyRow, StoreIdentity};

@@ -35,7 +35,7 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 13] = [
+const EXPOSERS: [(&str, &str); 14] = [
     (
         "connectors/src/dialogue/",
         "hands them to systems as their platform says",
@@ -51,6 +51,10 @@ const EXPOSERS: [(&str, &str); 13] = [
     (
         "src/api/clear.rs",
         "hands a cookie, a new key or a reveal to its owner",
+    ),
+    (
+        "src/app/audit.rs",
+        "makes the audit trail's keys of their text",
     ),
     (
         "src/app/database.rs",
@@ -70,8 +74,9 @@ const EXPOSERS: [(&str, &str); 13] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 5] = [
+const OPENERS: [(&str, &str); 6] = [
     ("src/api/reveal.rs", "hands a credential over, on record"),
+    ("src/app/audit.rs", "opens the audit trail's keys"),
     ("src/app/key_ring.rs", "opens the probe at the start"),
     ("src/engine/", "hands credentials to connectors"),
     (

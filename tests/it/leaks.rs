@@ -3,7 +3,8 @@
 //! A service with trace logging brings in a real directory and a real host with canary
 //! passwords, changes and tests them, and is asked many wrong things. Then every secret that came
 //! up, in the forms in which one may leak, is sought in the database's bytes, the logs, the
-//! metrics, the error bodies, the audit trail, the jobs, and the arguments of every process.
+//! metrics, the error bodies, the audit trail, its export and its anchors, the jobs, and the
+//! arguments of every process.
 //!
 //! Invariant: a place that is empty, or a seeker that finds nothing, fails the test.
 
@@ -15,13 +16,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use keywheel::model::audit_chain::Anchor;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, Home};
 use crate::support::directory::{Directory, LDAP_FUNCTIONAL, LDAP_INITIAL};
 use crate::support::fleet::Sshd;
+use crate::support::wait::until;
 
 /// Given to the host's functional account.
 const SSH_FUNCTIONAL: &str = "Canary-func-7Qz4-kPw2";
@@ -299,12 +302,19 @@ impl World {
 async fn no_secret_is_anywhere_but_where_it_belongs() {
     let arguments = Arguments::watch();
     let home = Home::new();
-    let daemon = home.serve_with(&[("KEYWHEEL_LOG__LEVEL", "trace")]);
+    let daemon = home.serve_with(&[
+        ("KEYWHEEL_LOG__LEVEL", "trace"),
+        ("KEYWHEEL_AUDIT__ANCHOR_INTERVAL_S", "1"),
+    ]);
     let mut world = World::begin(&daemon, home).await;
     world.work().await;
     let mut places = world.places().await;
+    sealed_and_anchored(&world).await;
     assert_eq!(daemon.stop(), 0);
-    let World { home, secrets, .. } = world;
+    let World {
+        home, mut secrets, ..
+    } = world;
+    hand_over(&home, &mut places, &mut secrets);
     let database = std::fs::read(home.data("keywheel.db")).unwrap();
     places.insert("the database after the end".to_owned(), database);
     for log in home.logs() {
@@ -332,6 +342,43 @@ async fn no_secret_is_anywhere_but_where_it_belongs() {
             "{name}"
         );
     }
+}
+
+/// Waits until the newest row has its place, and an anchor names it.
+async fn sealed_and_anchored(world: &World) {
+    until("every row is sealed and anchored", async || {
+        let newest = world.client.native("/api/v1/audit?limit=1").await;
+        let position = newest.expect(200).json()["items"][0]["position"].as_i64()?;
+        let anchors = std::fs::read_to_string(world.home.data("audit-anchors.jsonl")).ok()?;
+        let last = anchors
+            .lines()
+            .last()
+            .map(|line| Anchor::parse(line).unwrap());
+        (last?.seq >= position).then_some(())
+    })
+    .await;
+}
+
+/// What an auditor gets: rows and anchors are searched, the key is sought in everything else.
+fn hand_over(home: &Home, places: &mut Places, secrets: &mut Secrets) {
+    for (what, file) in [("export", "audit.jsonl"), ("key", "audit-key.json")] {
+        let done = home.run(&["audit", what, "--out", file]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
+    let export = std::fs::read(home.path().join("audit.jsonl")).unwrap();
+    let found = String::from_utf8_lossy(&export);
+    for event in ["rotation.intended", "credential.revealed", "quarantine."] {
+        assert!(found.contains(event), "{event} is not in the export");
+    }
+    places.insert("the export of the trail".to_owned(), export);
+    let anchors = std::fs::read(home.data("audit-anchors.jsonl")).unwrap();
+    places.insert("the anchors".to_owned(), anchors);
+    let key = std::fs::read(home.path().join("audit-key.json")).unwrap();
+    let key: Value = serde_json::from_slice(&key).unwrap();
+    let digits = key["chain_key"].as_str().unwrap();
+    let byte = |at: usize| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..digits.len() / 2).map(byte).collect();
+    secrets.insert("the audit trail's key".to_owned(), bytes);
 }
 
 /// A native list, to its end.
@@ -368,7 +415,7 @@ async fn change_all(client: &Client, system: i64) {
     let ordered = client.post(&path, &json!({})).await;
     assert!(ordered.status < 300, "{ordered:?}");
     let location = ordered.location.expect("a Location");
-    crate::support::wait::until("the quarantine has finished", async || {
+    until("the quarantine has finished", async || {
         let answer = client.native(&location).await.expect(200).json();
         answer["finished_at"].is_string().then_some(())
     })

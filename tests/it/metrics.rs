@@ -161,7 +161,11 @@ fn known_label_values_start_at_zero() {
     let found = series(&Metrics::new().unwrap().render());
     for (name, value) in &found {
         if name.starts_with("keywheel_") && !name.starts_with("keywheel_build_info{") {
-            let start = f64::from(u8::from(name == "keywheel_config_last_reload_successful"));
+            let one = [
+                "keywheel_config_last_reload_successful",
+                "keywheel_audit_chain_ok",
+            ];
+            let start = f64::from(u8::from(one.contains(&name.as_str())));
             assert!((value - start).abs() < f64::EPSILON, "{name} {value}");
         }
     }
@@ -265,6 +269,8 @@ const REPORTED: &[(&str, f64)] = &[
     ),
     (r#"audit_events_total{category="quarantine"}"#, 1.0),
     ("audit_write_failures_total", 1.0),
+    ("audit_chain_ok", 0.0),
+    ("audit_last_verify_timestamp_seconds", 1_800_000_000.5),
     (r#"reveals_total{actor_type="user",purpose="reveal"}"#, 1.0),
     (r#"db_pool_connections{state="idle"}"#, 5.0),
     (r#"db_pool_connections{state="used"}"#, 2.0),
@@ -296,6 +302,7 @@ fn report_everything(metrics: &Metrics) {
     metrics.auth_failed("oauth", "expired");
     metrics.audited("quarantine.ordered");
     metrics.audit_write_failed();
+    metrics.audit_verified(false, now);
     metrics.revealed("user", "reveal");
     metrics.db_pool(5, 2);
 }
@@ -346,6 +353,7 @@ fn what_the_database_says_replaces_what_it_said_before() {
         oldest_runnable: [("scheduled".to_owned(), Timestamp(1_700_000_000_000))].into(),
         quarantine_accounts: [("failed".to_owned(), 3)].into(),
         circuits_open: [("ssh".to_owned(), 1)].into(),
+        last_anchor: Some(Timestamp(1_750_000_000_000)),
     });
     let expected = [
         (r#"accounts{platform="linux",state="managed"}"#, 12.0),
@@ -372,6 +380,7 @@ fn what_the_database_says_replaces_what_it_said_before() {
         ),
         (r#"quarantine_accounts{state="failed"}"#, 3.0),
         (r#"connector_circuit_open{connector="ssh"}"#, 1.0),
+        ("audit_last_anchor_timestamp_seconds", 1_750_000_000.0),
     ];
     assert_series(&metrics.render(), &expected);
     metrics.set_database(&DatabaseGauges::default());

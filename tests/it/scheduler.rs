@@ -9,15 +9,20 @@ use std::time::Duration;
 use keywheel::clock::{Clock, ManualClock};
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
+use keywheel::model::audit::Event;
+use keywheel::model::audit_chain::Anchor;
 use keywheel::model::id::{NodeId, SystemId};
 use keywheel::model::job::Priority;
 use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser};
 use keywheel::model::schedule::Planned;
-use keywheel::scheduler::{Scheduler, SchedulerError, SchedulerOptions, Tick, Ticked};
+use keywheel::scheduler::{
+    AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions, Tick, TickError, Ticked,
+};
 use keywheel::store::{Backend, Store, StoreError};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::audit::{audit_keys, verified};
 use crate::support::database::on_both;
 use crate::support::queue::{NOW, Queue, account_id};
 use crate::support::wait::until;
@@ -323,7 +328,10 @@ on_both!(the_work_of_a_silent_node_is_taken_over_once, |db| {
     two.says(expired, 1.0);
     queue.is_sound().await;
     let beat = one.scheduler.tick(Tick::Beat).await;
-    assert!(matches!(beat, Err(StoreError::LeaseLost)), "{beat:?}");
+    assert!(
+        matches!(beat, Err(TickError::Store(StoreError::LeaseLost))),
+        "{beat:?}"
+    );
     let ended = one.scheduler.run(CancellationToken::new()).await;
     assert!(
         matches!(ended, Err(SchedulerError::DeclaredDead)),
@@ -380,6 +388,8 @@ on_both!(a_failing_tick_is_counted_and_tried_again, |db| {
         reap_every: LONG,
         housekeeping_every: LONG,
         gauges_every: LONG,
+        seal_every: LONG,
+        anchor_every: LONG,
         ..SchedulerOptions::default()
     };
     let node = Node::with(&queue.store, &clock, queue.node, options);
@@ -420,4 +430,151 @@ on_both!(a_failing_tick_is_counted_and_tried_again, |db| {
     };
     let (ended, ()) = tokio::join!(node.scheduler.run(stop.clone()), follow);
     ended.unwrap();
+});
+
+async fn record(store: &Store, count: usize) {
+    let event = Event::by("ada", "test.ran", "test", serde_json::json!({}));
+    let mut tx = store.begin().await.unwrap();
+    tx.audit_all(&vec![&event; count], NOW).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Options of a node that seals, with anchors in this folder.
+fn auditing(folder: &tempfile::TempDir) -> SchedulerOptions {
+    SchedulerOptions {
+        audit: Some(Auditing {
+            keys: Arc::new(audit_keys()),
+            sink: AnchorSink {
+                file: folder.path().join("anchors.jsonl"),
+                syslog: None,
+            },
+        }),
+        ..SchedulerOptions::default()
+    }
+}
+
+fn anchors(folder: &tempfile::TempDir) -> Vec<Anchor> {
+    let text = std::fs::read_to_string(folder.path().join("anchors.jsonl")).unwrap_or_default();
+    text.lines()
+        .map(|line| Anchor::parse(line).unwrap())
+        .collect()
+}
+
+on_both!(of_two_nodes_one_seals_and_one_anchors, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    let folder = tempfile::tempdir().unwrap();
+    let one = Node::with(&queue.store, &clock, queue.node, auditing(&folder));
+    let second = register(&queue.store).await;
+    let two = Node::with(&queue.store, &clock, second, auditing(&folder));
+    let before = queue.store.audit_head().await.unwrap().seq;
+    for round in 1..=3_i64 {
+        // More than one chunk.
+        record(&queue.store, 700).await;
+        tokio::join!(one.tick(Tick::AuditSeal), two.tick(Tick::AuditSeal));
+        let head = queue.store.audit_head().await.unwrap();
+        assert!(!queue.store.has_unsealed_audit().await.unwrap());
+        assert_eq!(head.seq - before, 700 * round);
+        tokio::join!(one.tick(Tick::AuditAnchor), two.tick(Tick::AuditAnchor));
+        let written = anchors(&folder);
+        assert_eq!(written.len(), usize::try_from(round).unwrap());
+        let last = written.last().unwrap();
+        assert_eq!((last.link(), last.at), (head, clock.now()));
+        let keys = audit_keys();
+        assert_eq!(last.check(&keys.store, &keys.anchor.public()), Ok(()));
+        let kept = queue.store.audit_anchors(1).await.unwrap();
+        assert_eq!(kept.first(), Some(last));
+        one.tick(Tick::Gauges).await;
+        one.says("audit_last_anchor_timestamp_seconds", seconds(last.at));
+        clock.advance(Duration::from_mins(1));
+    }
+    let links: Vec<_> = anchors(&folder).iter().map(Anchor::link).collect();
+    verified(&queue.store, &links).await.unwrap();
+    // A chain that stands still is anchored each hour, not each minute.
+    one.tick(Tick::AuditAnchor).await;
+    assert_eq!(anchors(&folder).len(), 3);
+    clock.advance(LONG);
+    one.tick(Tick::AuditAnchor).await;
+    assert_eq!(anchors(&folder).len(), 4);
+});
+
+on_both!(an_anchor_that_cannot_be_written_does_not_count, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = auditing(&folder);
+    options.audit.as_mut().unwrap().sink.file = folder.path().join("gone/anchors.jsonl");
+    let node = Node::with(&queue.store, &clock, queue.node, options);
+    record(&queue.store, 3).await;
+    node.tick(Tick::AuditSeal).await;
+    let refused = node.scheduler.tick(Tick::AuditAnchor).await;
+    assert!(matches!(refused, Err(TickError::Sink(_))), "{refused:?}");
+    assert!(queue.store.audit_anchors(9).await.unwrap().is_empty());
+    std::fs::create_dir(folder.path().join("gone")).unwrap();
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(node.tick(Tick::AuditAnchor).await, Ticked::Done);
+    assert_eq!(queue.store.audit_anchors(9).await.unwrap().len(), 1);
+});
+
+on_both!(a_chain_that_breaks_shows_in_the_metrics, |db| {
+    let queue = db.queue().await;
+    let clock = ManualClock::at(NOW);
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::with(&queue.store, &clock, queue.node, auditing(&folder));
+    let verify = async |sound: f64| {
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(node.tick(Tick::AuditVerify).await, Ticked::Done);
+        node.says("audit_chain_ok", sound);
+        node.says("audit_last_verify_timestamp_seconds", seconds(clock.now()));
+    };
+    node.says("audit_last_verify_timestamp_seconds", 0.0);
+    verify(1.0).await;
+    record(&queue.store, 2_500).await;
+    node.tick(Tick::AuditSeal).await;
+    verify(1.0).await;
+    // New rows; then an old one, found by the sweep in its second or third turn.
+    record(&queue.store, 20).await;
+    clock.advance(Duration::from_secs(2));
+    node.tick(Tick::AuditSeal).await;
+    for (tamper, undo) in [
+        (
+            "UPDATE audit SET actor = 'eve' WHERE seq = 2510",
+            "UPDATE audit SET actor = 'ada' WHERE seq = 2510",
+        ),
+        (
+            "UPDATE audit_head SET seq = 2519",
+            "UPDATE audit_head SET seq = 2520",
+        ),
+    ] {
+        queue.write(tamper).await;
+        verify(0.0).await;
+        verify(0.0).await;
+        queue.write(undo).await;
+        verify(1.0).await;
+    }
+    queue
+        .write("UPDATE audit SET actor = 'eve' WHERE seq = 7")
+        .await;
+    for _ in 0..3 {
+        clock.advance(Duration::from_mins(1));
+        node.tick(Tick::AuditVerify).await;
+    }
+    let ok = async || {
+        clock.advance(Duration::from_mins(1));
+        node.tick(Tick::AuditVerify).await;
+        node.value("audit_chain_ok")
+    };
+    assert!(ok().await + ok().await < 1.5, "the sweep has found nothing");
+    queue
+        .write("UPDATE audit SET actor = 'ada' WHERE seq = 7")
+        .await;
+    verify(1.0).await;
+    // The tail goes, head and all: this node remembers.
+    for statement in [
+        "DELETE FROM audit WHERE seq > 2500",
+        "UPDATE audit_head SET seq = 2500, mac = (SELECT mac FROM audit WHERE seq = 2500)",
+    ] {
+        queue.write(statement).await;
+    }
+    verify(0.0).await;
 });

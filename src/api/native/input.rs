@@ -27,7 +27,7 @@ const LIMIT_DEFAULT: i64 = 50;
 /// Seconds a GET may wait; proxies cut longer ones.
 const WAIT_MAX_S: i64 = 60;
 /// Jobs, quarantines and audit rows: what a JSON number holds exactly.
-const LONG_ID_MAX: i64 = 9_007_199_254_740_991;
+pub(super) const LONG_ID_MAX: i64 = 9_007_199_254_740_991;
 
 /// A JSON body; an empty one stands for `{}`.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         access_policy::list, access_policy::create,
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
-        audit::list,
+        audit::list, audit::verify, audit::anchors,
         discovery::list, discovery::run, discovery::one, discovery::discovered,
         import::run,
         functional_account::list, functional_account::one, functional_account::create,

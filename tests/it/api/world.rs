@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::support::audit::audit_keys;
 use crate::support::database::Database;
 
 /// The dialect's base.
@@ -46,7 +47,7 @@ pub(crate) struct World {
     pub(crate) discoverer: Discoverer,
     drain: CancellationToken,
     node: NodeId,
-    _database: Database,
+    database: Database,
 }
 
 impl Drop for World {
@@ -118,13 +119,13 @@ impl World {
 
     pub(crate) async fn with(settings: Settings) -> Self {
         let database = Database::new(Backend::Sqlite).await;
-        let store = database.store().await;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = database.store().await.counting(metrics.clone());
         let clock = ManualClock::at(NOON);
         let dice = Arc::new(SeededDice::new(7));
         let kek = Kek::from_bytes([7; Kek::LEN]);
         let key = Vault::new_data_key(&kek, &*dice).unwrap();
         let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
-        let metrics = Arc::new(Metrics::new().unwrap());
         let targets = FakeWorld::new();
         let connectors = connectors(&targets);
         let platforms = connectors.platforms.clone();
@@ -174,6 +175,7 @@ impl World {
             store: store.clone(),
             orders,
             vault,
+            audit: Arc::new(audit_keys()),
             clock: shared,
             dice,
             metrics,
@@ -191,7 +193,7 @@ impl World {
             discoverer,
             drain,
             node,
-            _database: database,
+            database,
         }
     }
 
@@ -205,6 +207,26 @@ impl World {
             SchedulerOptions::default(),
         );
         scheduler.tick(tick).await.unwrap();
+    }
+
+    async fn raw(&self) -> sqlx::AnyPool {
+        let url = &self.database.url;
+        sqlx::AnyPool::connect(url).await.expect("the database")
+    }
+
+    /// Changes the tables past the store.
+    pub(crate) async fn write(&self, sql: &'static str) {
+        let pool = self.raw().await;
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
+    /// One number out of the tables.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        let pool = self.raw().await;
+        let (number,): (i64,) = sqlx::query_as(sql).fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        number
     }
 
     /// Lets jobs run from now on.

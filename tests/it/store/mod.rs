@@ -5,6 +5,7 @@
 mod access;
 mod account;
 mod asset;
+mod audit_chain;
 mod base;
 mod claim;
 mod crash;
