@@ -1,7 +1,8 @@
 //! Ticks: the crate's scheduler only wakes them; what is due is in the database.
 //!
-//! Every tick may run on any node, at any time, twice: the stale scan, the head repair and the
-//! session reaper take turns by a row each, the heartbeat and the lease reaper belong to the node.
+//! Every tick may run on any node, at any time, twice: the stale scan, the head repair, the session
+//! reaper, the seals and anchors of the audit trail take turns by a row each; the heartbeat, the
+//! lease reaper and the look at the audit chain belong to the node.
 //!
 //! Invariant: a tick that is run again finds nothing left to do.
 
