@@ -38,6 +38,8 @@ impl Bound {
         drain: CancellationToken,
     ) -> Result<(), AppError> {
         let address = self.address;
+        // Keys may be bound to addresses, and failed sign-ins are counted by them.
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(self.socket, router)
             .with_graceful_shutdown(async move { drain.cancelled().await })
             .await

@@ -21,6 +21,7 @@ mod functional_secret;
 mod gauge;
 mod id;
 mod job;
+mod key;
 mod line;
 mod login_budget;
 mod migrate;

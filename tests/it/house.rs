@@ -65,7 +65,7 @@ const EXPOSERS: [(&str, &str); 13] = [
         "src/generate/pair.rs",
         "decodes private keys, and encrypts drawn ones under their passphrases",
     ),
-    ("src/model/principal.rs", "hashes a presented key"),
+    ("src/model/key.rs", "hashes a presented key"),
     ("src/vault.rs", "seals them"),
 ];
 
