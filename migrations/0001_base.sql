@@ -449,6 +449,71 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_subject ON audit (subject, id);
 
+-- Groups of users, and what they permit.
+CREATE TABLE user_groups (
+    id BIGINT PRIMARY KEY,               -- dense
+    name TEXT NOT NULL,                  -- as given
+    name_key TEXT NOT NULL UNIQUE,       -- lower-cased
+    description TEXT NOT NULL,           -- what it is for
+    active SMALLINT NOT NULL,            -- 0: it grants nothing
+    created_at BIGINT NOT NULL           -- when it was made
+);
+
+-- Who is in which group.
+CREATE TABLE group_members (
+    user_id BIGINT NOT NULL REFERENCES users (id),        -- who
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- in which
+    PRIMARY KEY (user_id, group_id)
+);
+CREATE INDEX group_members_group ON group_members (group_id, user_id);
+
+-- Password Safe feature permissions of groups.
+CREATE TABLE group_features (
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
+    feature BIGINT NOT NULL,             -- PermissionID
+    level BIGINT NOT NULL CHECK (level IN (1, 2)), -- 1 read, 2 read and write
+    PRIMARY KEY (group_id, feature)
+);
+
+-- What else groups permit.
+CREATE TABLE group_grants (
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
+    permission TEXT NOT NULL,            -- for example audit.read
+    PRIMARY KEY (group_id, permission)
+);
+
+-- Selections of accounts, systems or assets.
+CREATE TABLE smart_rules (
+    id BIGINT PRIMARY KEY,               -- dense
+    title TEXT NOT NULL,                 -- as given
+    title_key TEXT NOT NULL UNIQUE,      -- lower-cased
+    description TEXT NOT NULL,           -- what it is for
+    category TEXT NOT NULL,              -- its heading
+    kind TEXT NOT NULL CHECK (kind IN ('account', 'asset', 'system')), -- what it holds
+    everything SMALLINT NOT NULL,        -- 1: built in, holds all of its kind
+    processed_at BIGINT NOT NULL         -- when it was last made or processed
+);
+INSERT INTO smart_rules VALUES (1, 'All Managed Accounts', 'all managed accounts', 'Every managed account', 'Built in', 'account', 1, 0);
+INSERT INTO smart_rules VALUES (2, 'All Assets', 'all assets', 'Every asset', 'Built in', 'asset', 1, 0);
+INSERT INTO ids VALUES ('smart rule', 3);
+
+-- What a rule with fixed members holds.
+CREATE TABLE smart_rule_members (
+    rule_id BIGINT NOT NULL REFERENCES smart_rules (id), -- which rule
+    member_id BIGINT NOT NULL,           -- an account, asset or system, by the rule's kind
+    PRIMARY KEY (rule_id, member_id)
+);
+
+-- Roles of groups on rules.
+CREATE TABLE rule_roles (
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
+    rule_id BIGINT NOT NULL REFERENCES smart_rules (id),  -- on which
+    role BIGINT NOT NULL,                -- RoleID
+    access_policy BIGINT,                -- how credentials are asked for; NULL where nobody asks
+    PRIMARY KEY (group_id, rule_id, role)
+);
+CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
+
 -- What OAuth clients sign in with for a while; only hashes are kept.
 CREATE TABLE access_tokens (
     hash TEXT PRIMARY KEY,                         -- SHA-256 of the token, hex

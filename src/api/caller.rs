@@ -12,7 +12,8 @@ use super::Api;
 use super::error::ApiError;
 use super::peer::Peer;
 use crate::generate::native_key_is_wellformed;
-use crate::model::id::{KeyId, SessionId, UserId};
+use crate::model::access::Role;
+use crate::model::id::{AccountId, KeyId, SessionId, UserId};
 use crate::model::key::{ApiKey, KeyHash, KeyKind};
 use crate::model::principal::{Permission, Session, User};
 use crate::store::StoreError;
@@ -48,6 +49,37 @@ impl Caller {
     pub fn require(&self, permission: Permission) -> Result<(), ApiError> {
         if self.user.may(permission) {
             Ok(())
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+}
+
+impl Caller {
+    /// Passes whoever has the permission, or one of the roles on a rule that references the
+    /// account; everybody else is refused alike, whether or not there is such an account.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`]; otherwise that of `found`.
+    pub async fn require_on(
+        &self,
+        api: &Api,
+        (permission, roles): (Permission, &[Role]),
+        found: Result<AccountId, ApiError>,
+    ) -> Result<AccountId, ApiError> {
+        if self.user.may(permission) {
+            return found;
+        }
+        let account = match found {
+            Ok(account) => account,
+            Err(ApiError::NotFound { .. } | ApiError::Invalid(_)) => {
+                return Err(ApiError::Forbidden);
+            }
+            Err(other) => return Err(other),
+        };
+        let has = api.store.roles_on(self.user.id, account).await?;
+        if roles.iter().any(|role| has.contains(role)) {
+            Ok(account)
         } else {
             Err(ApiError::Forbidden)
         }

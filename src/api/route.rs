@@ -22,6 +22,7 @@ use super::caller::{self, Caller};
 use super::error::{ApiError, Dialect, Unrendered};
 use super::limits::Budget;
 use super::peer::Peer;
+use crate::model::access::Role;
 use crate::model::id::KeyId;
 use crate::model::principal::Permission;
 
@@ -36,6 +37,9 @@ pub enum Need {
     One(Permission),
     /// Any of several permissions.
     Any(&'static [Permission]),
+    /// Any of the permissions, or a role on any smart rule: the handler asks which accounts that
+    /// opens, by [`Caller::require_on`] or a list's filter.
+    OrRole(&'static [Permission], &'static [Role]),
     /// The permission; a caller without it, or a Password Safe session on a native route, sees
     /// what it ordered itself: the handler checks that.
     OrOwn(Permission),
@@ -59,7 +63,10 @@ impl Need {
         match self {
             Self::Open | Self::SignedIn | Self::OrOwn(_) => true,
             Self::One(permission) => caller.user.may(permission),
-            Self::Any(permissions) => permissions.iter().any(|one| caller.user.may(*one)),
+            Self::Any(permissions) => caller.user.may_any(permissions),
+            Self::OrRole(permissions, roles) => {
+                caller.user.may_any(permissions) || caller.user.has_any(roles)
+            }
         }
     }
 }
@@ -70,7 +77,12 @@ impl Need {
         match self {
             Self::One(Permission::CredentialsReveal) => Some(Budget::Reveals),
             Self::One(Permission::QuarantinesRun) => Some(Budget::Quarantines),
-            Self::Open | Self::SignedIn | Self::One(_) | Self::Any(_) | Self::OrOwn(_) => None,
+            Self::Open
+            | Self::SignedIn
+            | Self::One(_)
+            | Self::Any(_)
+            | Self::OrRole(..)
+            | Self::OrOwn(_) => None,
         }
     }
 }

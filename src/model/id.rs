@@ -47,6 +47,8 @@ ids! {
     FunctionalAccountId: "functional account",
     /// Queued work.
     JobId: "job",
+    /// A group of users.
+    GroupId: "group",
     /// An API key.
     KeyId: "key",
     /// A data-encryption key.
@@ -65,6 +67,8 @@ ids! {
     RuleId: "password rule",
     /// A signed-in session.
     SessionId: "session",
+    /// A smart rule.
+    SmartRuleId: "smart rule",
     /// A managed system.
     SystemId: "system",
     /// A user.

@@ -3,6 +3,7 @@
 //! Invariant: nothing below reads a clock, draws a random number, or awaits.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access;
 pub mod account;
 pub mod asset;
 pub mod audit;
@@ -16,6 +17,7 @@ pub mod job;
 pub mod key;
 pub mod key_rule;
 pub mod password_rule;
+pub mod permission;
 pub mod platform;
 pub mod policy;
 pub mod principal;

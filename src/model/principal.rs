@@ -3,197 +3,12 @@
 //! Invariant: deny by default: a permission that nobody granted is refused.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::Timestamp;
-use super::id::{KeyId, SessionId, UserId};
-
-/// One thing that a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Permission {
-    /// Read managed accounts.
-    AccountsRead,
-    /// Add, edit and delete managed accounts and functional accounts.
-    AccountsWrite,
-    /// Read assets.
-    AssetsRead,
-    /// Add, edit and delete assets and workgroups.
-    AssetsWrite,
-    /// Read the audit trail.
-    AuditRead,
-    /// See a credential in the clear.
-    CredentialsReveal,
-    /// Order a change to a random credential.
-    CredentialsRotate,
-    /// Give a credential, or store one without touching the target.
-    CredentialsSet,
-    /// Order a test.
-    CredentialsTest,
-    /// List the accounts that a system has, and bring accounts in.
-    ImportsRun,
-    /// Read jobs and quarantines.
-    JobsRead,
-    /// Settle what needs an operator.
-    JobsResolve,
-    /// Make and revoke the keys of others.
-    KeysWrite,
-    /// Read metrics.
-    MetricsRead,
-    /// Read policies.
-    PoliciesRead,
-    /// Add, edit and delete policies.
-    PoliciesWrite,
-    /// Order a change of every account of a system.
-    QuarantinesRun,
-    /// Read managed systems.
-    SystemsRead,
-    /// Add, edit and delete managed systems.
-    SystemsWrite,
-    /// Make users and grant permissions.
-    UsersWrite,
-}
-
-/// How much of a Password Safe feature permission is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AccessLevel {
-    /// Read.
-    Read,
-    /// Read/Write.
-    ReadWrite,
-}
-
-impl Permission {
-    /// Every permission.
-    pub const ALL: [Self; 20] = [
-        Self::AccountsRead,
-        Self::AccountsWrite,
-        Self::AssetsRead,
-        Self::AssetsWrite,
-        Self::AuditRead,
-        Self::CredentialsReveal,
-        Self::CredentialsRotate,
-        Self::CredentialsSet,
-        Self::CredentialsTest,
-        Self::ImportsRun,
-        Self::JobsRead,
-        Self::JobsResolve,
-        Self::KeysWrite,
-        Self::MetricsRead,
-        Self::PoliciesRead,
-        Self::PoliciesWrite,
-        Self::QuarantinesRun,
-        Self::SystemsRead,
-        Self::SystemsWrite,
-        Self::UsersWrite,
-    ];
-
-    /// As it stands in the database and on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccountsRead => "accounts.read",
-            Self::AccountsWrite => "accounts.write",
-            Self::AssetsRead => "assets.read",
-            Self::AssetsWrite => "assets.write",
-            Self::AuditRead => "audit.read",
-            Self::CredentialsReveal => "credentials.reveal",
-            Self::CredentialsRotate => "credentials.rotate",
-            Self::CredentialsSet => "credentials.set",
-            Self::CredentialsTest => "credentials.test",
-            Self::ImportsRun => "imports.run",
-            Self::JobsRead => "jobs.read",
-            Self::JobsResolve => "jobs.resolve",
-            Self::KeysWrite => "keys.write",
-            Self::MetricsRead => "metrics.read",
-            Self::PoliciesRead => "policies.read",
-            Self::PoliciesWrite => "policies.write",
-            Self::QuarantinesRun => "quarantines.run",
-            Self::SystemsRead => "systems.read",
-            Self::SystemsWrite => "systems.write",
-            Self::UsersWrite => "users.write",
-        }
-    }
-
-    /// Reads it back.
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|permission| permission.as_str() == raw)
-    }
-
-    /// The Password Safe feature permission and level that stand for it; `None` where the
-    /// dialect has no word for it.
-    pub const fn password_safe(self) -> Option<(&'static str, AccessLevel)> {
-        match self {
-            Self::AccountsRead => Some(("Password Safe Account Management", AccessLevel::Read)),
-            Self::AccountsWrite
-            | Self::CredentialsRotate
-            | Self::CredentialsSet
-            | Self::CredentialsTest => {
-                Some(("Password Safe Account Management", AccessLevel::ReadWrite))
-            }
-            Self::AssetsRead => Some(("Asset Management", AccessLevel::Read)),
-            Self::AssetsWrite => Some(("Asset Management", AccessLevel::ReadWrite)),
-            Self::SystemsRead => Some(("Password Safe System Management", AccessLevel::Read)),
-            Self::SystemsWrite => Some(("Password Safe System Management", AccessLevel::ReadWrite)),
-            Self::QuarantinesRun => Some((
-                "Password Safe API Global Quarantine",
-                AccessLevel::ReadWrite,
-            )),
-            Self::UsersWrite | Self::KeysWrite => {
-                Some(("User Accounts Management", AccessLevel::ReadWrite))
-            }
-            Self::AuditRead
-            | Self::CredentialsReveal
-            | Self::ImportsRun
-            | Self::JobsRead
-            | Self::JobsResolve
-            | Self::MetricsRead
-            | Self::PoliciesRead
-            | Self::PoliciesWrite => None,
-        }
-    }
-
-    /// The permission that includes this one: writing includes reading.
-    const fn included_in(self) -> Option<Self> {
-        match self {
-            Self::AccountsRead => Some(Self::AccountsWrite),
-            Self::AssetsRead => Some(Self::AssetsWrite),
-            Self::PoliciesRead => Some(Self::PoliciesWrite),
-            Self::SystemsRead => Some(Self::SystemsWrite),
-            Self::JobsRead => Some(Self::JobsResolve),
-            Self::AccountsWrite
-            | Self::AssetsWrite
-            | Self::AuditRead
-            | Self::CredentialsReveal
-            | Self::CredentialsRotate
-            | Self::CredentialsSet
-            | Self::CredentialsTest
-            | Self::ImportsRun
-            | Self::JobsResolve
-            | Self::KeysWrite
-            | Self::MetricsRead
-            | Self::PoliciesWrite
-            | Self::QuarantinesRun
-            | Self::SystemsWrite
-            | Self::UsersWrite => None,
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Permission {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
+use super::access::Role;
+use super::id::{GroupId, KeyId, SessionId, UserId};
+pub use super::permission::{AccessLevel, Permission};
 
 /// Somebody who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,16 +29,57 @@ pub struct User {
     pub created_at: Timestamp,
     /// What was granted; an administrator needs nothing.
     pub granted: BTreeSet<Permission>,
+    /// What the user has by its groups.
+    pub by_groups: ByGroups,
+}
+
+/// What a user has by its active groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByGroups {
+    /// The groups, those that grant nothing included.
+    pub ids: BTreeSet<GroupId>,
+    /// What they permit.
+    pub permissions: BTreeSet<Permission>,
+    /// Roles that they have on any rule: whoever has one may look further.
+    pub roles: BTreeSet<Role>,
 }
 
 impl User {
     /// True if the user may do this.
     pub fn may(&self, permission: Permission) -> bool {
+        let has = |one: &Permission| {
+            self.granted.contains(one) || self.by_groups.permissions.contains(one)
+        };
         self.administrator
-            || self.granted.contains(&permission)
-            || permission
-                .included_in()
-                .is_some_and(|wider| self.granted.contains(&wider))
+            || has(&permission)
+            || permission.included_in().is_some_and(|wider| has(&wider))
+    }
+
+    /// True if the user may do any of these.
+    pub fn may_any(&self, permissions: &[Permission]) -> bool {
+        permissions.iter().any(|one| self.may(*one))
+    }
+
+    /// Everything that the user may do; of an administrator what it was granted besides.
+    pub fn permissions(&self) -> impl Iterator<Item = Permission> {
+        Permission::ALL
+            .into_iter()
+            .filter(|one| self.granted.contains(one) || self.by_groups.permissions.contains(one))
+    }
+
+    /// True if the user may do all that another may: nobody acts for somebody, or gives somebody,
+    /// what they lack themselves.
+    pub fn covers(&self, other: &Self) -> bool {
+        let roles = other.by_groups.roles.is_empty() || self.may(Permission::RolesWrite);
+        let permissions = || other.permissions().all(|one| self.may(one));
+        self.administrator
+            || self.id == other.id
+            || (!other.administrator && roles && permissions())
+    }
+
+    /// True if the user has one of these roles on any rule.
+    pub fn has_any(&self, roles: &[Role]) -> bool {
+        roles.iter().any(|role| self.by_groups.roles.contains(role))
     }
 }
 
@@ -280,6 +136,7 @@ mod tests {
             administrator,
             disabled: false,
             created_at: Timestamp(0),
+            by_groups: ByGroups::default(),
             granted: granted.iter().copied().collect(),
         }
     }

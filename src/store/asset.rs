@@ -6,7 +6,7 @@ use super::dialect::for_update;
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::asset::{Asset, AssetSettings};
-use crate::model::id::{AssetId, WorkgroupId};
+use crate::model::id::{AssetId, SmartRuleId, WorkgroupId};
 
 /// Which assets are wanted; what is `None` does not matter. Names match in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct AssetFilter {
     pub mac_address: Option<String>,
     /// Its type.
     pub asset_type: Option<String>,
+    /// A smart rule that holds it, a system made from it, or one of their accounts.
+    pub rule_id: Option<SmartRuleId>,
 }
 
 macro_rules! columns {
@@ -42,7 +44,17 @@ macro_rules! filter {
             AND (CAST($4 AS TEXT) IS NULL OR lower(domain_name) = $4)
             AND (CAST($5 AS TEXT) IS NULL OR lower(ip_address) = $5)
             AND (CAST($6 AS TEXT) IS NULL OR lower(mac_address) = $6)
-            AND (CAST($7 AS TEXT) IS NULL OR lower(asset_type) = $7)"
+            AND (CAST($7 AS TEXT) IS NULL OR lower(asset_type) = $7)
+            AND (CAST($8 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM smart_rules r
+                WHERE r.id = $8 AND ((r.everything = 1 AND r.kind = 'asset')
+                    OR (r.kind = 'asset' AND EXISTS (SELECT 1 FROM smart_rule_members sm
+                        WHERE sm.rule_id = r.id AND sm.member_id = assets.id))
+                    OR (r.kind <> 'asset' AND EXISTS (SELECT 1 FROM system_details d
+                        JOIN accounts a ON a.system_id = d.system_id AND a.deleted_at IS NULL
+                        WHERE d.asset_id = assets.id AND d.deleted_at IS NULL
+                          AND (r.everything = 1 OR EXISTS (SELECT 1 FROM smart_rule_members sm
+                              WHERE sm.rule_id = r.id AND sm.member_id = CASE r.kind
+                                  WHEN 'account' THEN a.id ELSE d.system_id END)))))))"
     };
 }
 
@@ -56,6 +68,7 @@ macro_rules! bind_filter {
             .bind($filter.ip_address.as_ref().map(|text| text.to_lowercase()))
             .bind($filter.mac_address.as_ref().map(|text| text.to_lowercase()))
             .bind($filter.asset_type.as_ref().map(|text| text.to_lowercase()))
+            .bind($filter.rule_id.map(|id| id.0))
     };
 }
 
@@ -137,7 +150,7 @@ impl Store {
         let query = sqlx::query_as::<_, Row>(concat!(
             columns!(),
             filter!(),
-            " ORDER BY id LIMIT $8 OFFSET $9"
+            " ORDER BY id LIMIT $9 OFFSET $10"
         ));
         let rows = bind_filter!(query, filter)
             .bind(page.limit)

@@ -72,11 +72,7 @@ impl Store {
         let Some((id, name, display_name, email, administrator, disabled, created_at)) = row else {
             return Ok(None);
         };
-        let granted: Vec<(String,)> =
-            sqlx::query_as("SELECT permission FROM grants WHERE user_id = $1")
-                .bind(id)
-                .fetch_all(&self.read)
-                .await?;
+        let (granted, by_groups) = self.granted_to(UserId(id)).await?;
         Ok(Some(User {
             id: UserId(id),
             name,
@@ -85,11 +81,8 @@ impl Store {
             administrator: administrator == 1,
             disabled: disabled == 1,
             created_at: Timestamp(created_at),
-            // A word that a later release wrote grants nothing here.
-            granted: granted
-                .iter()
-                .filter_map(|(word,)| Permission::parse(word))
-                .collect(),
+            granted,
+            by_groups,
         }))
     }
 

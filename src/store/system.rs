@@ -13,7 +13,7 @@ use self::row::{Row, columns};
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::functional_account::elevation_word;
-use crate::model::id::{AssetId, FunctionalAccountId, SystemId, WorkgroupId};
+use crate::model::id::{AssetId, FunctionalAccountId, SmartRuleId, SystemId, WorkgroupId};
 use crate::model::schedule::vendor_words;
 use crate::model::system::{EntityType, NewSystem, System, SystemSettings};
 
@@ -30,6 +30,8 @@ pub struct SystemFilter {
     pub entity_type: Option<EntityType>,
     /// Its name, in any case.
     pub name: Option<String>,
+    /// A smart rule that holds it, or references one of its accounts.
+    pub rule_id: Option<SmartRuleId>,
 }
 
 macro_rules! filter {
@@ -39,7 +41,16 @@ macro_rules! filter {
             AND (CAST($2 AS BIGINT) IS NULL OR d.asset_id = $2)
             AND (CAST($3 AS BIGINT) IS NULL OR d.functional_account_id = $3)
             AND (CAST($4 AS BIGINT) IS NULL OR d.entity_type = $4)
-            AND (CAST($5 AS TEXT) IS NULL OR d.name_key = $5)"
+            AND (CAST($5 AS TEXT) IS NULL OR d.name_key = $5)
+            AND (CAST($6 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM smart_rules r
+                WHERE r.id = $6 AND (
+                    (r.everything = 1 AND (r.kind = 'account' OR d.asset_id IS NOT NULL))
+                    OR EXISTS (SELECT 1 FROM smart_rule_members sm WHERE sm.rule_id = r.id
+                        AND sm.member_id = CASE r.kind WHEN 'system' THEN d.system_id
+                            WHEN 'asset' THEN d.asset_id ELSE 0 END)
+                    OR (r.kind = 'account' AND EXISTS (SELECT 1 FROM smart_rule_members sm
+                        JOIN accounts a ON a.id = sm.member_id AND a.deleted_at IS NULL
+                        WHERE sm.rule_id = r.id AND a.system_id = d.system_id)))))"
     };
 }
 
@@ -51,6 +62,7 @@ macro_rules! bind_filter {
             .bind($filter.functional_account_id.map(|id| id.0))
             .bind($filter.entity_type.map(EntityType::number))
             .bind($filter.name.as_ref().map(|name| name.to_lowercase()))
+            .bind($filter.rule_id.map(|id| id.0))
     };
 }
 
@@ -82,7 +94,7 @@ impl Store {
         let query = sqlx::query_as::<_, Row>(concat!(
             columns!(),
             filter!(),
-            " ORDER BY s.id LIMIT $6 OFFSET $7"
+            " ORDER BY s.id LIMIT $7 OFFSET $8"
         ));
         let rows = bind_filter!(query, filter)
             .bind(page.limit)

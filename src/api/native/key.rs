@@ -260,14 +260,11 @@ pub(super) async fn create(
 
 /// Nobody acts for a user who may do more than they.
 fn may_act_for(caller: &Caller, user: &User) -> Result<(), ApiError> {
-    let more = user
-        .granted
-        .iter()
-        .any(|permission| !caller.user.may(*permission));
-    if more || (user.administrator && !caller.user.administrator) {
-        return Err(ApiError::Forbidden);
+    if caller.user.covers(user) {
+        Ok(())
+    } else {
+        Err(ApiError::Forbidden)
     }
-    Ok(())
 }
 
 impl KeyOrder {

@@ -8,6 +8,7 @@ mod audit;
 mod discovery;
 mod functional_account;
 mod functional_link;
+mod group;
 mod health;
 mod import;
 mod input;
@@ -39,6 +40,7 @@ pub fn routes() -> Routes {
         .and(functional_account::routes())
         .and(functional_link::routes())
         .and(discovery::routes())
+        .and(group::routes())
         .and(health::routes())
         .and(import::routes())
         .and(job::routes())

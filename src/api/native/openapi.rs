@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    account, audit, discovery, functional_account, functional_link, health, import, job, key,
-    platform, policy, quarantine, reveal, system, user,
+    account, audit, discovery, functional_account, functional_link, group, health, import, job,
+    key, platform, policy, quarantine, reveal, system, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -41,6 +41,8 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         functional_account::list, functional_account::one, functional_account::create,
         functional_account::edit, functional_account::delete,
         functional_link::linked, functional_link::link,
+        group::list, group::one, group::create, group::delete, group::add_member,
+        group::remove_member,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
         key::list, key::create, key::revoke, key::rotate,
@@ -103,6 +105,15 @@ fn needs(need: Need) -> Option<String> {
         Need::Any(permissions) => {
             let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
             Some(format!("Needs {}.", any.join(" or ")))
+        }
+        Need::OrRole(permissions, roles) => {
+            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
+            let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+            Some(format!(
+                "Needs {}, or the role {} on a smart rule.",
+                any.join(" or "),
+                roles.join(" or ")
+            ))
         }
         Need::OrOwn(permission) => Some(format!(
             "Needs `{permission}`, or that the caller ordered it."

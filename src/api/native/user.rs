@@ -12,26 +12,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::group::{may_hand_out, permissions};
 use super::input::{At, Body, ListQuery};
 use super::output::{Listed, made, page};
 use super::problem::Problem;
 use crate::api::caller::Caller;
-use crate::api::error::{ApiError, Fault};
+use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::audit::Event;
-use crate::model::id::UserId;
-use crate::model::principal::{NewUser, Permission, User};
+use crate::model::id::{GroupId, UserId};
+use crate::model::principal::{ByGroups, NewUser, Permission, User};
 
 const MISSING: ApiError = ApiError::NotFound { what: "User" };
 const NAME_MAX_CHARS: usize = 128;
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native)
-        .get("/api/v1/users", Permission::UsersWrite, list)
+        .get("/api/v1/users", Permission::UsersRead, list)
         .post("/api/v1/users", Permission::UsersWrite, create)
-        .get("/api/v1/users/{id}", Permission::UsersWrite, one)
+        .get("/api/v1/users/{id}", Permission::UsersRead, one)
         .post(
             "/api/v1/users/{id}/disable",
             Permission::UsersWrite,
@@ -53,6 +54,8 @@ pub(super) struct UserAnswer {
     disabled: bool,
     /// What was granted, for example `accounts.write`.
     permissions: Vec<&'static str>,
+    /// What its groups permit comes on top.
+    group_ids: Vec<i64>,
     created_at: At,
 }
 
@@ -66,6 +69,7 @@ impl From<User> for UserAnswer {
             administrator: user.administrator,
             disabled: user.disabled,
             permissions: user.granted.into_iter().map(Permission::as_str).collect(),
+            group_ids: user.by_groups.ids.into_iter().map(|id| id.0).collect(),
             created_at: At(user.created_at),
         }
     }
@@ -87,6 +91,9 @@ pub(super) struct UserOrder {
     /// For example `accounts.write`; only what the caller may do itself.
     #[serde(default)]
     permissions: Vec<String>,
+    /// Groups to put it into; only such as permit no more than the caller may do itself.
+    #[serde(default)]
+    group_ids: Vec<i64>,
 }
 
 /// Users, by id.
@@ -134,7 +141,14 @@ pub(super) async fn create(
     caller: Caller,
     Body(order): Body<UserOrder>,
 ) -> Result<Response, ApiError> {
+    let groups: BTreeSet<GroupId> = order.group_ids.iter().copied().map(GroupId).collect();
     let new = order.checked()?;
+    for group in &groups {
+        let found = api.store.group(*group).await?;
+        let found =
+            found.ok_or_else(|| ApiError::field("group_ids", "names a group that is not there"))?;
+        may_hand_out(&api, &caller, &found).await?;
+    }
     let grants_more = new
         .granted
         .iter()
@@ -145,8 +159,12 @@ pub(super) async fn create(
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
     let id = tx.insert_user(&new, now).await?;
+    for group in &groups {
+        tx.add_member(*group, id).await?;
+    }
     let details = json!({
         "name": new.name, "administrator": new.administrator, "permissions": new.granted,
+        "groups": groups,
     });
     tx.audit(&Event::by(caller.actor(), "user.created", id, details), now)
         .await?;
@@ -160,6 +178,10 @@ pub(super) async fn create(
         disabled: false,
         created_at: now,
         granted: new.granted,
+        by_groups: ByGroups {
+            ids: groups,
+            ..ByGroups::default()
+        },
     };
     let location = format!("/api/v1/users/{}", id.0);
     Ok(made(StatusCode::CREATED, location, &UserAnswer::from(user)))
@@ -184,22 +206,7 @@ impl UserOrder {
                 return Err(ApiError::field(field, text));
             }
         }
-        let mut granted = BTreeSet::new();
-        let mut faults = Vec::new();
-        for (place, word) in self.permissions.iter().enumerate() {
-            match Permission::parse(word) {
-                Some(permission) => {
-                    granted.insert(permission);
-                }
-                None => faults.push(Fault {
-                    field: format!("/permissions/{place}"),
-                    text: "is no permission; see the API's description".to_owned(),
-                }),
-            }
-        }
-        if !faults.is_empty() {
-            return Err(ApiError::Invalid(faults));
-        }
+        let granted = permissions(&self.permissions)?;
         let administrator = self.administrator;
         Ok(NewUser {
             name,

@@ -112,7 +112,12 @@ async fn find(
     answer(&api, &filter, &params).await
 }
 
-async fn answer(api: &Api, filter: &AssetFilter, params: &Params) -> Result<Response, ApiError> {
+/// A list, in its envelope if the client names a limit.
+pub(super) async fn answer(
+    api: &Api,
+    filter: &AssetFilter,
+    params: &Params,
+) -> Result<Response, ApiError> {
     let page = params.page(LIST_LIMIT)?;
     let found = api.store.assets(filter, page.rows()).await?;
     let total = if page.limited {
@@ -136,6 +141,7 @@ async fn search(
         ip_address: fields.text("IPAddress", 45)?,
         mac_address: fields.text("MacAddress", 128)?,
         asset_type: fields.text("AssetType", 64)?,
+        rule_id: None,
     };
     if filter == AssetFilter::default() {
         return Err(ApiError::bad(

@@ -260,6 +260,7 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
     use crate::model::id::UserId;
+    use crate::model::principal::ByGroups;
 
     #[expect(clippy::disallowed_methods, reason = "the test compares made-up keys")]
     fn parsed(header: &str) -> Option<(String, Option<String>)> {
@@ -312,6 +313,7 @@ mod tests {
             disabled: false,
             created_at: Timestamp(0),
             granted: BTreeSet::new(),
+            by_groups: ByGroups::default(),
         };
         for (run_as, fits) in [
             (None, true),

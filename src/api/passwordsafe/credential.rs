@@ -19,8 +19,9 @@ use super::wire::password;
 use super::{Fields, Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
-use crate::api::route::Routes;
+use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
+use crate::model::access::Role;
 use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{JobState, JobView};
 use crate::model::principal::Permission;
@@ -34,17 +35,18 @@ const SYSTEM: ApiError = ApiError::NotFound {
     what: "Managed System",
 };
 
+/// Who sets a credential: by the permission on every account, by a role on those that a rule of
+/// the role references.
+const SETTERS: Need = Need::OrRole(&[Permission::CredentialsSet], Role::SETTERS);
+const SET: (Permission, &[Role]) = (Permission::CredentialsSet, Role::SETTERS);
+
 pub(super) fn routes() -> Routes {
     const BY_PATH: &str = "/workgroups/{workgroup}/assets/{asset}/managedsystems/managedaccounts/\
                            {account}/credentials";
     Routes::new(Dialect::PasswordSafe)
-        .put(
-            "/managedaccounts/{id}/credentials",
-            Permission::CredentialsSet,
-            set,
-        )
-        .put("/credentials", Permission::CredentialsSet, set_by_names)
-        .put(BY_PATH, Permission::CredentialsSet, set_by_path)
+        .put("/managedaccounts/{id}/credentials", SETTERS, set)
+        .put("/credentials", SETTERS, set_by_names)
+        .put(BY_PATH, SETTERS, set_by_path)
         .post(
             "/managedaccounts/{id}/credentials/test",
             Permission::CredentialsTest,
@@ -68,7 +70,8 @@ async fn set(
     segments: Segments,
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
-    let account = existing(&api, &segments).await?;
+    let found = existing(&api, &segments).await;
+    let account = caller.require_on(&api, SET, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 
@@ -83,7 +86,8 @@ async fn set_by_names(
         asset: params.required("assetName")?,
         account: params.required("accountName")?,
     };
-    let account = names.find(&api).await?;
+    let found = names.find(&api).await;
+    let account = caller.require_on(&api, SET, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 
@@ -98,7 +102,8 @@ async fn set_by_path(
         asset: segments.text("asset")?,
         account: segments.text("account")?,
     };
-    let account = names.find(&api).await?;
+    let found = names.find(&api).await;
+    let account = caller.require_on(&api, SET, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 

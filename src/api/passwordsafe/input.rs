@@ -223,6 +223,10 @@ impl Fields {
         // The parser's own words may quote the body: they are dropped.
         let parsed = serde_json::from_slice(body)
             .map_err(|_| ApiError::bad("The body is not well-formed JSON"))?;
+        Self::of(parsed)
+    }
+
+    fn of(parsed: Value) -> Result<Self, ApiError> {
         match parsed {
             Value::Null => Ok(Self::default()),
             Value::Object(fields) => Ok(Self {
@@ -356,22 +360,54 @@ impl FromRequest<Api> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let kind = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .map(|kind| kind.to_str());
-        let kind = kind.transpose().map_err(|_| ApiError::MediaType)?;
-        // Whoever hung up reads no answer, so the one error left is the limit.
-        let bytes = axum::body::to_bytes(body, api.settings.body_max_bytes)
-            .await
-            .map_err(|_| ApiError::TooLarge)?;
-        let fields = Self::parse(kind, &bytes);
-        if let Ok(mut bytes) = bytes.try_into_mut() {
-            bytes.as_mut().zeroize(); // it may hold a password
-        }
-        fields
+        read(request, api, Self::parse).await
     }
+}
+
+/// A body that is a list of records; one record alone is a list of one.
+#[derive(Debug)]
+pub struct Records(pub Vec<Fields>);
+
+impl Records {
+    fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, ApiError> {
+        if !body.trim_ascii_start().starts_with(b"[") {
+            return Ok(Self(vec![Fields::parse(content_type, body)?]));
+        }
+        let records: Vec<Value> = serde_json::from_slice(body)
+            .map_err(|_| ApiError::bad("The body is not well-formed JSON"))?;
+        let records = records.into_iter().map(Fields::of);
+        Ok(Self(records.collect::<Result<_, _>>()?))
+    }
+}
+
+impl FromRequest<Api> for Records {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        read(request, api, Self::parse).await
+    }
+}
+
+async fn read<T>(
+    request: Request,
+    api: &Api,
+    parse: fn(Option<&str>, &[u8]) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    let kind = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.to_str());
+    let kind = kind.transpose().map_err(|_| ApiError::MediaType)?;
+    // Whoever hung up reads no answer, so the one error left is the limit.
+    let bytes = axum::body::to_bytes(body, api.settings.body_max_bytes)
+        .await
+        .map_err(|_| ApiError::TooLarge)?;
+    let parsed = parse(kind, &bytes);
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.as_mut().zeroize(); // it may hold a password
+    }
+    parsed
 }
 
 fn not_in(name: &'static str, range: &RangeInclusive<i64>) -> ApiError {

@@ -5,19 +5,22 @@
 
 mod shape;
 
+pub(super) use self::shape::Full;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use self::shape::{Full, RENAMED, Requestable, overlay};
+use self::shape::{RENAMED, Requestable, overlay};
 use super::wire::{LIST_LIMIT, created, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::inventory::{Act, account};
-use crate::api::route::Routes;
+use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
+use crate::model::access::Role;
 use crate::model::account::{Account, AccountSettings};
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, SystemId};
@@ -30,8 +33,8 @@ const GONE: ApiError = ApiError::NotFound {
 };
 /// Requestable accounts where the client named no limit. Source: vendor's default.
 const REQUESTABLE_LIMIT: i64 = 1_000;
-/// Who may look for accounts to ask for.
-const REQUESTORS: &[Permission] = &[Permission::AccountsRead, Permission::CredentialsReveal];
+/// Who finds every account to ask for; whoever has a role finds those that it is about.
+const FINDERS: &[Permission] = &[Permission::AccountsRead, Permission::CredentialsReveal];
 
 pub(super) fn routes() -> Routes {
     const OF_SYSTEM: &str = "/managedsystems/{id}/managedaccounts";
@@ -45,7 +48,11 @@ pub(super) fn routes() -> Routes {
             AccountsWrite,
             remove_named,
         )
-        .get("/managedaccounts", REQUESTORS, find_requestable)
+        .get(
+            "/managedaccounts",
+            Need::OrRole(FINDERS, Role::REQUESTORS),
+            find_requestable,
+        )
         .get("/managedaccounts/{id}", AccountsRead, get)
         .put("/managedaccounts/{id}", AccountsWrite, change)
         .delete("/managedaccounts/{id}", AccountsWrite, remove)
@@ -221,16 +228,20 @@ async fn find_requestable(
         ip_address: text("ipAddress"),
         entity_type: entity_type(params.text("type"))?,
         api_enabled: true,
+        rule_id: None,
+        requestor: (!caller.user.may_any(FINDERS)).then_some(caller.user.id),
     };
     let page = params.page(REQUESTABLE_LIMIT)?;
     // No account belongs to an application here.
     let none = params.text("applicationDisplayName").is_some();
     let now = api.clock.now();
-    let isa = caller.user.may(Permission::CredentialsReveal);
     if filter.system_name.is_some() && filter.account_name.is_some() {
         let mut found = api.store.accounts(&filter, Page::first(2)).await?;
         return match (found.pop(), found.is_empty()) {
-            (Some(one), true) if !none => Ok(Json(Requestable::of(one, now, isa)).into_response()),
+            (Some(one), true) if !none => {
+                let isa = is_isa(&api, &caller, one.account.id).await?;
+                Ok(Json(Requestable::of(one, now, isa)).into_response())
+            }
             (Some(_), false) if !none => Err(several()),
             _ => Err(GONE),
         };
@@ -240,13 +251,21 @@ async fn find_requestable(
     } else {
         api.store.accounts(&filter, page.rows()).await?
     };
-    Ok(list(
-        found
-            .into_iter()
-            .map(|one| Requestable::of(one, now, isa))
-            .collect(),
-        None,
-    ))
+    let mut shown = Vec::with_capacity(found.len());
+    for one in found {
+        let isa = is_isa(&api, &caller, one.account.id).await?;
+        shown.push(Requestable::of(one, now, isa));
+    }
+    Ok(list(shown, None))
+}
+
+/// True if the caller sees the account's credential without asking.
+async fn is_isa(api: &Api, caller: &Caller, account: AccountId) -> Result<bool, ApiError> {
+    if caller.user.may(Permission::CredentialsReveal) || !caller.user.has_any(&[Role::Isa]) {
+        return Ok(caller.user.may(Permission::CredentialsReveal));
+    }
+    let roles = api.store.roles_on(caller.user.id, account).await?;
+    Ok(roles.contains(&Role::Isa))
 }
 
 /// The vendor's `type`, as a kind of system.

@@ -53,7 +53,12 @@ pub(super) async fn existing(api: &Api, segments: &Segments) -> Result<System, A
     api.store.system(id).await?.ok_or(GONE)
 }
 
-async fn answer(api: &Api, filter: &SystemFilter, params: &Params) -> Result<Response, ApiError> {
+/// A list, in its envelope if the client names a limit.
+pub(super) async fn answer(
+    api: &Api,
+    filter: &SystemFilter,
+    params: &Params,
+) -> Result<Response, ApiError> {
     let page = params.page(LIST_LIMIT)?;
     let found = api.store.systems(filter, page.rows()).await?;
     let total = if page.limited {

@@ -15,7 +15,11 @@ mod key_pair;
 mod managed_account;
 mod managed_system;
 mod password_rule;
+mod permission;
 mod platform;
+mod quick_rule;
+mod role;
+mod smart_rule;
 mod wire;
 mod workgroup;
 
@@ -31,7 +35,7 @@ pub(super) use key_pair::GivenKeys;
 
 pub(super) use platform::EITHER;
 
-pub use input::{Fields, Page, Params, Segments};
+pub use input::{Fields, Page, Params, Records, Segments};
 
 /// Where the dialect answers.
 pub const BASE: &str = "/BeyondTrust/api/public/v3";
@@ -49,6 +53,10 @@ pub fn routes() -> Routes {
         .and(managed_account::routes())
         .and(platform::routes())
         .and(password_rule::routes())
+        .and(permission::routes())
+        .and(role::routes())
+        .and(smart_rule::routes())
+        .and(quick_rule::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].

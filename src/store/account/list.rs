@@ -5,7 +5,8 @@
 
 use super::row::{Row, columns, tables};
 use crate::model::account::Account;
-use crate::model::id::{PlatformId, SystemId, WorkgroupId};
+use crate::model::id::{PlatformId, SmartRuleId, SystemId, UserId, WorkgroupId};
+use crate::store::smart_rule::{references, rules_of_user};
 use crate::store::{Page, Store, StoreError};
 
 /// Which accounts are wanted; what is `None` does not matter. Names match in any case.
@@ -25,6 +26,10 @@ pub struct AccountFilter {
     pub entity_type: Option<i64>,
     /// Only those that can be requested.
     pub api_enabled: bool,
+    /// A smart rule that references it.
+    pub rule_id: Option<SmartRuleId>,
+    /// Who may ask for it, or see it without asking, by a role.
+    pub requestor: Option<UserId>,
 }
 
 /// An account in a list, with what its system is called.
@@ -65,7 +70,15 @@ macro_rules! select {
                 AND (CAST($6 AS TEXT) IS NULL OR lower(d.ip_address) = $6)
                 AND (CAST($7 AS BIGINT) IS NULL OR d.entity_type = $7)
                 AND a.api_enabled >= $8
-                AND (CAST($9 AS TEXT) IS NULL OR lower(a.domain_name) = $9)",
+                AND (CAST($9 AS TEXT) IS NULL OR lower(a.domain_name) = $9)
+                AND (CAST($10 AS BIGINT) IS NULL OR EXISTS (
+                    SELECT 1 FROM smart_rules r WHERE r.id = $10 AND ",
+            references!(),
+            ")) AND (CAST($11 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM ",
+            rules_of_user!("$11"),
+            " WHERE rr.role IN (1, 3, 4) AND ",
+            references!(),
+            "))",
             $driver,
             " ORDER BY a.id LIMIT $1 OFFSET $2"
         )
@@ -135,9 +148,9 @@ impl Store {
         let (text, domain, last) = match driver {
             Driver::All => (select!(""), None, None),
             Driver::System => (select!(" AND a.system_id = $3"), None, None),
-            Driver::Name { domain, name } => (select!(" AND a.name_key = $10"), domain, Some(name)),
+            Driver::Name { domain, name } => (select!(" AND a.name_key = $12"), domain, Some(name)),
             Driver::Principal(name) => (
-                select!(" AND lower(a.user_principal_name) = $10"),
+                select!(" AND lower(a.user_principal_name) = $12"),
                 None,
                 Some(name),
             ),
@@ -161,7 +174,9 @@ impl Store {
             )
             .bind(filter.entity_type)
             .bind(i64::from(filter.api_enabled))
-            .bind(domain);
+            .bind(domain)
+            .bind(filter.rule_id.map(|id| id.0))
+            .bind(filter.requestor.map(|id| id.0));
         if let Some(last) = last {
             query = query.bind(last);
         }

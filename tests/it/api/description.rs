@@ -9,7 +9,7 @@ use super::world::World;
 use crate::support::program::root;
 
 /// Set to rewrite the committed file.
-const REWRITE: &str = "KEYWHEEL_REWRITE";
+pub(super) const REWRITE: &str = "KEYWHEEL_REWRITE";
 
 #[test]
 fn the_committed_description_is_the_programs() {

@@ -1,5 +1,6 @@
 //! The real program: its first start, its refusals, its signals, its end.
 
+mod address;
 mod command;
 mod connector;
 mod directories;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every test has its own database and moves its own clock.
 
+mod access;
 mod asset;
 mod functional_account;
 mod managed_account;

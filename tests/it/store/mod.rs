@@ -2,6 +2,7 @@
 //!
 //! Invariant: `house.rs` finds every public method's name below.
 
+mod access;
 mod account;
 mod asset;
 mod base;

@@ -141,6 +141,14 @@ impl Home {
     }
 }
 
+/// The OAuth registration in a credentials file: client id and secret.
+pub(crate) fn read_registration(path: &Path) -> (String, String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let field = |name: &str| table[name].as_str().unwrap().to_owned();
+    (field("oauth_client_id"), field("oauth_client_secret"))
+}
+
 /// The keys in a credentials file: (native, Password Safe).
 pub(crate) fn read_keys(path: &Path) -> (String, String) {
     let text = std::fs::read_to_string(path).unwrap();

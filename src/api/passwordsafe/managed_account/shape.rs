@@ -24,7 +24,7 @@ pub(super) const RENAMED: [(&str, &str); 1] = [("name", "AccountName")];
     clippy::struct_excessive_bools,
     reason = "the vendor's record is made of flags"
 )]
-pub(super) struct Full {
+pub(in crate::api::passwordsafe) struct Full {
     #[serde(rename = "ManagedAccountID")]
     managed_account_id: i64,
     #[serde(rename = "ManagedSystemID")]
@@ -84,7 +84,7 @@ pub(super) struct Full {
 }
 
 impl Full {
-    pub(super) fn of(account: Account, now: Timestamp) -> Self {
+    pub(in crate::api::passwordsafe) fn of(account: Account, now: Timestamp) -> Self {
         let change_state = account.change_state(now);
         let settings = account.settings;
         let extras = settings.extras;
