@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-build test packages format lint check-features check-docs tests generated bench deny clean-fleet
+.PHONY: help demo demo-build test packages format lint check-features check-docs clients tests generated bench deny clean-fleet
 
 target := $(or $(CARGO_TARGET_DIR),target)
 # Root starts the fleet: each of its servers gets a mount namespace of its own.
@@ -28,7 +28,7 @@ demo-build:
 
 test: ## everything CI checks, demo apart; installs what is missing
 	@scripts/packages.sh all
-	@$(MAKE) --no-print-directory format lint check-features check-docs tests generated
+	@$(MAKE) --no-print-directory format lint check-features check-docs clients tests generated
 
 packages: ## installs the Debian packages for all of this
 	@scripts/packages.sh all
@@ -46,6 +46,9 @@ check-features: ## each connector builds alone
 
 check-docs: ## rustdoc, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+clients: ## installs the real API clients that the tests run, below target/
+	@scripts/clients.sh
 
 tests: ## the tests of the workspace; no snapshot is rewritten
 	INSTA_UPDATE=no cargo test --workspace --features $(test_features) --locked --no-fail-fast

@@ -49,14 +49,17 @@ CREATE TABLE grants (
 -- API keys; only hashes are kept.
 CREATE TABLE api_keys (
     id BIGINT PRIMARY KEY,                         -- dense
-    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe')), -- which interface takes it
+    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe', 'oauth')), -- which interface takes it
     user_id BIGINT NOT NULL REFERENCES users (id), -- who acts with it
     name TEXT NOT NULL,                            -- what people read
-    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the key, hex
-    prefix TEXT NOT NULL,                          -- its first characters, to recognise it by
+    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the key or client secret, hex
+    prefix TEXT NOT NULL,                          -- its first characters, or its client id
     created_at BIGINT NOT NULL,                    -- when it was made
     expires_at BIGINT,                             -- when it ends by itself
-    revoked_at BIGINT                              -- when somebody ended it
+    revoked_at BIGINT,                             -- when somebody ended it
+    addresses TEXT NOT NULL,                       -- networks it may be used from, by commas; '' anywhere
+    last_used_at BIGINT,                           -- last use, at a minute's grain
+    successor_id BIGINT REFERENCES api_keys (id)   -- the key that takes its place
 );
 
 -- Signed-in sessions of the Password Safe dialect.
@@ -576,3 +579,12 @@ CREATE TABLE request_approvals (
     approved_at BIGINT NOT NULL,         -- when
     PRIMARY KEY (request_id, user_id)
 );
+
+-- What OAuth clients sign in with for a while; only hashes are kept.
+CREATE TABLE access_tokens (
+    hash TEXT PRIMARY KEY,                         -- SHA-256 of the token, hex
+    key_id BIGINT NOT NULL REFERENCES api_keys (id), -- which registration got it
+    created_at BIGINT NOT NULL,                    -- when it was made
+    expires_at BIGINT NOT NULL                     -- when it ends
+);
+CREATE INDEX access_tokens_expiry ON access_tokens (expires_at);

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::key::Addresses;
+
 pub use database::{DatabaseTarget, DatabaseUrl};
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
 pub use secret_file::{SecretFileError, read_secret_file};
@@ -73,6 +75,8 @@ pub struct Server {
     pub request_timeout_s: u32,
     /// Longest wait for open requests and running changes when the service stops.
     pub drain_timeout_s: u32,
+    /// Proxies whose `X-Forwarded-For` is believed: networks, with commas between them.
+    pub trusted_proxies: Addresses,
 }
 
 impl Default for Server {
@@ -86,6 +90,7 @@ impl Default for Server {
             body_max_bytes: 1_048_576,
             request_timeout_s: 300,
             drain_timeout_s: 120,
+            trusted_proxies: Addresses::default(),
         }
     }
 }
@@ -276,12 +281,30 @@ impl Default for Connectors {
 pub struct Auth {
     /// Idle time after which a session of the Password Safe dialect ends; a minute's grain.
     pub session_idle_minutes: u32,
+    /// Failed authentications from one address in a window, after which no more are tried.
+    pub failures_by_address: u32,
+    /// The same by one client id, key or user's name.
+    pub failures_by_name: u32,
+    /// Length of that window.
+    pub failures_window_s: u32,
+    /// Calls in a minute with one key.
+    pub requests_per_minute: u32,
+    /// Reveals in a minute with one key.
+    pub reveals_per_minute: u32,
+    /// Quarantines in a minute with one key.
+    pub quarantines_per_minute: u32,
 }
 
 impl Default for Auth {
     fn default() -> Self {
         Self {
             session_idle_minutes: 20,
+            failures_by_address: 60,
+            failures_by_name: 20,
+            failures_window_s: 60,
+            requests_per_minute: 600,
+            reveals_per_minute: 60,
+            quarantines_per_minute: 6,
         }
     }
 }

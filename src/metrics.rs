@@ -294,6 +294,11 @@ impl Metrics {
         self.families.auth_failures_total.add(&[method, reason], 1);
     }
 
+    /// A call was answered 429, since there is nothing left of a budget.
+    pub fn rate_limited(&self, budget: &'static str) {
+        self.families.rate_limited_total.add(&[budget], 1);
+    }
+
     /// An audit row was written; its category is the noun of the event's name (`noun.verb`).
     pub fn audited(&self, event: &'static str) {
         let noun = event.split_once('.').map_or(event, |(noun, _)| noun);

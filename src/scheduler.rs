@@ -386,12 +386,18 @@ impl Scheduler {
 
     /// They are refused already; what is left of them is their rows.
     async fn end_sessions(&self) -> Result<(), StoreError> {
-        let before = Session::idle_since(self.inner.options.session_idle, self.inner.clock.now());
+        let now = self.inner.clock.now();
+        let before = Session::idle_since(self.inner.options.session_idle, now);
         let mut tx = self.inner.store.begin().await?;
-        let ended = tx.end_idle_sessions(before).await?;
+        let sessions = tx.end_idle_sessions(before).await?;
+        let tokens = tx.end_expired_tokens(now).await?;
         tx.commit().await?;
-        if ended > 0 {
-            tracing::debug!(sessions = ended, "idle sessions were removed");
+        if sessions + tokens > 0 {
+            tracing::debug!(
+                sessions,
+                tokens,
+                "idle sessions and expired tokens were removed"
+            );
         }
         Ok(())
     }

@@ -19,8 +19,11 @@ use crate::program::{Trouble, command, record};
 const START_MAX: Duration = Duration::from_mins(1);
 const END_MAX_TENTHS: u32 = 300;
 
-/// All that differs from the defaults: the demo does not wait a minute for the next look.
+/// All that differs from the defaults: the demo does not wait a minute for the next look, and
+/// brings in more accounts in a minute than one key may ask for.
 const SETTINGS: &str = "\
+[auth]
+requests_per_minute = 100000
 [scheduler]
 scan_every_s = 2
 ";

@@ -10,11 +10,17 @@ use secrecy::SecretString;
 
 use super::Api;
 use super::error::ApiError;
+use super::peer::Peer;
 use crate::generate::native_key_is_wellformed;
 use crate::model::access::Role;
-use crate::model::id::{AccountId, SessionId};
-use crate::model::principal::{ApiKey, KeyHash, KeyKind, Permission, Session, User};
+use crate::model::id::{AccountId, KeyId, SessionId, UserId};
+use crate::model::key::{ApiKey, KeyHash, KeyKind};
+use crate::model::principal::{Permission, Session, User};
 use crate::store::StoreError;
+
+/// Ids that nothing has: looked up where nothing was found, so that a refusal takes as long.
+const NO_KEY: KeyId = KeyId(0);
+const NOBODY: UserId = UserId(0);
 
 /// The cookie of a Password Safe session.
 pub(crate) const SESSION_COOKIE: &str = "ASP.NET_SessionId";
@@ -24,6 +30,8 @@ pub(crate) const SESSION_COOKIE: &str = "ASP.NET_SessionId";
 pub struct Caller {
     /// The user who acts.
     pub user: User,
+    /// The key that they use, or have signed in with.
+    pub key: KeyId,
     /// The session; `None` with a native key.
     pub session: Option<SessionId>,
 }
@@ -87,53 +95,170 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
-/// The caller of `Authorization: Bearer kw_live_…`; `None` without that header.
-pub(crate) async fn by_bearer(api: &Api, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let key = value.to_str().ok().and_then(|value| {
-        let (scheme, key) = value.trim().split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
-    let Some(key) = key.filter(|key| native_key_is_wellformed(key)) else {
-        return Err(refused(api, "native", "malformed"));
-    };
-    let (user, _) = by_key(api, KeyKind::Native, &SecretString::from(key), "native").await?;
-    Ok(Some(Caller {
-        user,
-        session: None,
-    }))
+/// Somebody who tries to prove who they are. What fails is counted by address and by name.
+pub(crate) struct Attempt<'a> {
+    api: &'a Api,
+    /// By which means, as the metrics call it.
+    method: &'static str,
+    from: Peer,
+    /// Whom they say they are.
+    names: Vec<String>,
 }
 
-/// The user of a live key.
-pub(crate) async fn by_key(
-    api: &Api,
-    kind: KeyKind,
-    key: &SecretString,
-    method: &'static str,
-) -> Result<(User, ApiKey), ApiError> {
-    // Looked up by its hash: how long that takes says nothing about the key.
-    let Some(key) = api.store.key_by_hash(kind, &KeyHash::of(key)).await? else {
-        return Err(refused(api, method, "unknown"));
-    };
-    let user = api.store.user(key.user_id).await?;
-    let Some(user) = user.filter(|user| !user.disabled) else {
-        return Err(refused(api, method, "disabled"));
-    };
-    if !key.is_live(api.clock.now()) {
-        let reason = if key.revoked_at.is_some() {
-            "revoked"
-        } else {
-            "expired"
+impl<'a> Attempt<'a> {
+    /// Lets them try, unless too many tries have failed of late.
+    pub(crate) fn begin(
+        api: &'a Api,
+        method: &'static str,
+        from: Peer,
+        names: Vec<String>,
+    ) -> Result<Self, ApiError> {
+        let attempt = Self {
+            api,
+            method,
+            from,
+            names,
         };
-        return Err(refused(api, method, reason));
+        let now = api.clock.monotonic();
+        let rates = api.settings.failures();
+        match api.limits.may_try(from.0, &attempt.names, rates, now) {
+            Ok(()) => Ok(attempt),
+            Err(wait) => {
+                api.metrics.auth_failed(method, "throttled");
+                api.metrics.rate_limited("sign_ins");
+                Err(ApiError::TooMany { wait })
+            }
+        }
+    }
+
+    /// Counts a failure, and refuses.
+    pub(crate) fn refused(&self, reason: &'static str) -> ApiError {
+        let now = self.api.clock.monotonic();
+        let rates = self.api.settings.failures();
+        self.api.limits.failed(self.from.0, &self.names, rates, now);
+        refused(self.api, self.method, reason)
+    }
+
+    /// The user of a live key of this kind for which `fits` holds. A refusal takes the same
+    /// questions to the database whatever its reason.
+    pub(crate) async fn by_key(
+        &self,
+        kind: KeyKind,
+        key: &SecretString,
+        fits: impl Fn(&ApiKey, &User) -> bool,
+    ) -> Result<(User, ApiKey), ApiError> {
+        // Looked up by its hash: how long that takes says nothing about the key.
+        let key = self.api.store.key_by_hash(kind, &KeyHash::of(key)).await?;
+        let fits = |key: &ApiKey, user: &User| fits(key, user).then_some(()).ok_or("wrong");
+        self.by_found(key, fits).await
+    }
+
+    /// The same by an access token.
+    pub(crate) async fn by_token(&self, token: &SecretString) -> Result<(User, ApiKey), ApiError> {
+        let store = &self.api.store;
+        let token = store.access_token(&KeyHash::of(token)).await?;
+        let key = token.as_ref().map_or(NO_KEY, |token| token.key_id);
+        let key = store.key(key).await?;
+        let now = self.api.clock.now();
+        let lives = token.is_some_and(|token| now < token.expires_at);
+        self.by_found(key, |_, _| lives.then_some(()).ok_or("expired"))
+            .await
+    }
+
+    async fn by_found(
+        &self,
+        key: Option<ApiKey>,
+        fits: impl Fn(&ApiKey, &User) -> Result<(), &'static str>,
+    ) -> Result<(User, ApiKey), ApiError> {
+        let owner = key.as_ref().map_or(NOBODY, |key| key.user_id);
+        let user = self.api.store.user(owner).await?;
+        let Some(key) = key else {
+            return Err(self.refused("unknown"));
+        };
+        let (user, key) =
+            usable(self.api, user, key, self.from).map_err(|reason| self.refused(reason))?;
+        fits(&key, &user).map_err(|reason| self.refused(reason))?;
+        self.api.limits.succeeded(&self.names);
+        note_use(self.api, &key).await;
+        Ok((user, key))
+    }
+}
+
+/// A key with its user, if it may be used now and from there; else why not.
+fn usable(
+    api: &Api,
+    user: Option<User>,
+    key: ApiKey,
+    from: Peer,
+) -> Result<(User, ApiKey), &'static str> {
+    let user = user.filter(|user| !user.disabled).ok_or("disabled")?;
+    if key.revoked_at.is_some() {
+        return Err("revoked");
+    }
+    if !key.is_live(api.clock.now()) {
+        return Err("expired");
+    }
+    if !key.addresses.allow(from.0) {
+        return Err("address");
     }
     Ok((user, key))
 }
 
-/// The caller of a session's cookie.
-pub(crate) async fn by_session(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
+/// Notes when a key was used, a minute's grain.
+async fn note_use(api: &Api, key: &ApiKey) {
+    let now = api.clock.now();
+    if !key.is_used_anew(now) {
+        return;
+    }
+    let noted = async {
+        let mut tx = api.store.begin().await?;
+        tx.touch_key(key.id, now).await?;
+        tx.commit().await
+    };
+    let noted: Result<(), StoreError> = noted.await;
+    if let Err(error) = noted {
+        tracing::warn!(%error, key = key.id.0, "a key's last use was not noted");
+    }
+}
+
+/// The caller of `Authorization: Bearer kw_live_…`; `None` without that header.
+pub(crate) async fn by_bearer(
+    api: &Api,
+    headers: &HeaderMap,
+    from: Peer,
+) -> Result<Option<Caller>, ApiError> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    let key = bearer(headers).filter(|key| native_key_is_wellformed(key));
+    let Some(key) = key.map(SecretString::from) else {
+        let attempt = Attempt::begin(api, "native", from, Vec::new())?;
+        return Err(attempt.refused("malformed"));
+    };
+    let names = vec![format!("key {}", KeyHash::prefix(&key))];
+    let attempt = Attempt::begin(api, "native", from, names)?;
+    let (user, key) = attempt.by_key(KeyKind::Native, &key, |_, _| true).await?;
+    Ok(Some(Caller {
+        user,
+        key: key.id,
+        session: None,
+    }))
+}
+
+/// What stands behind `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+}
+
+/// The caller of a session's cookie. The session's key must still be good, and so must the
+/// address: a cookie is worth no more than the key it was had for.
+pub(crate) async fn by_session(
+    api: &Api,
+    headers: &HeaderMap,
+    from: Peer,
+) -> Result<Caller, ApiError> {
     let Some(session) = session_of(api, headers).await? else {
         let reason = if cookie(headers).is_some() {
             "unknown"
@@ -147,17 +272,21 @@ pub(crate) async fn by_session(api: &Api, headers: &HeaderMap) -> Result<Caller,
         return Err(refused(api, "session", "expired"));
     }
     let user = api.store.user(session.user_id).await?;
-    let Some(user) = user.filter(|user| !user.disabled) else {
-        return Err(refused(api, "session", "disabled"));
+    let Some(key) = api.store.key(session.key_id).await? else {
+        return Err(refused(api, "session", "unknown"));
     };
+    let (user, key) =
+        usable(api, user, key, from).map_err(|reason| refused(api, "session", reason))?;
     if now.since(session.seen_at) >= Session::GRAIN
         && let Err(error) = touch(api, &session).await
     {
         // The session then ends a little earlier; that is no reason to refuse the call.
         tracing::warn!(%error, "a session's last use was not noted");
     }
+    note_use(api, &key).await;
     Ok(Caller {
         user,
+        key: key.id,
         session: Some(session.id),
     })
 }
@@ -191,7 +320,7 @@ fn cookie(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 /// Counts a failed authentication, and refuses.
-pub(crate) fn refused(api: &Api, method: &'static str, reason: &'static str) -> ApiError {
+fn refused(api: &Api, method: &'static str, reason: &'static str) -> ApiError {
     api.metrics.auth_failed(method, reason);
     ApiError::Unauthorized
 }

@@ -5,6 +5,7 @@
 //!
 //! | cause | answer | why |
 //! |---|---|---|
+//! | a key asks too much, or sign-ins failed too often | 429, `Retry-After` | clients wait that long |
 //! | the database is busy | 429, `Retry-After: 1` | clients repeat 5xx at once, and load is no fault |
 //! | the disk is full | 507 | clients repeat 500, 502, 503 and 504; only a person can make room |
 //! | the database failed | 500 | a repeat is safe, since orders join, and may well succeed |
@@ -14,6 +15,7 @@
 //! go to the log, under the answer's trace id.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -116,6 +118,12 @@ pub enum ApiError {
     /// The body is longer than the limit.
     #[error("the body is too long")]
     TooLarge,
+    /// Ask again after that long.
+    #[error("too many requests")]
+    TooMany {
+        /// How long.
+        wait: Duration,
+    },
     /// The service gave up; the fault is in the log.
     #[error("internal fault: {0}")]
     Internal(&'static str),
@@ -194,7 +202,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::StillRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::StillRunning { .. } | Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(error) => match error {
                 StoreError::Stale { .. } => StatusCode::PRECONDITION_FAILED,
                 StoreError::Conflict { .. } => StatusCode::CONFLICT,
@@ -244,6 +252,10 @@ impl ApiError {
                 "unsupported_media_type",
                 "Send the body as application/json".to_owned(),
             ),
+            Self::TooMany { .. } => (
+                "rate_limited",
+                "Too many requests; try again after the seconds in Retry-After".to_owned(),
+            ),
             Self::TooLarge => ("too_large", "The body is too long".to_owned()),
             Self::Store(StoreError::Conflict { what }) => (
                 "conflict",
@@ -283,6 +295,12 @@ impl ApiError {
         match self {
             Self::Store(StoreError::Busy) => Some(1),
             Self::StillRunning { .. } => Some(5),
+            // Rounded up: a client that comes too early is refused once more.
+            Self::TooMany { wait } => Some(
+                wait.as_secs()
+                    .saturating_add(u64::from(wait.subsec_nanos() > 0))
+                    .max(1),
+            ),
             _ => None,
         }
     }
@@ -411,6 +429,9 @@ mod tests {
             ApiError::MethodNotAllowed,
             ApiError::MediaType,
             ApiError::TooLarge,
+            ApiError::TooMany {
+                wait: Duration::from_millis(1_001),
+            },
             ApiError::Internal("canary-7731"),
             StoreError::Busy.into(),
             StoreError::Full(sqlx::Error::Protocol("canary-7731".into())).into(),
@@ -446,6 +467,18 @@ mod tests {
         let busy = ApiError::from(StoreError::Busy).render(Dialect::PasswordSafe, "t");
         assert_eq!(busy.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn who_asks_too_much_is_told_how_many_whole_seconds_to_wait() {
+        for (millis, seconds) in [(0, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
+            let wait = Duration::from_millis(millis);
+            for dialect in [Dialect::PasswordSafe, Dialect::Native] {
+                let response = ApiError::TooMany { wait }.render(dialect, "t");
+                assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+                assert_eq!(response.headers()[header::RETRY_AFTER], seconds);
+            }
+        }
     }
 
     #[test]

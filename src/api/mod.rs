@@ -10,8 +10,10 @@ mod clear;
 pub mod error;
 mod header;
 pub mod inventory;
+mod limits;
 pub mod native;
 pub mod passwordsafe;
+mod peer;
 mod readiness;
 mod replan;
 mod reveal;
@@ -29,13 +31,17 @@ use crate::generate::Dice;
 use crate::metrics::Metrics;
 use crate::model::audit_chain::AuditKeys;
 use crate::model::id::{QuarantineId, SystemId};
+use crate::model::key::Addresses;
 use crate::model::platform::Platforms;
 use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
 use crate::vault::Vault;
 
+use limits::Budget;
+
 pub use error::{ApiError, Dialect, Fault};
+pub use limits::{Limits, Rate};
 pub use readiness::Readiness;
 
 /// What the handlers work with.
@@ -55,6 +61,8 @@ pub struct Api {
     pub dice: Arc<dyn Dice>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// What was asked for of late.
+    pub limits: Arc<Limits>,
     /// Which components are ready.
     pub readiness: Readiness,
     /// The platforms that are offered.
@@ -78,6 +86,34 @@ pub struct Settings {
     pub session_idle: Duration,
     /// Seconds that one exchange with a new managed system may take, where nobody says.
     pub target_timeout_s: i64,
+    /// Proxies that are believed whom they forward for.
+    pub trusted_proxies: Addresses,
+    /// Failed authentications from one address.
+    pub failures_by_address: Rate,
+    /// Failed authentications by one client id, key or user's name.
+    pub failures_by_name: Rate,
+    /// Calls in a minute with one key.
+    pub requests_per_minute: u32,
+    /// Reveals in a minute with one key.
+    pub reveals_per_minute: u32,
+    /// Quarantines in a minute with one key.
+    pub quarantines_per_minute: u32,
+}
+
+impl Settings {
+    /// How much one key has of a budget.
+    const fn rate(&self, budget: Budget) -> Rate {
+        Rate::per_minute(match budget {
+            Budget::Requests => self.requests_per_minute,
+            Budget::Reveals => self.reveals_per_minute,
+            Budget::Quarantines => self.quarantines_per_minute,
+        })
+    }
+
+    /// How often authentications may fail: from one address, by one name.
+    const fn failures(&self) -> (Rate, Rate) {
+        (self.failures_by_address, self.failures_by_name)
+    }
 }
 
 impl Default for Settings {
@@ -90,6 +126,12 @@ impl Default for Settings {
             body_max_bytes: 1_048_576,
             session_idle: Duration::from_mins(20),
             target_timeout_s: SystemSettings::TIMEOUT_DEFAULT_S,
+            trusted_proxies: Addresses::default(),
+            failures_by_address: Rate::per_minute(60),
+            failures_by_name: Rate::per_minute(20),
+            requests_per_minute: 600,
+            reveals_per_minute: 60,
+            quarantines_per_minute: 6,
         }
     }
 }

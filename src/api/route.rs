@@ -20,7 +20,10 @@ use tracing::Instrument;
 use super::Api;
 use super::caller::{self, Caller};
 use super::error::{ApiError, Dialect, Unrendered};
+use super::limits::Budget;
+use super::peer::Peer;
 use crate::model::access::Role;
+use crate::model::id::KeyId;
 use crate::model::principal::Permission;
 
 /// What a caller must have.
@@ -66,6 +69,22 @@ impl Need {
                     || caller.user.may_any(permissions)
                     || caller.user.has_any(roles)
             }
+        }
+    }
+}
+
+impl Need {
+    /// The budget that such calls have beside that of all calls.
+    const fn budget(self) -> Option<Budget> {
+        match self {
+            Self::One(Permission::CredentialsReveal) => Some(Budget::Reveals),
+            Self::One(Permission::QuarantinesRun) => Some(Budget::Quarantines),
+            Self::Open
+            | Self::SignedIn
+            | Self::One(_)
+            | Self::Any(_)
+            | Self::OrRole(..)
+            | Self::OrOwn(_) => None,
         }
     }
 }
@@ -270,16 +289,23 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
 async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(), ApiError> {
     if declared.need != Need::Open {
         let headers = request.headers();
+        let peer = Peer::of(api, request.extensions(), headers);
         let caller = match declared.dialect {
-            Dialect::PasswordSafe => caller::by_session(api, headers).await?,
-            Dialect::Native => match (caller::by_bearer(api, headers).await?, declared.need) {
-                (Some(caller), _) => caller,
-                (None, Need::OrOwn(_)) => caller::by_session(api, headers).await?,
-                (None, _) => return Err(ApiError::Unauthorized),
-            },
+            Dialect::PasswordSafe => caller::by_session(api, headers, peer).await?,
+            Dialect::Native => {
+                match (caller::by_bearer(api, headers, peer).await?, declared.need) {
+                    (Some(caller), _) => caller,
+                    (None, Need::OrOwn(_)) => caller::by_session(api, headers, peer).await?,
+                    (None, _) => return Err(ApiError::Unauthorized),
+                }
+            }
         };
+        spend(api, Budget::Requests, caller.key)?;
         if !declared.need.is_met_by(&caller) {
             return Err(ApiError::Forbidden);
+        }
+        if let Some(budget) = declared.need.budget() {
+            spend(api, budget, caller.key)?;
         }
         request.extensions_mut().insert(caller);
     }
@@ -289,6 +315,16 @@ async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(
         return Err(ApiError::TooLarge);
     }
     Ok(())
+}
+
+/// Takes one from a key's budget.
+fn spend(api: &Api, budget: Budget, key: KeyId) -> Result<(), ApiError> {
+    let rate = api.settings.rate(budget);
+    let taken = api.limits.take(budget, key, rate, api.clock.monotonic());
+    taken.map_err(|wait| {
+        api.metrics.rate_limited(budget.as_str());
+        ApiError::TooMany { wait }
+    })
 }
 
 /// A method's name out of a closed set: clients may send any word.

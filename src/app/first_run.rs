@@ -17,7 +17,8 @@ use crate::generate::{self, Dice};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::WorkgroupId;
-use crate::model::principal::{KeyHash, KeyKind, NewKey, NewUser};
+use crate::model::key::{Addresses, KeyHash, KeyKind, NewKey};
+use crate::model::principal::NewUser;
 use crate::model::workgroup::Workgroup;
 use crate::store::{Store, StoreError};
 use crate::vault::{Vault, WrappedKey};
@@ -31,6 +32,9 @@ const ADMINISTRATOR: &str = "admin";
 struct Keys {
     native: SecretString,
     password_safe: SecretString,
+    /// Not secret.
+    client_id: String,
+    client_secret: SecretString,
 }
 
 /// Makes everything that a fresh store needs; the path is that of the administrator's keys.
@@ -52,6 +56,8 @@ pub(super) async fn make(
     let keys = Keys {
         native: generate::native_key(dice),
         password_safe: generate::password_safe_key(dice),
+        client_id: generate::oauth_client_id(dice).to_string(),
+        client_secret: generate::oauth_client_secret(dice),
     };
     let credentials = settings.data_file(CREDENTIALS_FILE);
     if credentials.exists() {
@@ -132,13 +138,19 @@ async fn record(
     for (kind, key) in [
         (KeyKind::Native, &keys.native),
         (KeyKind::PasswordSafe, &keys.password_safe),
+        (KeyKind::OAuth, &keys.client_secret),
     ] {
+        let prefix = match kind {
+            KeyKind::OAuth => keys.client_id.clone(),
+            KeyKind::Native | KeyKind::PasswordSafe => KeyHash::prefix(key),
+        };
         let new = NewKey {
             kind,
             user_id,
             name: "first run".to_owned(),
             hash: KeyHash::of(key),
-            prefix: KeyHash::prefix(key),
+            prefix,
+            addresses: Addresses::default(),
             expires_at: None,
         };
         let id = tx.insert_key(&new, now).await?;
@@ -150,15 +162,16 @@ async fn record(
     Ok(())
 }
 
-/// The credentials file. Keys are letters, digits and `_`, so nothing needs to be escaped.
+/// The credentials file. Keys are letters, digits, `_` and `-`, so nothing needs to be escaped.
 #[expect(
     clippy::disallowed_methods,
     reason = "the keys are handed to the first administrator once, in a file with mode 0600"
 )]
 fn text(url: &str, keys: &Keys) -> Zeroizing<String> {
-    let (native, password_safe) = (
+    let (native, password_safe, client_secret) = (
         keys.native.expose_secret(),
         keys.password_safe.expose_secret(),
+        keys.client_secret.expose_secret(),
     );
     // Room for all of it: a string that grows leaves its old bytes behind.
     let mut text = Zeroizing::new(String::with_capacity(1_024 + url.len()));
@@ -174,6 +187,11 @@ fn text(url: &str, keys: &Keys) -> Zeroizing<String> {
         "\"\n# For /BeyondTrust/api/public/v3: Authorization: PS-Auth key=…; runas=admin;\n\
          passwordsafe_key = \"",
         password_safe,
+        "\"\n# For the same by OAuth client credentials: POST Auth/connect/token.\n\
+         oauth_client_id = \"",
+        &keys.client_id,
+        "\"\noauth_client_secret = \"",
+        client_secret,
         "\"\n",
     ] {
         text.push_str(part);

@@ -152,6 +152,7 @@ async fn start(
         clock: clock.clone(),
         dice: dice.clone(),
         metrics: metrics.clone(),
+        limits: Arc::default(),
         readiness,
         platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
@@ -355,6 +356,10 @@ fn auditing(settings: &Settings, base: &Base) -> Auditing {
 }
 
 fn interface(settings: &Settings, loopback: bool) -> api::Settings {
+    let failures = |most| api::Rate {
+        most,
+        window: seconds(settings.auth.failures_window_s),
+    };
     api::Settings {
         tls: settings.server.speaks_tls(),
         loopback: loopback || settings.metrics.open,
@@ -362,6 +367,12 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         body_max_bytes: settings.server.body_max_bytes as usize,
         session_idle: session_idle(settings),
         target_timeout_s: settings.connectors.timeout_s.into(),
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        failures_by_address: failures(settings.auth.failures_by_address),
+        failures_by_name: failures(settings.auth.failures_by_name),
+        requests_per_minute: settings.auth.requests_per_minute,
+        reveals_per_minute: settings.auth.reveals_per_minute,
+        quarantines_per_minute: settings.auth.quarantines_per_minute,
     }
 }
 
@@ -414,6 +425,7 @@ async fn supervise(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::key::Addresses;
 
     #[test]
     fn what_was_set_reaches_the_rooms() {
@@ -424,6 +436,13 @@ mod tests {
         settings.server.body_max_bytes = 70_000;
         settings.connectors.timeout_s = 14;
         settings.scheduler.housekeeping_every_s = 15;
+        settings.server.trusted_proxies = Addresses::parse("10.0.0.0/8").unwrap();
+        settings.auth.failures_by_address = 16;
+        settings.auth.failures_by_name = 17;
+        settings.auth.failures_window_s = 18;
+        settings.auth.requests_per_minute = 19;
+        settings.auth.reveals_per_minute = 20;
+        settings.auth.quarantines_per_minute = 21;
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
         let ticks = ticks(&settings, &Arc::default());
@@ -433,5 +452,13 @@ mod tests {
         assert_eq!(interface.session_idle, Duration::from_mins(13));
         assert_eq!(interface.body_max_bytes, 70_000);
         assert_eq!(interface.target_timeout_s, 14);
+        assert_eq!(interface.trusted_proxies, settings.server.trusted_proxies);
+        assert_eq!(interface.failures_by_address.most, 16);
+        assert_eq!(interface.failures_by_name.most, 17);
+        let window = interface.failures_by_name.window;
+        assert_eq!(window, Duration::from_secs(18));
+        assert_eq!(interface.requests_per_minute, 19);
+        assert_eq!(interface.reveals_per_minute, 20);
+        assert_eq!(interface.quarantines_per_minute, 21);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::Settings;
+use super::{Auth, Settings};
 
 impl Settings {
     /// What no single layer can know: limits, and settings that contradict each other.
@@ -77,7 +77,7 @@ impl Settings {
     }
 
     /// Key, value, least and greatest of every number.
-    pub(super) fn limits(&self) -> [(&'static str, u32, u32, u32); 23] {
+    pub(super) fn limits(&self) -> Vec<(&'static str, u32, u32, u32)> {
         let Self {
             server,
             database,
@@ -88,7 +88,7 @@ impl Settings {
             auth,
             ..
         } = self;
-        [
+        let all = [
             (
                 "server.body_max_bytes",
                 server.body_max_bytes,
@@ -146,12 +146,45 @@ impl Settings {
                 1_000,
             ),
             ("connectors.processes", connectors.processes, 0, 64),
-            (
-                "auth.session_idle_minutes",
-                auth.session_idle_minutes,
-                1,
-                1_440,
-            ),
-        ]
+        ];
+        all.into_iter().chain(auth_limits(auth)).collect()
     }
+}
+
+/// The same of `[auth]`.
+fn auth_limits(auth: &Auth) -> [(&'static str, u32, u32, u32); 7] {
+    [
+        (
+            "auth.session_idle_minutes",
+            auth.session_idle_minutes,
+            1,
+            1_440,
+        ),
+        (
+            "auth.failures_by_address",
+            auth.failures_by_address,
+            1,
+            1_000_000,
+        ),
+        ("auth.failures_by_name", auth.failures_by_name, 1, 1_000_000),
+        ("auth.failures_window_s", auth.failures_window_s, 1, 86_400),
+        (
+            "auth.requests_per_minute",
+            auth.requests_per_minute,
+            1,
+            1_000_000,
+        ),
+        (
+            "auth.reveals_per_minute",
+            auth.reveals_per_minute,
+            1,
+            1_000_000,
+        ),
+        (
+            "auth.quarantines_per_minute",
+            auth.quarantines_per_minute,
+            1,
+            1_000_000,
+        ),
+    ]
 }

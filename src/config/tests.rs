@@ -176,6 +176,7 @@ fn variables_reach_settings_of_every_type() {
     let world = World::new()
         .env("KEYWHEEL_SERVER__LISTEN", "127.0.0.2:1")
         .env("KEYWHEEL_SERVER__ALLOW_PLAIN_HTTP", "true")
+        .env("KEYWHEEL_SERVER__TRUSTED_PROXIES", "192.0.2.7, 10.0.0.0/8")
         .env("KEYWHEEL_DATA__DIR", "/srv/1")
         .env("KEYWHEEL_LOG__LEVEL", "debug")
         .env("KEYWHEEL_LOG__FORMAT", "")
@@ -183,6 +184,11 @@ fn variables_reach_settings_of_every_type() {
     let settings = world.load().settings;
     assert_eq!(settings.server.listen, "127.0.0.2:1".parse().unwrap());
     assert!(settings.server.allow_plain_http);
+    let proxies = settings.server.trusted_proxies.to_string();
+    assert_eq!(proxies, "192.0.2.7/32,10.0.0.0/8");
+    let world = World::new().env("KEYWHEEL_SERVER__TRUSTED_PROXIES", "proxy.example.org");
+    let faults = world.faults();
+    assert!(faults[0].contains("must be networks"), "{faults:?}");
     assert_eq!(settings.data.dir, Path::new("/srv/1"));
     assert_eq!(settings.log.level, LogLevel::Debug);
     assert_eq!(settings.log.format, LogFormat::Text);

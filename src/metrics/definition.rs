@@ -166,6 +166,8 @@ pub mod value {
         "address",
         "throttled",
     ];
+    /// Of what there is only so much.
+    pub const BUDGETS: &[&str] = &["requests", "reveals", "quarantines", "sign_ins"];
     /// Who saw a secret: a person, a key of each kind, the service itself.
     pub const ACTOR_TYPES: &[&str] = &[
         "user",
@@ -310,6 +312,7 @@ families! {
     Counter http_requests_total [api: Known(v::APIS), route: ROUTE, status_class: Known(v::STATUS_CLASSES)] "Requests by route template.";
     Histogram(HTTP_SECONDS) http_request_duration_seconds [api: Known(v::APIS)] "Time to answer a request.";
     Counter auth_failures_total [method: Known(v::AUTH_METHODS), reason: Known(v::AUTH_REASONS)] "Failed authentications.";
+    Counter rate_limited_total [budget: Known(v::BUDGETS)] "Calls answered 429.";
     Counter audit_events_total [category: Known(v::AUDIT_CATEGORIES)] "Audit rows written.";
     Counter audit_write_failures_total [] "Audit rows that could not be written; the act was refused.";
     Gauge audit_chain_ok [] "1 unless the last verification of the audit chain failed.";

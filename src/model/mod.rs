@@ -15,6 +15,7 @@ pub mod functional_account;
 pub mod host_key;
 pub mod id;
 pub mod job;
+pub mod key;
 pub mod key_rule;
 pub mod password_rule;
 pub mod permission;

@@ -1,15 +1,9 @@
 //! Who may call, and what they may do.
 //!
-//! Invariant: deny by default: a permission that nobody granted is refused, and only hashes of
-//! keys and cookies exist here.
+//! Invariant: deny by default: a permission that nobody granted is refused.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
-
-use aws_lc_rs::digest;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 
 use super::Timestamp;
 use super::access::Role;
@@ -104,79 +98,6 @@ pub struct NewUser {
     pub granted: BTreeSet<Permission>,
 }
 
-/// Which interface takes a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyKind {
-    /// The native API: `Authorization: Bearer …`.
-    Native,
-    /// The Password Safe dialect: `Authorization: PS-Auth key=…`.
-    PasswordSafe,
-}
-
-impl KeyKind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Native, Self::PasswordSafe];
-
-    /// As it stands in the database and on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::PasswordSafe => "passwordsafe",
-        }
-    }
-
-    /// Reads it back.
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == raw)
-    }
-}
-
-/// An API key, without the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKey {
-    /// Its id.
-    pub id: KeyId,
-    /// Which interface takes it.
-    pub kind: KeyKind,
-    /// Who acts with it.
-    pub user_id: UserId,
-    /// What people read.
-    pub name: String,
-    /// Its first characters.
-    pub prefix: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// When somebody ended it.
-    pub revoked_at: Option<Timestamp>,
-}
-
-impl ApiKey {
-    /// True if the key signs in at `now`.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
-    }
-}
-
-/// A key to be recorded; the key itself is handed out once and not kept.
-#[derive(Clone, Debug)]
-pub struct NewKey {
-    /// Which interface takes it.
-    pub kind: KeyKind,
-    /// Who acts with it.
-    pub user_id: UserId,
-    /// What people read.
-    pub name: String,
-    /// What is kept of the key.
-    pub hash: KeyHash,
-    /// Its first characters; see [`KeyHash::prefix`].
-    pub prefix: String,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-}
-
 /// A signed-in session of the Password Safe dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -199,52 +120,6 @@ impl Session {
     /// Whoever was last seen then, or earlier, has been idle for too long at `now`.
     pub fn idle_since(idle: Duration, now: Timestamp) -> Timestamp {
         now.minus(idle + Self::GRAIN)
-    }
-}
-
-/// SHA-256 of a key or cookie, 64 lower-case hex digits. Keys are random and long, so a slow
-/// hash would add nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyHash(String);
-
-impl KeyHash {
-    /// Characters of a key that may be kept and shown, to recognise it by.
-    const PREFIX_CHARS: usize = 12;
-
-    /// Hashes a key.
-    #[expect(clippy::disallowed_methods, reason = "hashing needs the key once")]
-    pub fn of(key: &SecretString) -> Self {
-        let hash = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
-        Self(
-            hash.as_ref()
-                .iter()
-                .fold(String::with_capacity(64), |mut hex, byte| {
-                    hex.extend(char::from_digit(u32::from(byte >> 4), 16));
-                    hex.extend(char::from_digit(u32::from(byte & 15), 16));
-                    hex
-                }),
-        )
-    }
-
-    /// The first characters of a key: at most 12 of its 36 or more, so that what is left still
-    /// cannot be guessed.
-    #[expect(clippy::disallowed_methods, reason = "the prefix is made to be shown")]
-    pub fn prefix(key: &SecretString) -> String {
-        key.expose_secret()
-            .chars()
-            .take(Self::PREFIX_CHARS)
-            .collect()
-    }
-
-    /// As it stands in the database.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyHash(…)")
     }
 }
 
@@ -289,38 +164,5 @@ mod tests {
         assert!(!writer.may(Permission::CredentialsReveal));
         assert!(!writer.may(Permission::SystemsRead));
         assert!(!user(false, &[Permission::AccountsRead]).may(Permission::AccountsWrite));
-    }
-
-    #[test]
-    fn a_hash_is_the_published_one_and_prints_nothing() {
-        let hash = KeyHash::of(&SecretString::from("abc"));
-        assert_eq!(
-            hash.as_str(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert_eq!(format!("{hash:?}"), "KeyHash(…)");
-    }
-
-    #[test]
-    fn a_key_ends_at_its_expiry_and_at_its_revocation() {
-        let key = ApiKey {
-            id: KeyId(1),
-            kind: KeyKind::Native,
-            user_id: UserId(1),
-            name: String::new(),
-            prefix: String::new(),
-            created_at: Timestamp(0),
-            expires_at: Some(Timestamp(10)),
-            revoked_at: None,
-        };
-        assert!(key.is_live(Timestamp(9)));
-        assert!(!key.is_live(Timestamp(10)));
-        assert!(
-            !ApiKey {
-                revoked_at: Some(Timestamp(1)),
-                ..key
-            }
-            .is_live(Timestamp(2))
-        );
     }
 }

@@ -17,7 +17,7 @@ pub enum Tick {
     LeaseReaper,
     /// Puts queue heads right.
     HeadRepair,
-    /// Removes idle sessions.
+    /// Removes idle sessions and expired access tokens.
     SessionReaper,
     /// Ends requests whose time is over.
     RequestExpiry,

@@ -24,6 +24,7 @@ mod gauge;
 mod group;
 mod id;
 mod job;
+mod key;
 mod line;
 mod login_budget;
 mod migrate;

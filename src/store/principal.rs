@@ -1,6 +1,6 @@
-//! Users, their grants, keys and sessions.
+//! Users, their grants and sessions.
 //!
-//! Invariant: no key and no cookie is stored, only their hashes; the caller audits each write in
+//! Invariant: no cookie is stored, only its hash; the caller audits each write in
 //! the same transaction.
 
 use std::collections::BTreeSet;
@@ -8,21 +8,10 @@ use std::collections::BTreeSet;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{KeyId, SessionId, UserId};
-use crate::model::principal::{
-    ApiKey, KeyHash, KeyKind, NewKey, NewUser, Permission, Session, User,
-};
+use crate::model::key::KeyHash;
+use crate::model::principal::{NewUser, Permission, Session, User};
 
 type UserRow = (i64, String, String, String, i64, i64, i64);
-type KeyRow = (
-    i64,
-    String,
-    i64,
-    String,
-    String,
-    i64,
-    Option<i64>,
-    Option<i64>,
-);
 type SessionRow = (i64, i64, i64, i64, i64);
 
 impl Store {
@@ -97,65 +86,6 @@ impl Store {
         }))
     }
 
-    /// A key by its hash: revoked and expired ones too.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn key_by_hash(
-        &self,
-        kind: KeyKind,
-        hash: &KeyHash,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        let row: Option<KeyRow> = sqlx::query_as(
-            "SELECT id, kind, user_id, name, prefix, created_at, expires_at, revoked_at
-             FROM api_keys WHERE hash = $1 AND kind = $2",
-        )
-        .bind(hash.as_str())
-        .bind(kind.as_str())
-        .fetch_optional(&self.read)
-        .await?;
-        row.map(key).transpose()
-    }
-
-    /// A key by its id.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
-        let row: Option<KeyRow> = sqlx::query_as(
-            "SELECT id, kind, user_id, name, prefix, created_at, expires_at, revoked_at
-             FROM api_keys WHERE id = $1",
-        )
-        .bind(id.0)
-        .fetch_optional(&self.read)
-        .await?;
-        row.map(key).transpose()
-    }
-
-    /// At most `limit` keys with an id above `after`, by id; of one user, or of all.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn keys(
-        &self,
-        of: Option<UserId>,
-        after: KeyId,
-        limit: i64,
-    ) -> Result<Vec<ApiKey>, StoreError> {
-        let rows: Vec<KeyRow> = sqlx::query_as(
-            "SELECT id, kind, user_id, name, prefix, created_at, expires_at, revoked_at
-             FROM api_keys
-             WHERE (CAST($1 AS BIGINT) IS NULL OR user_id = $1) AND id > $2
-             ORDER BY id LIMIT $3",
-        )
-        .bind(of.map(|user| user.0))
-        .bind(after.0)
-        .bind(limit)
-        .fetch_all(&self.read)
-        .await?;
-        rows.into_iter().map(key).collect()
-    }
-
     /// A session by the hash of its cookie.
     ///
     /// # Errors
@@ -177,25 +107,6 @@ impl Store {
             }),
         )
     }
-}
-
-fn key(row: KeyRow) -> Result<ApiKey, StoreError> {
-    let (id, kind, user_id, name, prefix, created_at, expires_at, revoked_at) = row;
-    let kind = KeyKind::parse(&kind).ok_or(StoreError::Corrupt {
-        table: "api_keys",
-        row: id,
-        problem: "unknown kind",
-    })?;
-    Ok(ApiKey {
-        id: KeyId(id),
-        kind,
-        user_id: UserId(user_id),
-        name,
-        prefix,
-        created_at: Timestamp(created_at),
-        expires_at: expires_at.map(Timestamp),
-        revoked_at: revoked_at.map(Timestamp),
-    })
 }
 
 impl Tx {
@@ -262,7 +173,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Lets a user sign in, or no longer; then its sessions end too.
+    /// Lets a user sign in, or no longer; then its sessions and tokens end too.
     ///
     /// # Errors
     /// [`StoreError::Stale`] if there is no such user.
@@ -282,52 +193,14 @@ impl Tx {
                 .bind(user.0)
                 .execute(&mut *self.inner)
                 .await?;
-        }
-        Ok(())
-    }
-
-    /// Records a key.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] if there is no such user.
-    pub async fn insert_key(&mut self, key: &NewKey, now: Timestamp) -> Result<KeyId, StoreError> {
-        let id: KeyId = self.id(KeyId::KIND).await?;
-        let done = sqlx::query(
-            "INSERT INTO api_keys (id, kind, user_id, name, hash, prefix, created_at, expires_at,
-                                   revoked_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL)",
-        )
-        .bind(id.0)
-        .bind(key.kind.as_str())
-        .bind(key.user_id.0)
-        .bind(&key.name)
-        .bind(key.hash.as_str())
-        .bind(&key.prefix)
-        .bind(now.0)
-        .bind(key.expires_at.map(|at| at.0))
-        .execute(&mut *self.inner)
-        .await
-        .map_err(|error| StoreError::from(error).about("the key"))?;
-        exactly(1, done.rows_affected(), "the key")?;
-        Ok(id)
-    }
-
-    /// Ends a key and every session that was opened with it.
-    ///
-    /// # Errors
-    /// [`StoreError::Stale`] if there is no such key, or it has been revoked before.
-    pub async fn revoke_key(&mut self, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
-        let done =
-            sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-                .bind(id.0)
-                .bind(now.0)
-                .execute(&mut *self.inner)
-                .await?;
-        exactly(1, done.rows_affected(), "the key")?;
-        sqlx::query("DELETE FROM sessions WHERE key_id = $1")
-            .bind(id.0)
+            sqlx::query(
+                "DELETE FROM access_tokens
+                 WHERE key_id IN (SELECT id FROM api_keys WHERE user_id = $1)",
+            )
+            .bind(user.0)
             .execute(&mut *self.inner)
             .await?;
+        }
         Ok(())
     }
 

@@ -69,7 +69,7 @@ const EXPOSERS: [(&str, &str); 14] = [
         "src/generate/pair.rs",
         "decodes private keys, and encrypts drawn ones under their passphrases",
     ),
-    ("src/model/principal.rs", "hashes a presented key"),
+    ("src/model/key.rs", "hashes a presented key"),
     ("src/vault.rs", "seals them"),
 ];
 

@@ -2,6 +2,7 @@
 //! Rooms together, on real databases and real targets.
 
 mod api;
+mod clients;
 mod daemon;
 mod engine;
 mod house;

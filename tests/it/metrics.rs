@@ -267,6 +267,7 @@ const REPORTED: &[(&str, f64)] = &[
         r#"auth_failures_total{method="oauth",reason="expired"}"#,
         1.0,
     ),
+    (r#"rate_limited_total{budget="reveals"}"#, 1.0),
     (r#"audit_events_total{category="quarantine"}"#, 1.0),
     ("audit_write_failures_total", 1.0),
     ("audit_chain_ok", 0.0),
@@ -300,6 +301,7 @@ fn report_everything(metrics: &Metrics) {
     metrics.quarantine_finished("partial", 90 * SECOND);
     metrics.http_request("native", "/api/v1/jobs/{id}", 404, SECOND / 100);
     metrics.auth_failed("oauth", "expired");
+    metrics.rate_limited("reveals");
     metrics.audited("quarantine.ordered");
     metrics.audit_write_failed();
     metrics.audit_verified(false, now);

@@ -13,7 +13,8 @@ use keywheel::model::audit::Event;
 use keywheel::model::audit_chain::Anchor;
 use keywheel::model::id::{NodeId, SystemId};
 use keywheel::model::job::Priority;
-use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser};
+use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::principal::NewUser;
 use keywheel::model::schedule::Planned;
 use keywheel::scheduler::{
     AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions, Tick, TickError, Ticked,
@@ -106,7 +107,7 @@ async fn register(store: &Store) -> NodeId {
     node
 }
 
-/// Opens a session that was last used at each of these times; the cookies are their numbers.
+/// Opens a session that was last used at each of these times, and a token that ends then; the cookies are their numbers.
 async fn sessions(queue: &Queue, seen: &[Timestamp]) {
     let secret = SecretString::from("0123456789abcdef");
     let user = NewUser {
@@ -124,11 +125,19 @@ async fn sessions(queue: &Queue, seen: &[Timestamp]) {
         name: "laptop".into(),
         hash: KeyHash::of(&secret),
         prefix: KeyHash::prefix(&secret),
+        addresses: Addresses::default(),
         expires_at: None,
     };
     let key = tx.insert_key(&key, NOW).await.unwrap();
     for (nth, at) in seen.iter().enumerate() {
         tx.open_session(&cookie(nth), user, key, *at).await.unwrap();
+        let token = AccessToken {
+            key_id: key,
+            expires_at: *at,
+        };
+        tx.insert_access_token(&cookie(nth), &token, NOW)
+            .await
+            .unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -344,35 +353,50 @@ on_both!(the_work_of_a_silent_node_is_taken_over_once, |db| {
     );
 });
 
-on_both!(idle_sessions_are_removed_and_live_ones_stay, |db| {
-    let queue = db.queue().await;
-    let clock = ManualClock::at(NOW);
-    let minute = |count: i64| Timestamp(NOW.0 + count * 60_000);
-    sessions(&queue, &[minute(0), minute(3), minute(6)]).await;
-    let options = SchedulerOptions {
-        session_idle: Duration::from_mins(5),
-        ..SchedulerOptions::default()
-    };
-    let node = Node::with(&queue.store, &clock, queue.node, options);
-    let left = async || {
-        let mut left = Vec::new();
-        for nth in 0..3 {
-            let found = queue.store.session_by_hash(&cookie(nth)).await.unwrap();
-            left.extend(found.map(|_| nth));
-        }
-        left
-    };
-    // Five minutes, and the minute that a last call may be noted late by.
-    clock.advance(Duration::from_mins(6));
-    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
-    assert_eq!(left().await, [0, 1, 2]);
-    clock.advance(Duration::from_mins(1));
-    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
-    assert_eq!(left().await, [1, 2]);
-    clock.advance(LONG);
-    assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
-    assert_eq!(left().await, [0; 0]);
-});
+on_both!(
+    idle_sessions_and_expired_tokens_are_removed_and_live_ones_stay,
+    |db| {
+        let queue = db.queue().await;
+        let clock = ManualClock::at(NOW);
+        let minute = |count: i64| Timestamp(NOW.0 + count * 60_000);
+        sessions(&queue, &[minute(0), minute(3), minute(6)]).await;
+        let options = SchedulerOptions {
+            session_idle: Duration::from_mins(5),
+            ..SchedulerOptions::default()
+        };
+        let node = Node::with(&queue.store, &clock, queue.node, options);
+        let left = async || {
+            let mut left = Vec::new();
+            for nth in 0..3 {
+                let found = queue.store.session_by_hash(&cookie(nth)).await.unwrap();
+                left.extend(found.map(|_| nth));
+            }
+            left
+        };
+        let tokens = async || {
+            let mut left = Vec::new();
+            for nth in 0..3 {
+                let found = queue.store.access_token(&cookie(nth)).await.unwrap();
+                left.extend(found.map(|_| nth));
+            }
+            left
+        };
+        // Five minutes, and the minute that a last call may be noted late by.
+        clock.advance(Duration::from_mins(5));
+        assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+        assert_eq!(tokens().await, [2]);
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+        assert_eq!(left().await, [0, 1, 2]);
+        assert_eq!(tokens().await, [0; 0]);
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+        assert_eq!(left().await, [1, 2]);
+        clock.advance(LONG);
+        assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
+        assert_eq!(left().await, [0; 0]);
+    }
+);
 
 on_both!(a_failing_tick_is_counted_and_tried_again, |db| {
     let queue = db.queue().await;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::api::caller;
 use crate::api::error::ApiError;
+use crate::api::peer::Peer;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::principal::Permission;
@@ -88,10 +89,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 )]
 pub(super) async fn metrics(
     State(api): State<Api>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if !api.settings.loopback {
-        let caller = caller::by_bearer(&api, &headers)
+        let caller = caller::by_bearer(&api, &headers, peer)
             .await?
             .ok_or(ApiError::Unauthorized)?;
         caller.require(Permission::MetricsRead)?;

@@ -46,7 +46,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         group::remove_member,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
-        key::list, key::create, key::revoke,
+        key::list, key::create, key::revoke, key::rotate,
         platform::list,
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,

@@ -1,48 +1,118 @@
 //! Signing in and out.
 //!
 //! `Authorization: PS-Auth key=<key>; runas=<user>; pwd=[<password>];` Spaces, the last `;`,
-//! `runas` and `pwd` are optional, and names match in any case.
+//! `runas` and `pwd` are optional, and names match in any case. Or `Authorization: Bearer <token>`,
+//! with a token that an OAuth registration got for its client id and secret.
 //!
 //! Invariant: a refused sign-in says nothing of why, and does the same work whatever the reason.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde_json::json;
 
-use crate::api::caller;
+use super::input::Fields;
+use crate::api::caller::{self, Attempt};
 use crate::api::clear;
 use crate::api::error::ApiError;
+use crate::api::peer::Peer;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::generate::base62;
 use crate::model::audit::Event;
-use crate::model::principal::{KeyHash, KeyKind, User};
+use crate::model::key::{AccessToken, ApiKey, KeyHash, KeyKind};
+use crate::model::principal::User;
 
 /// Characters of a session's cookie: 256 bits.
 const COOKIE_CHARS: usize = 43;
+/// Characters of an access token: likewise.
+const TOKEN_CHARS: usize = 43;
+/// Characters of a parameter that are read: no client id or secret is longer.
+const PARAMETER_MAX_CHARS: usize = 256;
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::PasswordSafe)
+        .open_post("/auth/connect/token", token)
         .open_post("/auth/signappin", sign_in)
         .open_post("/auth/signout", sign_out)
 }
 
-async fn sign_in(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let header = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let presented = header.and_then(Presented::parse);
-    let known = presented.is_some();
-    // A malformed header is looked up too, as a key that nobody has.
-    let presented = presented.unwrap_or_default();
-    let found = caller::by_key(&api, KeyKind::PasswordSafe, &presented.key, "passwordsafe").await;
-    let (user, key) = found?;
-    if !known || !presented.acts_as(&user) {
-        return Err(caller::refused(&api, "passwordsafe", "wrong"));
+/// Hands an access token to an OAuth registration; RFC 6749, sections 4.4 and 5.
+async fn token(State(api): State<Api>, peer: Peer, fields: Fields) -> Result<Response, ApiError> {
+    let said = |name| fields.text(name, PARAMETER_MAX_CHARS);
+    let (Ok(grant), Ok(client), Ok(secret)) = (
+        said("grant_type"),
+        said("client_id"),
+        fields.secret("client_secret", PARAMETER_MAX_CHARS),
+    ) else {
+        return Ok(denied(StatusCode::BAD_REQUEST, "invalid_request"));
+    };
+    match grant.as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => return Ok(denied(StatusCode::BAD_REQUEST, "unsupported_grant_type")),
+        None => return Ok(denied(StatusCode::BAD_REQUEST, "invalid_request")),
     }
+    let client = client.unwrap_or_default();
+    let names = vec![format!("client {client}")];
+    let attempt = Attempt::begin(&api, "oauth", peer, names)?;
+    let is_it = |key: &ApiKey, _: &User| {
+        key.client_id()
+            .is_some_and(|own| own.eq_ignore_ascii_case(&client))
+    };
+    // A secret that is missing is looked up too, as one that nobody has.
+    let secret = secret.unwrap_or_default();
+    let found = attempt.by_key(KeyKind::OAuth, &secret, is_it);
+    let (user, key) = match found.await {
+        Ok(found) => found,
+        Err(ApiError::Unauthorized) => {
+            return Ok(denied(StatusCode::UNAUTHORIZED, "invalid_client"));
+        }
+        Err(error) => return Err(error),
+    };
+    let drawn = base62(&*api.dice, TOKEN_CHARS);
+    let now = api.clock.now();
+    let token = AccessToken {
+        key_id: key.id,
+        expires_at: now.plus(AccessToken::LIFE),
+    };
+    let mut tx = api.store.begin().await?;
+    tx.insert_access_token(&KeyHash::of(&drawn), &token, now)
+        .await?;
+    let details = json!({"user": user.id, "expires_at": token.expires_at.rfc3339()});
+    let event = Event::by(&user.name, "key.token_issued", key.id, details);
+    tx.audit(&event, now).await?;
+    tx.commit().await?;
+    let body = json!({
+        "access_token": clear::handed_over(&drawn),
+        "expires_in": AccessToken::LIFE.as_secs(),
+        "token_type": "Bearer",
+        "scope": "publicapi",
+    });
+    let mut response = Json(body).into_response();
+    let no_cache = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(header::PRAGMA, no_cache);
+    Ok(response)
+}
+
+/// An error in the words of RFC 6749, section 5.2.
+fn denied(status: StatusCode, error: &'static str) -> Response {
+    (status, Json(json!({"error": error}))).into_response()
+}
+
+async fn sign_in(
+    State(api): State<Api>,
+    peer: Peer,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (user, key) = match caller::bearer(&headers) {
+        Some(token) => {
+            let attempt = Attempt::begin(&api, "oauth", peer, Vec::new())?;
+            attempt.by_token(&SecretString::from(token)).await?
+        }
+        None => by_registration(&api, peer, &headers).await?,
+    };
     let cookie = base62(&*api.dice, COOKIE_CHARS);
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
@@ -70,6 +140,25 @@ async fn sign_in(State(api): State<Api>, headers: HeaderMap) -> Result<Response,
         clear::set_cookie(&cookie, api.settings.tls)?,
     );
     Ok(response)
+}
+
+/// Who signs in by `PS-Auth`.
+async fn by_registration(
+    api: &Api,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<(User, ApiKey), ApiError> {
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let presented = header.and_then(Presented::parse);
+    let known = presented.is_some();
+    // A malformed header is looked up too, as a key that nobody has.
+    let presented = presented.unwrap_or_default();
+    let attempt = Attempt::begin(api, "passwordsafe", peer, presented.names())?;
+    let is_it = |_: &ApiKey, user: &User| known && presented.acts_as(user);
+    let kind = KeyKind::PasswordSafe;
+    attempt.by_key(kind, &presented.key, is_it).await
 }
 
 /// 200 whether or not there was a session.
@@ -138,6 +227,14 @@ impl Presented {
             rest = after;
         }
         has_key.then_some(presented)
+    }
+
+    /// What failed sign-ins are counted by, beside the address.
+    fn names(&self) -> Vec<String> {
+        let key = Some(KeyHash::prefix(&self.key)).filter(|prefix| !prefix.is_empty());
+        let key = key.map(|prefix| format!("key {prefix}"));
+        let user = self.run_as.as_ref().map(|name| format!("user {name}"));
+        key.into_iter().chain(user).collect()
     }
 
     /// A key acts for its own user; `runas` may name it as `name`, `DOMAIN\name` or

@@ -7,13 +7,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -69,8 +70,12 @@ pub(super) async fn serve(
     tls: Option<Arc<ServerConfig>>,
     answers: Answers,
 ) {
+    // Keys may be bound to addresses, and failed sign-ins are counted by them.
+    let Ok(peer) = stream.peer_addr() else {
+        return; // it has left already
+    };
     let Some(config) = tls else {
-        return requests(stream, seat, answers).await;
+        return requests(stream, peer, seat, answers).await;
     };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE_MAX, handshake(stream, config)) => shaken,
@@ -78,7 +83,7 @@ pub(super) async fn serve(
         () = answers.drain.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => requests(stream, seat, answers).await,
+        Ok(Ok(stream)) => requests(stream, peer, seat, answers).await,
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake took too long"),
     }
@@ -103,11 +108,11 @@ async fn handshake(
     Err(io::Error::other("plain HTTP on the port for HTTPS"))
 }
 
-async fn requests<S>(stream: S, seat: Seat, answers: Answers)
+async fn requests<S>(stream: S, peer: SocketAddr, seat: Seat, answers: Answers)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = service_fn(|request| answer(request, &seat, &answers));
+    let answer = service_fn(|request| answer(request, peer, &seat, &answers));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
@@ -145,12 +150,14 @@ fn told(ended: hyper::Result<()>) {
 
 async fn answer(
     request: Request<Incoming>,
+    peer: SocketAddr,
     seat: &Seat,
     answers: &Answers,
 ) -> Result<Response, Infallible> {
     seat.works();
     let timed = |body| TimedBody::new(body, answers.body_max, answers.clock.clone());
-    let request = request.map(|body| Body::new(timed(body)));
+    let mut request = request.map(|body| Body::new(timed(body)));
+    request.extensions_mut().insert(ConnectInfo(peer));
     let response = answers.router.clone().oneshot(request).await?;
     seat.waits();
     Ok(response)

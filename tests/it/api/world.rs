@@ -3,10 +3,12 @@
 //! Invariant: an answer is read whole, so that a body that never ends fails the test.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use keywheel::api::{Api, Readiness, Settings, router};
 use keywheel::clock::{ManualClock, SharedClock};
@@ -15,8 +17,9 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::{NodeId, UserId};
+use keywheel::model::key::{Addresses, KeyHash, KeyKind, NewKey};
 use keywheel::model::platform::Platforms;
-use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
+use keywheel::model::principal::{NewUser, Permission};
 use keywheel::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use keywheel::scheduler::{Scheduler, SchedulerOptions, Tick};
 use keywheel::store::{Backend, Store};
@@ -99,6 +102,8 @@ pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) header: Option<(header::HeaderName, String)>,
     pub(crate) base: &'static str,
+    /// Where they call from; `None`: nobody knows.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// The target in memory, and what the shipped definitions speak with.
@@ -179,6 +184,7 @@ impl World {
             clock: shared,
             dice,
             metrics,
+            limits: Arc::default(),
             readiness: Readiness::expecting(&["queue"]),
             platforms,
             settings,
@@ -318,6 +324,7 @@ impl World {
                 name: "test".into(),
                 hash: KeyHash::of(key),
                 prefix: KeyHash::prefix(key),
+                addresses: Addresses::default(),
                 expires_at: None,
             };
             tx.insert_key(&new, NOON).await.unwrap();
@@ -332,6 +339,7 @@ impl World {
             api: self.api.clone(),
             header: None,
             base: "",
+            address: None,
         }
     }
 
@@ -348,6 +356,7 @@ impl World {
             api: self.api.clone(),
             header: Some((header::COOKIE, cookie)),
             base: PS,
+            address: None,
         }
     }
 
@@ -358,6 +367,7 @@ impl World {
             api: self.api.clone(),
             header: Some((header::AUTHORIZATION, bearer)),
             base: "/api/v1",
+            address: None,
         }
     }
 }
@@ -393,6 +403,14 @@ pub(crate) async fn sign_in(client: &Client, header: &str) -> Answer {
 }
 
 impl Client {
+    /// The same caller from this address.
+    pub(crate) fn from(&self, address: &str) -> Self {
+        Self {
+            address: Some(address.parse().unwrap()),
+            ..self.clone()
+        }
+    }
+
     /// The same caller, but asking below another base.
     pub(crate) fn below(&self, base: &'static str) -> Self {
         Self {
@@ -404,6 +422,10 @@ impl Client {
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
         if let Some((name, value)) = &self.header {
             request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        if let Some(address) = self.address {
+            let peer = ConnectInfo(SocketAddr::from((address, 40_000)));
+            request.extensions_mut().insert(peer);
         }
         let response = router(self.api.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -32,10 +32,20 @@ async fn a_first_start_without_configuration_works() {
     let keys = home.keys();
     let client = Client::signed_in(&daemon.url, &keys).await;
     client.native("/api/v1/users").await.expect(200);
+    let held = client.native("/api/v1/keys").await.expect(200).json();
+    let held = held["items"].as_array().unwrap();
+    let kinds: Vec<_> = held.iter().map(|key| &key["kind"]).collect();
+    assert_eq!(kinds, ["native", "passwordsafe", "oauth"]);
+    let oauth = held[2]["client_id"].as_str().unwrap();
+    assert!(credentials.contains(&format!("oauth_client_id = \"{oauth}\"")));
     client.nobody("/readyz").await.expect(200);
     let said = daemon.said();
     assert!(said.contains("admin-credentials.toml"), "{said}");
     assert!(!said.contains(&keys.0) && !said.contains(&keys.1));
+    let (_, secret) = credentials.split_once("oauth_client_secret = \"").unwrap();
+    let (secret, _) = secret.split_once('"').unwrap();
+    assert_eq!(secret.len(), 48);
+    assert!(!said.contains(secret));
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let core = limits
         .lines()

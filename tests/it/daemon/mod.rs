@@ -1,5 +1,6 @@
 //! The real program: its first start, its refusals, its signals, its end.
 
+mod address;
 mod audit;
 mod command;
 mod connector;

@@ -18,6 +18,7 @@ mod gauge;
 mod id;
 mod inventory;
 mod job;
+mod key;
 mod node;
 mod policy;
 mod principal;

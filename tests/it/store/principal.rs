@@ -1,10 +1,11 @@
-//! Users, grants, keys and sessions.
+//! Users, grants and sessions.
 
 use std::collections::BTreeSet;
 
 use keywheel::model::Timestamp;
 use keywheel::model::id::{KeyId, UserId};
-use keywheel::model::principal::{KeyHash, KeyKind, NewKey, NewUser, Permission};
+use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::principal::{NewUser, Permission};
 use keywheel::store::{Store, StoreError};
 use secrecy::SecretString;
 
@@ -20,7 +21,7 @@ fn ada() -> NewUser {
     }
 }
 
-fn key_of(user: UserId, key: &str) -> NewKey {
+pub(super) fn key_of(user: UserId, key: &str) -> NewKey {
     let key = SecretString::from(key);
     NewKey {
         kind: KeyKind::PasswordSafe,
@@ -28,11 +29,12 @@ fn key_of(user: UserId, key: &str) -> NewKey {
         name: "laptop".into(),
         hash: KeyHash::of(&key),
         prefix: KeyHash::prefix(&key),
+        addresses: Addresses::parse("10.0.0.0/8,192.0.2.7").unwrap(),
         expires_at: Some(Timestamp(900)),
     }
 }
 
-async fn seeded(store: &Store) -> (UserId, KeyId) {
+pub(super) async fn seeded(store: &Store) -> (UserId, KeyId) {
     let mut tx = store.begin().await.unwrap();
     let user = tx.insert_user(&ada(), Timestamp(5)).await.unwrap();
     let key = tx
@@ -87,41 +89,7 @@ on_both!(grants_are_replaced_as_a_whole, |db| {
     assert_eq!(user.granted, BTreeSet::from([Permission::QuarantinesRun]));
 });
 
-on_both!(a_key_is_found_by_its_hash_and_kind_alone, |db| {
-    let store = db.store().await;
-    let (user, id) = seeded(&store).await;
-    let hash = KeyHash::of(&SecretString::from("0123456789abcdef"));
-    let key = store
-        .key_by_hash(KeyKind::PasswordSafe, &hash)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((key.id, key.user_id), (id, user));
-    assert_eq!(key.prefix, "0123456789ab");
-    assert_eq!(key.expires_at, Some(Timestamp(900)));
-    assert_eq!(
-        store.key_by_hash(KeyKind::Native, &hash).await.unwrap(),
-        None
-    );
-    assert_eq!(store.key(id).await.unwrap(), Some(key.clone()));
-    assert_eq!(
-        store.keys(None, KeyId(0), 10).await.unwrap(),
-        vec![key.clone()]
-    );
-    assert_eq!(
-        store.keys(Some(user), KeyId(0), 10).await.unwrap(),
-        vec![key]
-    );
-    assert!(
-        store
-            .keys(Some(UserId(99)), KeyId(0), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-});
-
-on_both!(revoking_a_key_ends_its_sessions_and_happens_once, |db| {
+on_both!(a_disabled_user_loses_its_sessions_and_tokens, |db| {
     let store = db.store().await;
     let (user, key) = seeded(&store).await;
     let cookie = KeyHash::of(&SecretString::from("cookie"));
@@ -129,31 +97,17 @@ on_both!(revoking_a_key_ends_its_sessions_and_happens_once, |db| {
     tx.open_session(&cookie, user, key, Timestamp(10))
         .await
         .unwrap();
-    tx.commit().await.unwrap();
-    assert!(store.session_by_hash(&cookie).await.unwrap().is_some());
-    let mut tx = store.begin().await.unwrap();
-    tx.revoke_key(key, Timestamp(20)).await.unwrap();
-    let again = tx.revoke_key(key, Timestamp(21)).await.unwrap_err();
-    assert!(matches!(again, StoreError::Stale { .. }));
-    tx.commit().await.unwrap();
-    assert_eq!(store.session_by_hash(&cookie).await.unwrap(), None);
-    assert_eq!(
-        store.key(key).await.unwrap().unwrap().revoked_at,
-        Some(Timestamp(20))
-    );
-});
-
-on_both!(a_disabled_user_loses_its_sessions, |db| {
-    let store = db.store().await;
-    let (user, key) = seeded(&store).await;
-    let cookie = KeyHash::of(&SecretString::from("cookie"));
-    let mut tx = store.begin().await.unwrap();
-    tx.open_session(&cookie, user, key, Timestamp(10))
+    let token = AccessToken {
+        key_id: key,
+        expires_at: Timestamp(90),
+    };
+    tx.insert_access_token(&cookie, &token, Timestamp(10))
         .await
         .unwrap();
     tx.set_user_disabled(user, true).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(store.session_by_hash(&cookie).await.unwrap(), None);
+    assert_eq!(store.access_token(&cookie).await.unwrap(), None);
     assert!(store.user(user).await.unwrap().unwrap().disabled);
 });
 

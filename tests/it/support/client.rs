@@ -81,6 +81,37 @@ impl Client {
         client
     }
 
+    /// An access token of an OAuth registration.
+    pub(crate) async fn token(&self, id: &str, secret: &str) -> Answer {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let call = self
+            .http
+            .post(format!("{}{DIALECT}Auth/connect/token", self.url))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form);
+        self.send(call).await
+    }
+
+    /// Signs in with an access token.
+    pub(crate) async fn sign_in_by_token(&self, token: &str) -> Answer {
+        self.dialect(Method::POST, "Auth/SignAppin")
+            .bearer_auth(token)
+            .answer(self)
+            .await
+    }
+
+    /// The same caller from another address of this machine, without a session.
+    pub(crate) fn from(&self, address: &str) -> Self {
+        let http = reqwest::Client::builder()
+            .local_address(Some(address.parse().unwrap()))
+            .build()
+            .unwrap();
+        Self {
+            http,
+            ..Self::new(&self.url, &self.native)
+        }
+    }
+
     pub(crate) async fn sign_in(&self, key: &str) -> Answer {
         let call = self
             .http

@@ -108,7 +108,9 @@ impl Home {
     fn start(&self, mut program: Command, variables: &[(&str, &str)]) -> Daemon {
         let number = std::fs::read_dir(self.path()).unwrap().count();
         let log = self.path().join(format!("stderr.{number}"));
+        // Tests look again and again; what a key may ask for is tested where it is meant.
         program
+            .env("KEYWHEEL_AUTH__REQUESTS_PER_MINUTE", "1000000")
             .envs(variables.iter().copied())
             .current_dir(self.path())
             .stdin(Stdio::null())
@@ -137,6 +139,14 @@ impl Home {
     pub(crate) fn keys(&self) -> (String, String) {
         read_keys(&self.data("admin-credentials.toml"))
     }
+}
+
+/// The OAuth registration in a credentials file: client id and secret.
+pub(crate) fn read_registration(path: &Path) -> (String, String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let field = |name: &str| table[name].as_str().unwrap().to_owned();
+    (field("oauth_client_id"), field("oauth_client_secret"))
 }
 
 /// The keys in a credentials file: (native, Password Safe).
