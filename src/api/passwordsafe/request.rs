@@ -39,6 +39,9 @@ const EITHER: Need = Need::OrRole(
     &[],
     &[Role::Requestor, Role::RequestorApprover, Role::Approver],
 );
+/// Who may see a credential at all: whoever has lost the role since has lost the request.
+const SEERS: Need = Need::OrRole(&[Permission::CredentialsReveal], Role::REQUESTORS);
+const SEERS_WITHOUT_ASKING: Need = Need::OrRole(&[Permission::CredentialsReveal], &[Role::Isa]);
 const APPROVERS: &[Role] = &[Role::Approver, Role::RequestorApprover];
 
 pub(super) fn routes() -> Routes {
@@ -46,12 +49,8 @@ pub(super) fn routes() -> Routes {
         .get("/requests", EITHER, find)
         .post("/requests", ASKERS, ask)
         .get("/requests/{id}", EITHER, get)
-        .get("/credentials/{request}", Need::SignedIn, credential)
-        .post(
-            "/isarequests",
-            Need::OrRole(&[Permission::CredentialsReveal], &[Role::Isa]),
-            isa::see,
-        )
+        .get("/credentials/{request}", SEERS, credential)
+        .post("/isarequests", SEERS_WITHOUT_ASKING, isa::see)
         .and(end::routes())
 }
 

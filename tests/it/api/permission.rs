@@ -118,7 +118,8 @@ async fn caller(world: &World, name: &str, has: &Has) -> (Client, Client) {
             keys
         }
     };
-    (world.session(&keys).await, world.native(&keys).below(""))
+    let session = world.session(&keys).await.kept();
+    (session, world.native(&keys).below("").kept())
 }
 
 /// The statuses that a caller with this may get; `None`: the route is open to it in part, and its

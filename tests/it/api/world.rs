@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -99,6 +100,7 @@ impl Answer {
 /// Somebody who calls: with a cookie, or with a native key.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
+    pub(crate) router: Option<Router>,
     pub(crate) api: Api,
     pub(crate) header: Option<(header::HeaderName, String)>,
     pub(crate) base: &'static str,
@@ -336,6 +338,7 @@ impl World {
     /// A caller that is nobody.
     pub(crate) fn nobody(&self) -> Client {
         Client {
+            router: None,
             api: self.api.clone(),
             header: None,
             base: "",
@@ -353,6 +356,7 @@ impl World {
             .unwrap()
             .to_owned();
         Client {
+            router: None,
             api: self.api.clone(),
             header: Some((header::COOKIE, cookie)),
             base: PS,
@@ -364,6 +368,7 @@ impl World {
     pub(crate) fn native(&self, keys: &Keys) -> Client {
         let bearer = format!("Bearer {}", text(&keys.native));
         Client {
+            router: None,
             api: self.api.clone(),
             header: Some((header::AUTHORIZATION, bearer)),
             base: "/api/v1",
@@ -403,6 +408,19 @@ pub(crate) async fn sign_in(client: &Client, header: &str) -> Answer {
 }
 
 impl Client {
+    /// The same caller, asking the service as it now is: to build it takes longer than to answer.
+    pub(crate) fn kept(self) -> Self {
+        Self {
+            router: Some(self.service()),
+            ..self
+        }
+    }
+
+    fn service(&self) -> Router {
+        let kept = self.router.clone();
+        kept.unwrap_or_else(|| router(self.api.clone()))
+    }
+
     /// The same caller from this address.
     pub(crate) fn from(&self, address: &str) -> Self {
         Self {
@@ -427,7 +445,7 @@ impl Client {
             let peer = ConnectInfo(SocketAddr::from((address, 40_000)));
             request.extensions_mut().insert(peer);
         }
-        let response = router(self.api.clone()).oneshot(request).await.unwrap();
+        let response = self.service().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 8_000_000).await.unwrap();
         Answer {
