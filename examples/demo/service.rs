@@ -24,6 +24,7 @@ const END_MAX_TENTHS: u32 = 300;
 const SETTINGS: &str = "\
 [auth]
 requests_per_minute = 100000
+reveals_per_minute = 100000
 [scheduler]
 scan_every_s = 2
 ";
