@@ -39,6 +39,12 @@ pub(super) fn routes() -> Routes {
         .post("/api/v1/groups", Permission::UsersWrite, create)
         .get("/api/v1/groups/{id}", Permission::UsersRead, one)
         .delete("/api/v1/groups/{id}", Permission::UsersWrite, delete)
+        .post(
+            "/api/v1/groups/{id}/disable",
+            Permission::UsersWrite,
+            disable,
+        )
+        .post("/api/v1/groups/{id}/enable", Permission::UsersWrite, enable)
         .put(MEMBER, Permission::UsersWrite, add_member)
         .delete(MEMBER, Permission::UsersWrite, remove_member)
 }
@@ -229,6 +235,56 @@ pub(super) async fn delete(
     tx.audit(&event, api.clock.now()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a group grant nothing; its members and what it holds stay.
+#[utoipa::path(
+    post, path = "/api/v1/groups/{id}/disable", tag = "groups",
+    params(("id" = i64, Path, description = "The group")),
+    responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)),
+)]
+pub(super) async fn disable(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<Response, ApiError> {
+    let group = existing(&api, &segments).await?;
+    switch(&api, &caller, group, false).await
+}
+
+/// Lets a group grant what it holds; only one that permits no more than the caller may do itself.
+#[utoipa::path(
+    post, path = "/api/v1/groups/{id}/enable", tag = "groups",
+    params(("id" = i64, Path, description = "The group")),
+    responses((status = 200, body = GroupAnswer), (status = "4XX", body = Problem)),
+)]
+pub(super) async fn enable(
+    State(api): State<Api>,
+    caller: Caller,
+    segments: Segments,
+) -> Result<Response, ApiError> {
+    let group = existing(&api, &segments).await?;
+    may_hand_out(&api, &caller, &group).await?;
+    switch(&api, &caller, group, true).await
+}
+
+async fn switch(
+    api: &Api,
+    caller: &Caller,
+    group: Group,
+    active: bool,
+) -> Result<Response, ApiError> {
+    let name = if active {
+        "group.enabled"
+    } else {
+        "group.disabled"
+    };
+    let mut tx = api.store.begin().await?;
+    tx.set_group_active(group.id, active).await?;
+    let event = Event::by(caller.actor(), name, group.id, json!({"name": group.name}));
+    tx.audit(&event, api.clock.now()).await?;
+    tx.commit().await?;
+    Ok(Json(GroupAnswer::from(Group { active, ..group })).into_response())
 }
 
 /// Puts a user into a group.

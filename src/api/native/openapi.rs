@@ -42,7 +42,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         functional_account::list, functional_account::one, functional_account::create,
         functional_account::edit, functional_account::delete,
         functional_link::linked, functional_link::link,
-        group::list, group::one, group::create, group::delete, group::add_member,
+        group::list, group::one, group::create, group::delete, group::disable, group::enable, group::add_member,
         group::remove_member,
         health::alive, health::ready, health::metrics,
         job::list, job::one,

@@ -405,3 +405,34 @@ async fn roles_stand_where_the_vendor_gives_them() {
     let order = json!({"name": "carl", "group_ids": [group]});
     native.post("/users", &order).await.expect(403);
 }
+
+#[tokio::test]
+async fn a_disabled_group_grants_nothing_until_somebody_who_could_enables_it() {
+    let (world, admin) = service().await;
+    let (eve, keys) = world.user("eve", &[]).await;
+    let group = group_of(&world, eve).await;
+    let path = format!("/usergroups/{group}/permissions");
+    let body = json!([{"PermissionID": 3, "AccessLevelID": 1}]);
+    admin.post(&path, &body).await.expect(204);
+    let session = world.session(&keys).await;
+    session.get("/assets/1").await.expect(404);
+    let (_, keys) = world.user("bob", &[Permission::UsersWrite]).await;
+    let native = world.native(&keys);
+    let switch = |word: &str| format!("/groups/{group}/{word}");
+    let answer = native
+        .post(&switch("disable"), &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(answer.json()["active"], false);
+    session.get("/assets/1").await.expect(403);
+    let shown = admin.get("/usergroups").await.expect(200).json();
+    assert_eq!(shown[0]["IsActive"], false);
+    // Bob may not read assets himself.
+    native.post(&switch("enable"), &json!({})).await.expect(403);
+    let (_, keys) = world
+        .user("carl", &[Permission::UsersWrite, Permission::AssetsRead])
+        .await;
+    let native = world.native(&keys);
+    native.post(&switch("enable"), &json!({})).await.expect(200);
+    session.get("/assets/1").await.expect(404);
+}

@@ -17,7 +17,7 @@ use crate::model::audit::Event;
 use crate::model::id::{AccountId, JobId, UserId};
 use crate::model::principal::Permission;
 use crate::model::request::{Request, RequestState};
-use crate::store::{Page, RequestFilter};
+use crate::store::{Page, RequestFilter, StoreError};
 
 /// Live requests that one call ends at most.
 const TERMINATED_MAX: i64 = 10_000;
@@ -100,7 +100,9 @@ async fn rotate_on_check_in(
         return Err(GONE);
     }
     let mut tx = api.store.begin().await?;
-    tx.rotate_at_end(request.id).await.map_err(|_| GONE)?;
+    tx.rotate_at_end(request.id)
+        .await
+        .map_err(ended_meanwhile)?;
     let event = Event::by(
         caller.actor(),
         "request.rotates_at_end",
@@ -110,6 +112,14 @@ async fn rotate_on_check_in(
     tx.audit(&event, api.clock.now()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// An end that came in between; any other fault of the store stays one.
+fn ended_meanwhile(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Stale { .. } => GONE,
+        other => other.into(),
+    }
 }
 
 /// A request of somebody else that waits for approval, if the caller approves such.

@@ -30,13 +30,8 @@ pub(super) async fn see(
 ) -> Result<Response, ApiError> {
     const SEE: (Permission, &[Role]) = (Permission::CredentialsReveal, &[Role::Isa]);
     let asked = Asked::read(&fields?)?;
-    let found = asked.found(&api).await;
-    let id = found.as_ref().map(|account| account.id);
-    let id = id.map_err(|_| ApiError::NotFound {
-        what: "Managed Account",
-    });
-    caller.require_on(&api, SEE, id).await?;
-    let account = found?;
+    caller.require_on(&api, SEE, Ok(asked.account)).await?;
+    let account = asked.found(&api).await?;
     let extras = &account.settings.extras;
     let lasts = asked.duration(extras.isa_release_duration, extras.max_release_duration)?;
     let secret = wanted(&params)?;
