@@ -31,8 +31,6 @@ use crate::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use crate::scheduler::{AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 
-/// The socket of the system's log.
-const SYSLOG: &str = "/dev/log";
 /// Pause before a broken connection to other nodes' notices is made anew.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -345,12 +343,13 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
 
 /// What seals the audit trail, and where its anchors go.
 fn auditing(settings: &Settings, base: &Base) -> Auditing {
-    let syslog = settings.audit.anchor_syslog;
+    let audit = &settings.audit;
+    let syslog = audit.anchor_syslog.then(|| audit.anchor_syslog_socket.clone());
     Auditing {
         keys: base.audit.clone(),
         sink: AnchorSink {
             file: settings.anchor_file(),
-            syslog: syslog.then(|| SYSLOG.into()),
+            syslog,
         },
     }
 }
