@@ -344,7 +344,9 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
 /// What seals the audit trail, and where its anchors go.
 fn auditing(settings: &Settings, base: &Base) -> Auditing {
     let audit = &settings.audit;
-    let syslog = audit.anchor_syslog.then(|| audit.anchor_syslog_socket.clone());
+    let syslog = audit
+        .anchor_syslog
+        .then(|| audit.anchor_syslog_socket.clone());
     Auditing {
         keys: base.audit.clone(),
         sink: AnchorSink {
