@@ -267,7 +267,7 @@ CREATE TABLE credential_versions (
     sealed BYTEA NOT NULL,               -- the password, or the private key as it was given
     passphrase BYTEA,                    -- the private key's, sealed; NULL where there is none
     public_key TEXT,                     -- of a key pair: algorithm and base64, no comment
-    origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored')), -- where it came from
+    origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored', 'synced')), -- where it came from
     staged_at BIGINT NOT NULL,           -- when it was recorded
     last_sent_at BIGINT,                 -- when it was last on its way to the target
     accepted_at BIGINT,                  -- last conclusive accept
@@ -307,7 +307,7 @@ CREATE TABLE jobs (
     account_id BIGINT NOT NULL,          -- whose credential
     system_id BIGINT NOT NULL,           -- its system
     kind TEXT NOT NULL CHECK (kind IN ('rotate', 'test')), -- what to do
-    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, release, operator
+    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, release, sync, operator
     actor TEXT NOT NULL,                 -- who ordered it
     priority BIGINT NOT NULL,            -- 0 immediate, 1 quarantine, 2 routine
     run_at BIGINT NOT NULL,              -- not before
@@ -588,3 +588,25 @@ CREATE TABLE access_tokens (
     expires_at BIGINT NOT NULL                     -- when it ends
 );
 CREATE INDEX access_tokens_expiry ON access_tokens (expires_at);
+
+-- Synced accounts: a subscriber takes over its parent's passwords.
+CREATE TABLE subscriptions (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- the subscriber
+    parent_id BIGINT NOT NULL REFERENCES accounts (id), -- whose passwords it takes over
+    joined_version BIGINT,               -- the parent's password when it joined; NULL: it had none
+    told_version BIGINT,                 -- the parent's password that it was last told to take over
+    told_at BIGINT NOT NULL,             -- when it was
+    job_id BIGINT,                       -- its own job that last waited for the parent
+    waits_for BIGINT,                    -- the parent's job that it waited for
+    subscribed_at BIGINT NOT NULL        -- since when it is a subscriber
+);
+CREATE INDEX subscriptions_parent ON subscriptions (parent_id);
+
+-- Which version of a subscriber is which version of its parent.
+CREATE TABLE synced_versions (
+    account_id BIGINT NOT NULL,          -- the subscriber
+    version BIGINT NOT NULL,             -- its version
+    parent_id BIGINT NOT NULL,           -- whose password it is
+    parent_version BIGINT NOT NULL,      -- under which number
+    PRIMARY KEY (account_id, version)
+);

@@ -1,7 +1,7 @@
 //! Ticks: the crate's scheduler only wakes them; what is due is in the database.
 //!
 //! Every tick may run on any node, at any time, twice: the stale scan, the head repair, the session
-//! reaper, the seals and anchors of the audit trail take turns by a row each; the heartbeat, the
+//! reaper, the end of requests, the sync of accounts, the seals and anchors of the audit trail take turns by a row each; the heartbeat, the
 //! lease reaper and the look at the audit chain belong to the node.
 //!
 //! Invariant: a tick that is run again finds nothing left to do.
@@ -10,6 +10,7 @@ mod audit;
 mod gauge;
 mod request;
 mod sink;
+mod sync;
 mod tick;
 
 use std::collections::HashMap;
@@ -49,7 +50,7 @@ pub struct SchedulerOptions {
     pub reap_every: Duration,
     /// Silence after which a node counts as dead.
     pub dead_after: Duration,
-    /// How often requests are looked for whose time is over.
+    /// How often requests are looked for whose time is over, and synced accounts that are behind.
     pub expiry_every: Duration,
     /// How often queue heads are checked and idle sessions removed.
     pub housekeeping_every: Duration,
@@ -254,6 +255,7 @@ impl Scheduler {
             Tick::HeadRepair => self.repair().await?,
             Tick::SessionReaper => self.end_sessions().await?,
             Tick::RequestExpiry => self.end_requests().await?,
+            Tick::AccountSync => self.sync().await?,
             Tick::Gauges => self.count().await?,
             Tick::AuditSeal => self.seal().await?,
             Tick::AuditAnchor => self.anchor().await?,

@@ -79,6 +79,7 @@ pub mod value {
         "head_repair",
         "session_reaper",
         "request_expiry",
+        "account_sync",
         "gauges",
         "audit_seal",
         "audit_anchor",
@@ -101,6 +102,7 @@ pub mod value {
         "quarantine",
         "mismatch",
         "release",
+        "sync",
         "operator",
     ];
     /// How an attempt ended.

@@ -39,6 +39,7 @@ mod scan;
 mod schedule;
 mod settle;
 mod smart_rule;
+mod subscription;
 mod system;
 mod target;
 mod wide;
@@ -78,6 +79,7 @@ pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
 pub use scan::Scanned;
 pub use settle::{Ending, Settled, SystemHealth};
+pub use subscription::Subscription;
 pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
 

@@ -19,4 +19,5 @@ mod permission;
 mod platform;
 mod policy;
 mod principal;
+mod synced;
 pub(crate) mod world;

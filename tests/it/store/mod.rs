@@ -29,6 +29,7 @@ mod scan;
 mod schedule;
 mod settle;
 mod stress;
+mod subscription;
 mod system;
 mod target;
 mod wide;
