@@ -59,7 +59,9 @@ CREATE TABLE api_keys (
     revoked_at BIGINT,                             -- when somebody ended it
     addresses TEXT NOT NULL,                       -- networks it may be used from, by commas; '' anywhere
     last_used_at BIGINT,                           -- last use, at a minute's grain
-    successor_id BIGINT REFERENCES api_keys (id)   -- the key that takes its place
+    successor_id BIGINT REFERENCES api_keys (id),  -- the key that takes its place
+    password_required SMALLINT NOT NULL,           -- 1: signs in with its user's password alone
+    revision BIGINT NOT NULL                       -- counts edits; the ETag
 );
 
 -- Signed-in sessions of the Password Safe dialect.
@@ -610,3 +612,39 @@ CREATE TABLE synced_versions (
     parent_version BIGINT NOT NULL,      -- under which number
     PRIMARY KEY (account_id, version)
 );
+
+-- What users sign in with, beside keys; only hashes are kept.
+CREATE TABLE user_passwords (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id), -- whose
+    hash TEXT NOT NULL,                            -- argon2id with salt and cost, a PHC string
+    set_at BIGINT NOT NULL,                        -- when it was set
+    used_at BIGINT                                 -- when somebody last signed in with it
+);
+
+-- Second factors; a user has at most one.
+CREATE TABLE user_totp (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id), -- whose
+    sealed BYTEA NOT NULL,                         -- the secret of the codes
+    enrolled_at BIGINT NOT NULL,                   -- when the secret was drawn
+    confirmed_at BIGINT,                           -- since when sign-ins need a code
+    last_step BIGINT NOT NULL                      -- the last step of 30 s whose code was used
+);
+
+-- What replaces a second factor that is lost, each once; only hashes are kept.
+CREATE TABLE recovery_codes (
+    user_id BIGINT NOT NULL REFERENCES user_totp (user_id), -- whose
+    hash TEXT NOT NULL,                            -- SHA-256 of the code, hex
+    used_at BIGINT,                                -- when it was used
+    PRIMARY KEY (user_id, hash)
+);
+
+-- Sessions of the native API that users opened with their passwords.
+CREATE TABLE user_sessions (
+    id BIGINT PRIMARY KEY,                         -- dense
+    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the cookie, hex
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who signed in
+    address TEXT NOT NULL,                         -- from where; '' where nobody knows
+    created_at BIGINT NOT NULL,                    -- sign-in
+    seen_at BIGINT NOT NULL                        -- last call, at a minute's grain
+);
+CREATE INDEX user_sessions_user ON user_sessions (user_id, id);
