@@ -4,6 +4,7 @@
 
 mod access_policy;
 mod audit;
+mod browser;
 mod credential;
 mod description;
 mod dialect;
@@ -12,12 +13,17 @@ mod functional_account;
 mod functional_link;
 mod import;
 mod key;
+mod key_edit;
 mod key_life;
 mod limits;
 mod native;
 mod oauth;
+mod password;
 mod permission;
 mod platform;
 mod policy;
 mod principal;
+mod session;
+mod synced;
+mod totp;
 pub(crate) mod world;
