@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod access;
+pub mod access_policy;
 pub mod account;
 pub mod asset;
 pub mod audit;
