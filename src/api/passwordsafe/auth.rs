@@ -261,6 +261,8 @@ impl Presented {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use std::collections::BTreeSet;
 
     use secrecy::ExposeSecret;
