@@ -35,3 +35,8 @@ pub mod totp;
 pub mod workgroup;
 
 pub use timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests {
+    mod fuzz;
+}

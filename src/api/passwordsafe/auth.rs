@@ -262,6 +262,8 @@ impl Presented {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use std::collections::BTreeSet;
 
     use secrecy::ExposeSecret;
