@@ -192,12 +192,11 @@ async fn get(
     Ok(Json(shape(&api, request).await?).into_response())
 }
 
-/// What the bodies of both kinds of requests have in common.
+/// Which account the bodies of both kinds of requests name. All else in them is read once the
+/// caller is known to be permitted, and the account to be there.
 struct Asked {
     system: i64,
     account: AccountId,
-    minutes: Option<i64>,
-    reason: String,
 }
 
 impl Asked {
@@ -205,8 +204,6 @@ impl Asked {
         Ok(Self {
             system: fields.required_int("SystemID", 1..=ID_MAX)?,
             account: AccountId(fields.required_int("AccountID", 1..=ID_MAX)?),
-            minutes: fields.int("DurationMinutes", 1..=525_600)?,
-            reason: fields.text("Reason", 1_000)?.unwrap_or_default(),
         })
     }
 
@@ -219,15 +216,21 @@ impl Asked {
                 what: "Managed Account",
             })
     }
+}
 
-    fn duration(&self, default: i64, most: i64) -> Result<i64, ApiError> {
-        let minutes = self.minutes.unwrap_or(default.min(most));
-        if minutes > most {
-            let text = format!("must be 1 to {most} for this account");
-            return Err(ApiError::field("DurationMinutes", text));
-        }
-        Ok(minutes * 60_000)
+/// How long a request is to last, in milliseconds.
+fn duration(fields: &Fields, default: i64, most: i64) -> Result<i64, ApiError> {
+    let minutes = fields.int("DurationMinutes", 1..=525_600)?;
+    let minutes = minutes.unwrap_or(default.min(most));
+    if minutes > most {
+        let text = format!("must be 1 to {most} for this account");
+        return Err(ApiError::field("DurationMinutes", text));
     }
+    Ok(minutes * 60_000)
+}
+
+fn reason(fields: &Fields) -> Result<String, ApiError> {
+    Ok(fields.text("Reason", 1_000)?.unwrap_or_default())
 }
 
 /// True if the credential changes once a request for it has ended.
@@ -267,7 +270,12 @@ async fn ask(
     }
     fields.flag("RotateOnCheckin")?;
     let extras = &account.settings.extras;
-    let lasts = asked.duration(extras.release_duration, extras.max_release_duration)?;
+    let lasts = duration(
+        &fields,
+        extras.release_duration,
+        extras.max_release_duration,
+    )?;
+    let reason = reason(&fields)?;
     let now = api.clock.now();
     let mut rotates = rotates(&account);
     let mut tx = api.store.begin().await?;
@@ -295,7 +303,7 @@ async fn ask(
         user_id: caller.user.id,
         account_id: account.id,
         system_id: account.system_id,
-        reason: asked.reason,
+        reason,
         rotates,
         approvals_needed,
         expires_at: now.plus(Duration::from_millis(lasts.unsigned_abs())),

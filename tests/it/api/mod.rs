@@ -18,5 +18,6 @@ mod oauth;
 mod permission;
 mod platform;
 mod policy;
+mod precedence;
 mod principal;
 pub(crate) mod world;

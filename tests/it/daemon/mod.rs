@@ -5,6 +5,7 @@ mod audit;
 mod command;
 mod connector;
 mod directories;
+mod disconnect;
 mod disk;
 mod drain;
 mod first_run;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{Asked, rotates, wanted};
+use super::{Asked, duration, reason, rotates, wanted};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::clear;
@@ -29,18 +29,24 @@ pub(super) async fn see(
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
     const SEE: (Permission, &[Role]) = (Permission::CredentialsReveal, &[Role::Isa]);
-    let asked = Asked::read(&fields?)?;
+    let fields = fields?;
+    let asked = Asked::read(&fields)?;
     caller.require_on(&api, SEE, Ok(asked.account)).await?;
     let account = asked.found(&api).await?;
     let extras = &account.settings.extras;
-    let lasts = asked.duration(extras.isa_release_duration, extras.max_release_duration)?;
+    let lasts = duration(
+        &fields,
+        extras.isa_release_duration,
+        extras.max_release_duration,
+    )?;
+    let reason = reason(&fields)?;
     let secret = wanted(&params)?;
     let now = api.clock.now();
     let new = NewRequest {
         user_id: caller.user.id,
         account_id: account.id,
         system_id: account.system_id,
-        reason: asked.reason,
+        reason,
         rotates: rotates(&account),
         approvals_needed: 0,
         expires_at: now.plus(Duration::from_millis(lasts.unsigned_abs())),
