@@ -16,7 +16,7 @@ use crate::model::access::Role;
 use crate::model::id::{AccountId, KeyId, SessionId, UserId};
 use crate::model::key::{ApiKey, KeyHash, KeyKind};
 use crate::model::principal::{Permission, Session, User};
-use crate::store::StoreError;
+use crate::store::{SignedIn, StoreError};
 
 /// Ids that nothing has: looked up where nothing was found, so that a refusal takes as long.
 const NO_KEY: KeyId = KeyId(0);
@@ -259,24 +259,19 @@ pub(crate) async fn by_session(
     headers: &HeaderMap,
     from: Peer,
 ) -> Result<Caller, ApiError> {
-    let Some(session) = session_of(api, headers).await? else {
-        let reason = if cookie(headers).is_some() {
-            "unknown"
-        } else {
-            "missing"
-        };
-        return Err(refused(api, "session", reason));
+    let Some(cookie) = cookie(headers) else {
+        return Err(refused(api, "session", "missing"));
+    };
+    let found = api.store.signed_in(&KeyHash::of(&cookie)).await?;
+    let Some(SignedIn { session, user, key }) = found else {
+        return Err(refused(api, "session", "unknown"));
     };
     let now = api.clock.now();
     if session.seen_at <= Session::idle_since(api.settings.session_idle, now) {
         return Err(refused(api, "session", "expired"));
     }
-    let user = api.store.user(session.user_id).await?;
-    let Some(key) = api.store.key(session.key_id).await? else {
-        return Err(refused(api, "session", "unknown"));
-    };
     let (user, key) =
-        usable(api, user, key, from).map_err(|reason| refused(api, "session", reason))?;
+        usable(api, Some(user), key, from).map_err(|reason| refused(api, "session", reason))?;
     if now.since(session.seen_at) >= Session::GRAIN
         && let Err(error) = touch(api, &session).await
     {

@@ -20,6 +20,7 @@ mod inventory;
 mod job;
 mod key;
 mod node;
+mod order;
 mod policy;
 mod principal;
 mod quarantine;
