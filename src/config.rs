@@ -279,8 +279,10 @@ impl Default for Connectors {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Idle time after which a session of the Password Safe dialect ends; a minute's grain.
+    /// Idle time after which a session ends; a minute's grain.
     pub session_idle_minutes: u32,
+    /// Time after which a session that was opened with a password ends in any case.
+    pub session_max_hours: u32,
     /// Failed authentications from one address in a window, after which no more are tried.
     pub failures_by_address: u32,
     /// The same by one client id, key or user's name.
@@ -299,6 +301,7 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             session_idle_minutes: 20,
+            session_max_hours: 12,
             failures_by_address: 60,
             failures_by_name: 20,
             failures_window_s: 60,

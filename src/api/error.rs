@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::queue::OrderError;
 use crate::store::StoreError;
-use crate::vault::VaultError;
+use crate::vault::{PasswordError, VaultError};
 
 /// Which interface answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,12 @@ pub enum ApiError {
     /// Sign in first.
     #[error("Unauthorized")]
     Unauthorized,
+    /// The cookie of a user's session came without the token that goes with it.
+    #[error("the session's token is missing")]
+    TokenMissing,
+    /// Sign in again: what was asked for needs a young sign-in.
+    #[error("the sign-in is too old")]
+    SignInAgain,
     /// The caller lacks a permission.
     #[error("not permitted")]
     Forbidden,
@@ -170,6 +176,17 @@ impl From<OrderError> for ApiError {
     }
 }
 
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::TooMany {
+                wait: Duration::from_secs(1),
+            },
+            PasswordError::Library => Self::Internal("a password could not be hashed"),
+        }
+    }
+}
+
 /// An error that waits in a response for its rendering.
 #[derive(Clone)]
 pub(crate) struct Unrendered(pub(crate) Arc<ApiError>);
@@ -193,7 +210,11 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::ApproverOnly | Self::NotApproved => StatusCode::FORBIDDEN,
+            Self::Forbidden
+            | Self::ApproverOnly
+            | Self::NotApproved
+            | Self::TokenMissing
+            | Self::SignInAgain => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::ChangeFailed { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } | Self::ConflictingRequest => StatusCode::CONFLICT,
@@ -221,6 +242,14 @@ impl ApiError {
     fn said(&self) -> Said {
         let (code, text) = match self {
             Self::Unauthorized => ("unauthorized", "Unauthorized".to_owned()),
+            Self::TokenMissing => (
+                "csrf_token",
+                "Send the session's csrf_token as X-CSRF-Token, from this site".to_owned(),
+            ),
+            Self::SignInAgain => (
+                "sign_in_again",
+                "Sign in again: this needs a sign-in younger than five minutes".to_owned(),
+            ),
             Self::Forbidden => (
                 "forbidden",
                 "You lack the permission for this call".to_owned(),
@@ -410,7 +439,11 @@ mod tests {
     fn every_kind() -> Vec<ApiError> {
         vec![
             ApiError::Unauthorized,
+            ApiError::TokenMissing,
+            ApiError::SignInAgain,
             ApiError::Forbidden,
+            PasswordError::Busy.into(),
+            PasswordError::Library.into(),
             ApiError::NotFound {
                 what: "Managed Account",
             },

@@ -17,6 +17,7 @@ pub mod id;
 pub mod job;
 pub mod key;
 pub mod key_rule;
+pub mod password;
 pub mod password_rule;
 pub mod permission;
 pub mod platform;
@@ -26,8 +27,10 @@ pub mod quarantine;
 pub mod request;
 pub mod rotation;
 pub mod schedule;
+pub mod session;
 pub mod system;
 mod timestamp;
+pub mod totp;
 pub mod workgroup;
 
 pub use timestamp::Timestamp;

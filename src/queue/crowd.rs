@@ -1,7 +1,7 @@
 //! Orders that come at the same moment share a transaction: one commit makes all of them durable.
 //!
-//! Plain orders alone: nothing is given with them, and the account has no open job. Every other one
-//! takes [`Orders::change`]'s own way, after them.
+//! Plain orders alone: nothing is given with them, and the account has no open job and takes over
+//! nobody's password. Every other one takes [`Orders::change`]'s own way, after them.
 //!
 //! Invariant: an order is answered only after the commit that holds its job and its audit row.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::order::{ChangeOrder, OrderError, Orders, ordered};
 use crate::model::credential::Parts;
-use crate::model::id::{AccountId, JobId};
+use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::store::{NewRotationJob, Orderable, StoreError};
 
@@ -77,10 +77,10 @@ impl Orders {
         for (nth, plain) in all.iter().enumerate() {
             let answer = match free.get_mut(&plain.account).map(Option::take) {
                 None => Some(Err(OrderError::NotFound)),
-                Some(Some(found)) if found.has_job == 0 => {
+                Some(Some(found)) if found.has_job == 0 && found.account.parent_id.is_none() => {
                     match self.fits(&found.account, &found.system, &[], true) {
-                        Ok(system) => {
-                            jobs.push((nth, plain, system));
+                        Ok(()) => {
+                            jobs.push((nth, plain, SystemId(found.system.system_id)));
                             None
                         }
                         Err(refused) => Some(Err(refused)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use keywheel_connectors::{Account, Credential, Login, Reason, Secret};
 
 use super::crowd::{Plain, Taken};
-use super::given::{NewKey, given};
+use super::given::NewKey;
 use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
 use crate::engine::Engine;
@@ -78,7 +78,7 @@ impl ChangeOrder {
     }
 
     /// What it changes.
-    fn wanted(&self) -> Parts {
+    pub(super) fn wanted(&self) -> Parts {
         if !self.gives() {
             return self.parts;
         }
@@ -126,6 +126,7 @@ impl Orders {
         engine: Engine,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let crowd = Arc::new(store.crowd());
         Self {
             store,
             vault,
@@ -133,11 +134,12 @@ impl Orders {
             dice,
             engine,
             metrics,
-            crowd: Arc::new(Shared::new(1)),
+            crowd,
         }
     }
 
-    /// Orders a change of one account. An identical open order is joined.
+    /// Orders a change of one account, or of those that share its password. An identical open
+    /// order is joined; the job is the first account's of them.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -145,9 +147,7 @@ impl Orders {
         if let Some(taken) = self.change_with_others(&order, actor).await? {
             return taken;
         }
-        let given = given(order.account, order.password.as_ref(), order.key.as_ref());
-        let system = self.fit(order.account, &given, true).await?;
-        drop(given);
+        let (order, system) = self.led(order).await?;
         loop {
             let mut tx = self.store.begin().await?;
             tx.lock_queue(system).await?;
@@ -310,14 +310,15 @@ impl Orders {
         account: AccountId,
         given: &[Credential],
         changes: bool,
-    ) -> Result<SystemId, OrderError> {
+    ) -> Result<(AccountRow, SystemId), OrderError> {
         let (row, system) = self.found(account).await?;
         let details = self
             .store
             .system_row(system)
             .await?
             .ok_or(OrderError::NotFound)?;
-        self.fits(&row, &details, given, changes)
+        self.fits(&row, &details, given, changes)?;
+        Ok((row, system))
     }
 
     /// The same, of an account that has been read.
@@ -327,7 +328,7 @@ impl Orders {
         details: &SystemRow,
         given: &[Credential],
         changes: bool,
-    ) -> Result<SystemId, OrderError> {
+    ) -> Result<(), OrderError> {
         if row.active == 0 {
             return Err(OrderError::Refused(
                 "The account is suspended; resume it first".into(),
@@ -349,7 +350,7 @@ impl Orders {
                 .admit(details, row, credential)
                 .map_err(refused)?;
         }
-        Ok(SystemId(details.system_id))
+        Ok(())
     }
 }
 

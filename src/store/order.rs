@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::wide::Wide;
-use super::{AccountRow, StoreError, SystemRow, Tx, exactly};
+use super::{AccountRow, Shared, Store, StoreError, SystemRow, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, SystemId};
@@ -59,13 +59,14 @@ static READ: LazyLock<Wide> = LazyLock::new(|| {
              a.sam_account_name, a.active, a.epoch, a.current_version, a.current_key_version,
              a.last_version, a.password_rule_id, a.key_rule_id, a.dss_auto_management,
              a.use_own_credentials, a.last_change_at, a.last_key_change_at, a.in_doubt,
-             a.key_in_doubt, d.system_id, d.platform_id, d.host_name, d.dns_name, d.ip_address,
+             a.key_in_doubt, y.parent_id, d.system_id, d.platform_id, d.host_name, d.dns_name, d.ip_address,
              d.port, d.timeout_s, d.functional_account_id, d.elevation, d.host_key_mode,
              d.host_key, d.tls_ca, d.tls_server_name, d.starttls, d.base_dn, d.flavour,
              d.key_attribute, d.in_flight, d.lockout_threshold,
              CASE WHEN j.id IS NULL THEN 0 ELSE 1 END AS has_job
          FROM r JOIN accounts a ON a.id = r.account AND a.deleted_at IS NULL
              JOIN system_details d ON d.system_id = a.system_id AND d.deleted_at IS NULL
+             LEFT JOIN subscriptions y ON y.account_id = a.id
              LEFT JOIN jobs j ON j.account_id = a.id AND j.state IN ('queued', 'running')",
     )
 });
@@ -100,6 +101,13 @@ static HEADS: LazyLock<[Wide; 3]> = LazyLock::new(|| {
     ]
     .map(|statement| Wide::new(1, "system", statement))
 });
+
+impl Store {
+    /// Shares transactions of orders among those who order at the same moment.
+    pub(crate) fn crowd<Q: Clone, A>(&self) -> Shared<Q, A> {
+        Shared::new(self.backend.crowds_at_once())
+    }
+}
 
 impl Tx {
     /// What orders of these accounts find, in any order; those that are gone are missing. The

@@ -12,11 +12,12 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
     access_policy, account, audit, discovery, functional_account, functional_link, group, health,
-    import, job, key, platform, policy, quarantine, reveal, system, user,
+    import, job, key, password, platform, policy, quarantine, reveal, session, system, totp, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
 use crate::api::route::Need;
+use crate::api::sign_in::COOKIE;
 
 /// The page's own policy: its styles are written by its script.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -46,15 +47,18 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         group::remove_member,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
-        key::list, key::create, key::revoke, key::rotate,
+        key::list, key::create, key::edit::one, key::edit::edit, key::revoke, key::rotate,
+        password::set,
         platform::list,
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,
         quarantine::list, quarantine::run, quarantine::one,
+        session::sign_in, session::list, session::end, session::end_all,
         system::list, system::one, system::edit,
+        totp::one, totp::enrol, totp::confirm, totp::remove,
         user::list, user::one, user::create, user::disable, user::enable,
     ),
-    security(("key" = [])),
+    security(("key" = []), ("sign_in" = [])),
     modifiers(&Schemes),
 )]
 struct Native;
@@ -71,6 +75,12 @@ impl Modify for Schemes {
             "A Password Safe session; it may read the jobs and quarantines that it ordered.",
         );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+        let cookie = ApiKeyValue::with_description(
+            COOKIE,
+            "A session that a user opened with their password, by `POST /api/v1/sessions`. Calls \
+             other than GET also carry its `csrf_token` as `X-CSRF-Token`.",
+        );
+        components.add_security_scheme("sign_in", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

@@ -47,6 +47,7 @@ async fn no_route_but_the_open_ones_answers_nobody() {
         assert_eq!(answer.status, 401, "{route:?} {answer:?}");
     }
     let expected = [
+        "/api/v1/sessions",
         "/auth/connect/token",
         "/auth/signappin",
         "/auth/signout",

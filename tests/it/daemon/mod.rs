@@ -17,6 +17,7 @@ mod platform;
 mod refusal;
 mod signal;
 mod tls;
+mod user;
 
 use std::path::Path;
 

@@ -31,6 +31,7 @@ pub(super) fn key_of(user: UserId, key: &str) -> NewKey {
         prefix: KeyHash::prefix(&key),
         addresses: Addresses::parse("10.0.0.0/8,192.0.2.7").unwrap(),
         expires_at: Some(Timestamp(900)),
+        password_required: false,
     }
 }
 
@@ -146,11 +147,13 @@ on_both!(
         }
         let mut tx = store.begin().await.unwrap();
         tx.set_grants(user, &BTreeSet::new()).await.unwrap();
-        tx.revoke_key(key, Timestamp(95)).await.unwrap();
         tx.commit().await.unwrap();
         let found = store.signed_in(&cookies[1]).await.unwrap().unwrap();
         assert!(found.user.granted.is_empty());
-        assert_eq!(found.key.revoked_at, Some(Timestamp(95)));
+        let mut tx = store.begin().await.unwrap();
+        tx.revoke_key(key, Timestamp(95)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.signed_in(&cookies[1]).await.unwrap().is_none());
     }
 );
 

@@ -75,6 +75,28 @@ impl Home {
         }
     }
 
+    /// The same with this on its standard input.
+    pub(crate) fn run_fed(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut program = keywheel();
+        program
+            .args(arguments)
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It may end without having read: that is its answer.
+        drop(std::io::Write::write_all(&mut stdin, input.as_bytes()));
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// A start that must not succeed.
     pub(crate) fn refusal(&self) -> Ended {
         let ended = self.run(&["serve", "--listen", "127.0.0.1:0"]);
