@@ -20,7 +20,7 @@ use crate::model::id::{AccountId, KeyId, SessionId, UserId, UserSessionId};
 use crate::model::key::{ApiKey, KeyHash, KeyKind};
 use crate::model::principal::{Permission, Session, User};
 use crate::model::session::UserSession;
-use crate::store::StoreError;
+use crate::store::{SignedIn, StoreError};
 
 /// Ids that nothing has: looked up where nothing was found, so that a refusal takes as long.
 const NO_KEY: KeyId = KeyId(0);
@@ -321,24 +321,19 @@ pub(crate) async fn by_session(
     headers: &HeaderMap,
     from: Peer,
 ) -> Result<Caller, ApiError> {
-    let Some(session) = session_of(api, headers).await? else {
-        let reason = if cookie(headers, SESSION_COOKIE).is_some() {
-            "unknown"
-        } else {
-            "missing"
-        };
-        return Err(refused(api, "session", reason));
+    let Some(cookie) = cookie(headers, SESSION_COOKIE) else {
+        return Err(refused(api, "session", "missing"));
+    };
+    let found = api.store.signed_in(&KeyHash::of(&cookie)).await?;
+    let Some(SignedIn { session, user, key }) = found else {
+        return Err(refused(api, "session", "unknown"));
     };
     let now = api.clock.now();
     if session.seen_at <= Session::idle_since(api.settings.sessions.idle, now) {
         return Err(refused(api, "session", "expired"));
     }
-    let user = api.store.user(session.user_id).await?;
-    let Some(key) = api.store.key(session.key_id).await? else {
-        return Err(refused(api, "session", "unknown"));
-    };
     let (user, key) =
-        usable(api, user, key, from).map_err(|reason| refused(api, "session", reason))?;
+        usable(api, Some(user), key, from).map_err(|reason| refused(api, "session", reason))?;
     if now.since(session.seen_at) >= Session::GRAIN
         && let Err(error) = touch(api, &session).await
     {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a node that lost its lease changes no row.
 
+mod crowd;
 mod discovery;
 mod given;
 mod link;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use keywheel_connectors::{Account, Credential, Login, Reason, Secret};
 
+use super::crowd::{Plain, Taken};
 use super::given::NewKey;
 use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
@@ -19,7 +20,9 @@ use crate::model::audit::Event;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, PlatformId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
-use crate::store::{AccountRow, NewJob, OpenJob, SealedSecret, Store, StoreError, Tx};
+use crate::store::{
+    AccountRow, NewJob, OpenJob, SealedSecret, Shared, Store, StoreError, SystemRow, Tx,
+};
 use crate::vault::{Place, Vault, VaultError, same_secret};
 
 /// Takes orders for changes, tests and quarantines.
@@ -31,6 +34,8 @@ pub struct Orders {
     pub(super) dice: Arc<dyn Dice>,
     pub(super) engine: Engine,
     pub(super) metrics: Arc<Metrics>,
+    /// Orders that share a transaction.
+    pub(super) crowd: Arc<Shared<Plain, Taken>>,
 }
 
 impl fmt::Debug for Orders {
@@ -68,7 +73,7 @@ impl ChangeOrder {
         }
     }
 
-    fn gives(&self) -> bool {
+    pub(super) fn gives(&self) -> bool {
         self.password.is_some() || self.key.is_some()
     }
 
@@ -121,6 +126,7 @@ impl Orders {
         engine: Engine,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let crowd = Arc::new(store.crowd());
         Self {
             store,
             vault,
@@ -128,6 +134,7 @@ impl Orders {
             dice,
             engine,
             metrics,
+            crowd,
         }
     }
 
@@ -137,6 +144,9 @@ impl Orders {
     /// # Errors
     /// [`OrderError`].
     pub async fn change(&self, order: ChangeOrder, actor: &str) -> Result<JobId, OrderError> {
+        if let Some(taken) = self.change_with_others(&order, actor).await? {
+            return taken;
+        }
         let (order, system) = self.led(order).await?;
         loop {
             let mut tx = self.store.begin().await?;
@@ -307,6 +317,18 @@ impl Orders {
             .system_row(system)
             .await?
             .ok_or(OrderError::NotFound)?;
+        self.fits(&row, &details, given, changes)?;
+        Ok((row, system))
+    }
+
+    /// The same, of an account that has been read.
+    pub(super) fn fits(
+        &self,
+        row: &AccountRow,
+        details: &SystemRow,
+        given: &[Credential],
+        changes: bool,
+    ) -> Result<(), OrderError> {
         if row.active == 0 {
             return Err(OrderError::Refused(
                 "The account is suspended; resume it first".into(),
@@ -321,18 +343,18 @@ impl Orders {
             ));
         }
         let refused = |reason: Reason| OrderError::Refused(reason.text.into_owned());
-        self.engine.admit(&details, &row, None).map_err(refused)?;
+        self.engine.admit(details, row, None).map_err(refused)?;
         for credential in given {
             let credential = Some(credential);
             self.engine
-                .admit(&details, &row, credential)
+                .admit(details, row, credential)
                 .map_err(refused)?;
         }
-        Ok((row, system))
+        Ok(())
     }
 }
 
-fn ordered(order: &ChangeOrder, actor: &str, job: JobId) -> Event {
+pub(super) fn ordered(order: &ChangeOrder, actor: &str, job: JobId) -> Event {
     let body = serde_json::json!({
         "job": job.0,
         "immediate": order.immediate,

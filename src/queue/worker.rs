@@ -178,6 +178,9 @@ impl Worker {
     /// Claims what is due, most urgent first. Every class keeps a session free for the others.
     async fn claim(&self, busy: &[usize; 3]) -> Result<Vec<Claim>, StoreError> {
         let now = self.clock.now();
+        if !self.store.may_claim(now).await? {
+            return Ok(Vec::new());
+        }
         let total = self.options.sessions.max(1);
         let mut used: usize = busy.iter().sum();
         let mut claims = Vec::new();

@@ -6,6 +6,7 @@
 mod list;
 mod row;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use sqlx::Any;
@@ -56,20 +57,29 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(concat!(
-            "SELECT ",
-            columns!(),
-            tables!(),
-            " WHERE a.id = $1 AND a.deleted_at IS NULL"
-        ))
-        .bind(id.0)
-        .fetch_optional(&self.read)
-        .await?;
-        row.map(Account::try_from).transpose()
+        let alike = &self.accounts_asked;
+        alike.ask(id, |ids| self.accounts_by_id(ids)).await
     }
-}
 
-impl Store {
+    async fn accounts_by_id(
+        &self,
+        ids: Vec<AccountId>,
+    ) -> Result<Vec<Option<Account>>, StoreError> {
+        let mut found = HashMap::new();
+        for cut in READ.cuts(&ids) {
+            let mut query = sqlx::query_as(cut.text);
+            for (id, _) in cut.rows(|id| id.0) {
+                query = query.bind(id);
+            }
+            let rows: Vec<Row> = query.fetch_all(&self.read).await?;
+            for row in rows {
+                let account = Account::try_from(row)?;
+                found.insert(account.id, account);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
     /// The account of a system that is this login on the target: by its identity, or by the one
     /// of an account without a DN. `bare`: whoever has the name counts, too, whatever its DN is.
     ///

@@ -4,6 +4,7 @@
 //! the rows that were read under its system's lock.
 
 mod guarded;
+mod look;
 
 use super::dialect::{for_no_key_update, skip_locked};
 use super::job::{job_cause, job_kind, job_parts};

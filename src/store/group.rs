@@ -3,8 +3,10 @@
 //! Invariant: a group that is not active grants nothing; the caller audits each write in the same
 //! transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
+use super::wide::Wide;
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::access::{Feature, Group, NewGroup, Role};
@@ -12,6 +14,35 @@ use crate::model::id::{GroupId, UserId};
 use crate::model::principal::{AccessLevel, ByGroups, Permission};
 
 const GONE: StoreError = StoreError::Stale { what: "the group" };
+
+/// What a user was granted itself, and what it has by its groups.
+pub(super) type Granted = (BTreeSet<Permission>, ByGroups);
+
+static GRANTED: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "asked",
+        "SELECT o.user_id, 'own', o.permission, 0, 0 FROM r JOIN grants o ON o.user_id = r.asked
+         UNION ALL
+         SELECT m.user_id, 'group', p.permission, 0, 0
+             FROM r JOIN group_members m ON m.user_id = r.asked
+             JOIN user_groups g ON g.id = m.group_id AND g.active = 1
+             JOIN group_grants p ON p.group_id = g.id
+         UNION ALL
+         SELECT m.user_id, 'feature', '', f.feature, f.level
+             FROM r JOIN group_members m ON m.user_id = r.asked
+             JOIN user_groups g ON g.id = m.group_id AND g.active = 1
+             JOIN group_features f ON f.group_id = g.id
+         UNION ALL
+         SELECT m.user_id, 'role', '', q.role, 0
+             FROM r JOIN group_members m ON m.user_id = r.asked
+             JOIN user_groups g ON g.id = m.group_id AND g.active = 1
+             JOIN rule_roles q ON q.group_id = g.id
+         UNION ALL
+         SELECT m.user_id, 'member', '', m.group_id, 0
+             FROM r JOIN group_members m ON m.user_id = r.asked",
+    )
+});
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -132,51 +163,38 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// What a user was granted itself, and what it has by its groups.
-    pub(super) async fn granted_to(
+    /// What users were granted themselves, and what they have by their groups. Whoever has nothing
+    /// at all is missing.
+    pub(super) async fn granted_to_all(
         &self,
-        user: UserId,
-    ) -> Result<(BTreeSet<Permission>, ByGroups), StoreError> {
-        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
-            "SELECT 'own', permission, 0, 0 FROM grants WHERE user_id = $1
-             UNION ALL
-             SELECT 'group', p.permission, 0, 0 FROM group_members m
-                 JOIN user_groups g ON g.id = m.group_id AND g.active = 1
-                 JOIN group_grants p ON p.group_id = g.id
-                 WHERE m.user_id = $1
-             UNION ALL
-             SELECT 'feature', '', f.feature, f.level FROM group_members m
-                 JOIN user_groups g ON g.id = m.group_id AND g.active = 1
-                 JOIN group_features f ON f.group_id = g.id
-                 WHERE m.user_id = $1
-             UNION ALL
-             SELECT 'role', '', r.role, 0 FROM group_members m
-                 JOIN user_groups g ON g.id = m.group_id AND g.active = 1
-                 JOIN rule_roles r ON r.group_id = g.id
-                 WHERE m.user_id = $1
-             UNION ALL
-             SELECT 'member', '', m.group_id, 0 FROM group_members m WHERE m.user_id = $1",
-        )
-        .bind(user.0)
-        .fetch_all(&self.read)
-        .await?;
-        let mut own = BTreeSet::new();
-        let mut by_groups = ByGroups::default();
-        // What a later release wrote grants nothing here.
-        for (source, word, number, level) in rows {
-            match source.as_str() {
-                "own" => own.extend(Permission::parse(&word)),
-                "group" => by_groups.permissions.extend(Permission::parse(&word)),
-                "feature" => {
-                    if let (Some(feature), Some(level)) = (Feature::of(number), level_of(level)) {
-                        by_groups.permissions.extend(feature.permissions(level));
+        users: BTreeSet<UserId>,
+    ) -> Result<HashMap<UserId, Granted>, StoreError> {
+        let users: Vec<UserId> = users.into_iter().collect();
+        let mut all: HashMap<UserId, Granted> = HashMap::new();
+        for cut in GRANTED.cuts(&users) {
+            let mut query = sqlx::query_as(cut.text);
+            for (id, _) in cut.rows(|user| user.0) {
+                query = query.bind(id);
+            }
+            let rows: Vec<(i64, String, String, i64, i64)> = query.fetch_all(&self.read).await?;
+            // What a later release wrote grants nothing here.
+            for (user, source, word, number, level) in rows {
+                let (own, by_groups) = all.entry(UserId(user)).or_default();
+                match source.as_str() {
+                    "own" => own.extend(Permission::parse(&word)),
+                    "group" => by_groups.permissions.extend(Permission::parse(&word)),
+                    "feature" => {
+                        if let (Some(feature), Some(level)) = (Feature::of(number), level_of(level))
+                        {
+                            by_groups.permissions.extend(feature.permissions(level));
+                        }
                     }
+                    "role" => by_groups.roles.extend(Role::of(number)),
+                    _ => drop(by_groups.ids.insert(GroupId(number))),
                 }
-                "role" => by_groups.roles.extend(Role::of(number)),
-                _ => drop(by_groups.ids.insert(GroupId(number))),
             }
         }
-        Ok((own, by_groups))
+        Ok(all)
     }
 }
 

@@ -9,10 +9,10 @@ use crate::model::id::{KeyId, UserId};
 use crate::model::key::{AccessToken, Addresses, ApiKey, KeyEdit, KeyHash, KeyKind, NewKey};
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     kind: String,
-    user_id: i64,
+    pub(super) user_id: i64,
     name: String,
     prefix: String,
     addresses: String,
@@ -132,7 +132,7 @@ impl Store {
 }
 
 impl Row {
-    fn key(self) -> Result<ApiKey, StoreError> {
+    pub(super) fn key(self) -> Result<ApiKey, StoreError> {
         let corrupt = |problem| StoreError::Corrupt {
             table: "api_keys",
             row: self.id,

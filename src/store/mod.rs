@@ -31,6 +31,7 @@ mod line;
 mod login_budget;
 mod migrate;
 mod node;
+mod order;
 mod page;
 mod password;
 mod policy;
@@ -42,6 +43,8 @@ mod scan;
 mod schedule;
 mod session;
 mod settle;
+mod shared;
+mod signed_in;
 mod smart_rule;
 mod subscription;
 mod system;
@@ -61,6 +64,9 @@ use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::model::account::Account;
+use crate::model::id::{AccountId, SystemId};
+use crate::model::system::System;
 pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
 
@@ -78,6 +84,7 @@ pub use functional_link::{FunctionalLink, FunctionalSecret};
 pub use functional_secret::SealedKey;
 pub use job::{NewJob, OpenJob};
 pub use migrate::SchemaState;
+pub use order::{NewRotationJob, Orderable};
 pub use page::Page;
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
@@ -85,9 +92,14 @@ pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
 pub use scan::Scanned;
 pub use settle::{Ending, Settled, SystemHealth};
+pub(crate) use shared::Shared;
+pub use signed_in::SignedIn;
 pub use subscription::Subscription;
 pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
+
+/// Shared statements of one kind that read at once: those who come later share the next.
+const READS_AT_ONCE: usize = 2;
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -123,6 +135,12 @@ pub struct Store {
     settled: Arc<Notify>,
     metrics: Option<Arc<Metrics>>,
     commits: Arc<AtomicU64>,
+    /// Calls that ask who makes them.
+    callers: Arc<Shared<String, Option<SignedIn>>>,
+    /// Calls that ask for an account.
+    accounts_asked: Arc<Shared<AccountId, Option<Account>>>,
+    /// Calls that ask for a system.
+    systems_asked: Arc<Shared<SystemId, Option<System>>>,
 }
 
 impl fmt::Debug for Store {
@@ -171,6 +189,9 @@ impl Store {
             settled: Arc::default(),
             metrics: None,
             commits: Arc::default(),
+            callers: Arc::new(Shared::new(READS_AT_ONCE)),
+            accounts_asked: Arc::new(Shared::new(READS_AT_ONCE)),
+            systems_asked: Arc::new(Shared::new(READS_AT_ONCE)),
         })
     }
 

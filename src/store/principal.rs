@@ -72,7 +72,8 @@ impl Store {
         let Some((id, name, display_name, email, administrator, disabled, created_at)) = row else {
             return Ok(None);
         };
-        let (granted, by_groups) = self.granted_to(UserId(id)).await?;
+        let mut granted = self.granted_to_all([UserId(id)].into()).await?;
+        let (granted, by_groups) = granted.remove(&UserId(id)).unwrap_or_default();
         Ok(Some(User {
             id: UserId(id),
             name,

@@ -5,11 +5,15 @@
 
 mod row;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 
 use self::row::{Row, columns};
+use super::wide::Wide;
 use super::{Page, Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::functional_account::elevation_word;
@@ -33,6 +37,17 @@ pub struct SystemFilter {
     /// A smart rule that holds it, or references one of its accounts.
     pub rule_id: Option<SmartRuleId>,
 }
+
+static BY_ID: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "asked",
+        concat!(
+            columns!(),
+            " WHERE s.id IN (SELECT asked FROM r) AND d.deleted_at IS NULL"
+        ),
+    )
+});
 
 macro_rules! filter {
     () => {
@@ -72,14 +87,24 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn system(&self, id: SystemId) -> Result<Option<System>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(concat!(
-            columns!(),
-            " WHERE s.id = $1 AND d.deleted_at IS NULL"
-        ))
-        .bind(id.0)
-        .fetch_optional(&self.read)
-        .await?;
-        row.map(System::try_from).transpose()
+        let alike = &self.systems_asked;
+        alike.ask(id, |ids| self.systems_by_id(ids)).await
+    }
+
+    async fn systems_by_id(&self, ids: Vec<SystemId>) -> Result<Vec<Option<System>>, StoreError> {
+        let mut found = HashMap::new();
+        for cut in BY_ID.cuts(&ids) {
+            let mut query = sqlx::query_as(cut.text);
+            for (id, _) in cut.rows(|id| id.0) {
+                query = query.bind(id);
+            }
+            let rows: Vec<Row> = query.fetch_all(&self.read).await?;
+            for row in rows {
+                let system = System::try_from(row)?;
+                found.insert(system.id, system);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
 
     /// Systems that were not deleted, by id.

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::key_pair::GivenKeys;
 use super::managed_account::only;
-use super::wire::password;
+use super::wire::{gives_secret, password};
 use super::{Fields, Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -128,14 +128,21 @@ async fn change(
     segments: Segments,
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
-    let account = existing(&api, &segments).await?;
-    let fields = fields?;
-    let queue = fields.flag("Queue")?.unwrap_or(false);
-    let wanted = Wanted::read(&fields)?;
-    if wanted.is_more_than_a_rotation() {
-        // What PUT does needs what PUT needs.
+    if fields.as_ref().is_ok_and(is_more_than_a_rotation) {
+        // What PUT does needs what PUT needs, whether or not the account is there.
         caller.require(Permission::CredentialsSet)?;
     }
+    let read = fields.and_then(|fields| {
+        let queue = fields.flag("Queue")?.unwrap_or(false);
+        Ok((Wanted::read(&fields)?, queue))
+    });
+    let account = match &read {
+        // The order looks it up.
+        Ok((wanted, _)) if !wanted.keys.any() => segments.id("id", "Managed Account")?,
+        // What is wrong with a body is told of accounts that are there.
+        Ok(_) | Err(_) => existing(&api, &segments).await?,
+    };
+    let (wanted, queue) = read?;
     carry_out(&api, &caller, account, wanted, !queue).await
 }
 
@@ -195,10 +202,10 @@ impl Wanted {
             update_system: fields.flag("UpdateSystem")?.unwrap_or(true),
         })
     }
+}
 
-    fn is_more_than_a_rotation(&self) -> bool {
-        self.password.is_some() || self.keys.any() || !self.update_system
-    }
+fn is_more_than_a_rotation(fields: &Fields) -> bool {
+    gives_secret(fields) || matches!(fields.flag("UpdateSystem"), Ok(Some(false)))
 }
 
 async fn carry_out(

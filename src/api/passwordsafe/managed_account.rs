@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use self::shape::{RENAMED, Requestable, Shown, overlay};
-use super::wire::{LIST_LIMIT, created, list, named, secrets};
+use super::wire::{LIST_LIMIT, created, gives_secret, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -137,13 +137,13 @@ async fn change(
     segments: Segments,
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
-    let id = existing(&api, &segments).await?.id;
-    let fields = fields?;
-    let secrets = secrets(&fields).await?;
-    if !secrets.are_none() {
+    if fields.as_ref().is_ok_and(gives_secret) {
         // What `PUT …/Credentials` does needs what that needs.
         caller.require(Permission::CredentialsSet)?;
     }
+    let id = existing(&api, &segments).await?.id;
+    let fields = fields?;
+    let secrets = secrets(&fields).await?;
     let now = api.clock.now();
     let act = Act::of(&api, &caller);
     let edit = |settings: &mut AccountSettings, account: &Account| {

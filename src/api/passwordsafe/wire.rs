@@ -206,6 +206,13 @@ pub(super) fn password(fields: &Fields) -> Result<Option<SecretString>, ApiError
     Ok(password.map(SecretString::from))
 }
 
+/// True if a body gives a password or a key, sound or not; a passphrase alone means nothing.
+pub(super) fn gives_secret(fields: &Fields) -> bool {
+    ["Password", "PublicKey", "PrivateKey"]
+        .iter()
+        .any(|name| fields.has(name))
+}
+
 /// The secrets that a body gives, to be stored without contact to the target.
 ///
 /// # Errors

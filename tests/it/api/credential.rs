@@ -202,6 +202,42 @@ async fn another_order_during_a_change_conflicts_and_the_same_one_joins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_of_the_same_moment_are_each_told_their_own() {
+    let (world, admin, target) = ready().await;
+    let admin = admin.kept();
+    world
+        .write("UPDATE accounts SET active = 0 WHERE id = 2")
+        .await;
+    let queue = json!({"Queue": true});
+    let order = async |account: i64| {
+        let path = format!("/ManagedAccounts/{account}/Credentials/Change");
+        admin.post(&path, &queue).await
+    };
+    let before = world.store.commits();
+    let orders = [target.root, 77, target.ann, target.root, 78, target.root].map(order);
+    let answers = futures::future::join_all(orders).await;
+    let statuses: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.status.as_u16())
+        .collect();
+    assert_eq!(statuses, [204, 404, 400, 204, 404, 204]);
+    let location = answers[0].header(header::LOCATION);
+    for same in [&answers[3], &answers[5]] {
+        assert_eq!(same.header(header::LOCATION), location);
+    }
+    let refused = answers[2].json();
+    assert!(refused.as_str().unwrap().contains("suspended"), "{refused}");
+    // Answered means durable: one job, and one row that says who ordered it.
+    assert!(world.store.commits() > before);
+    let ordered = "SELECT COUNT(*) FROM audit WHERE event = 'change.ordered'";
+    let jobs = "SELECT COUNT(*) FROM jobs WHERE state = 'queued'";
+    assert_eq!(
+        (world.number(ordered).await, world.number(jobs).await),
+        (1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_hangs_up_cancels_nothing() {
     let (world, admin, target) = ready().await;
     world.work();

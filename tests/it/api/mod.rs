@@ -22,6 +22,7 @@ mod password;
 mod permission;
 mod platform;
 mod policy;
+mod precedence;
 mod principal;
 mod session;
 mod synced;

@@ -7,6 +7,7 @@ mod checkout;
 mod command;
 mod connector;
 mod directories;
+mod disconnect;
 mod disk;
 mod drain;
 mod first_run;

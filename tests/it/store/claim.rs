@@ -278,3 +278,30 @@ on_both!(only_its_holder_holds_a_claim, |db| {
     let late = tx.hold(claim.id, claim.node).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
 });
+
+on_both!(a_look_says_whether_a_claim_may_find_work, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 1, 10, 2).await;
+    queue.system(2, 1, 10, 1).await;
+    let later = later(60_000);
+    let may = async |now| queue.store.may_claim(now).await.unwrap();
+    assert!(!may(later).await);
+    for (nth, priority) in (1..).zip([Priority::Immediate, Priority::Routine]) {
+        queue
+            .order_at(1, nth, priority, JobKind::Rotate, later)
+            .await;
+        assert!(!may(NOW).await && may(later).await);
+    }
+    // Its one session is taken; then another system has work, too.
+    let claims = queue.claim(Priority::Immediate, later).await;
+    assert_eq!(claims.len(), 1);
+    assert!(!may(later).await);
+    queue.order(2, 1, Priority::Quarantine).await;
+    assert!(may(NOW).await);
+    queue
+        .write("UPDATE systems SET head1 = NULL, trips = 3 WHERE id = 2")
+        .await;
+    assert!(may(NOW).await, "what a broken system holds may be too old");
+    queue.write("UPDATE systems SET trips = 2").await;
+    assert!(!may(NOW).await);
+});

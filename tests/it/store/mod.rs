@@ -21,6 +21,7 @@ mod inventory;
 mod job;
 mod key;
 mod node;
+mod order;
 mod password;
 mod policy;
 mod principal;

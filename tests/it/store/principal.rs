@@ -112,6 +112,51 @@ on_both!(a_disabled_user_loses_its_sessions_and_tokens, |db| {
     assert!(store.user(user).await.unwrap().unwrap().disabled);
 });
 
+on_both!(
+    a_cookie_leads_to_its_session_user_and_key_as_they_now_are,
+    |db| {
+        let store = db.store().await;
+        let (user, key) = seeded(&store).await;
+        let cookies: Vec<_> = (0..70)
+            .map(|nth| KeyHash::of(&SecretString::from(format!("cookie {nth}"))))
+            .collect();
+        let mut tx = store.begin().await.unwrap();
+        for (nth, cookie) in (0..).zip(&cookies) {
+            let at = Timestamp(10 + nth);
+            tx.open_session(cookie, user, key, at).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        // All at the same moment, with one that nobody has, and one twice.
+        let strange = KeyHash::of(&SecretString::from("strange"));
+        let asked = cookies.iter().chain([&strange, &cookies[0]]);
+        let found = futures::future::join_all(asked.map(|cookie| store.signed_in(cookie))).await;
+        let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
+        assert!(found[70].is_none());
+        let known = (
+            store.user(user).await.unwrap(),
+            store.key(key).await.unwrap(),
+        );
+        for (nth, found) in found.into_iter().enumerate().filter(|(nth, _)| *nth != 70) {
+            let found = found.unwrap();
+            let cookie = &cookies[nth % 71];
+            assert_eq!(
+                store.session_by_hash(cookie).await.unwrap(),
+                Some(found.session)
+            );
+            assert_eq!((Some(found.user), Some(found.key)), known);
+        }
+        let mut tx = store.begin().await.unwrap();
+        tx.set_grants(user, &BTreeSet::new()).await.unwrap();
+        tx.commit().await.unwrap();
+        let found = store.signed_in(&cookies[1]).await.unwrap().unwrap();
+        assert!(found.user.granted.is_empty());
+        let mut tx = store.begin().await.unwrap();
+        tx.revoke_key(key, Timestamp(95)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.signed_in(&cookies[1]).await.unwrap().is_none());
+    }
+);
+
 on_both!(a_session_slides_ends_and_is_swept_when_idle, |db| {
     let store = db.store().await;
     let (user, key) = seeded(&store).await;
