@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-build test packages format lint check-features check-docs clients tests generated bench deny clean-fleet
+.PHONY: help demo demo-build test packages format lint check-features check-docs clients tests generated fuzz bench deny clean-fleet
 
 target := $(or $(CARGO_TARGET_DIR),target)
 # Root starts the fleet: each of its servers gets a mount namespace of its own.
@@ -56,6 +56,9 @@ tests: ## the tests of the workspace; no snapshot is rewritten
 generated: ## fails if a test left a new snapshot behind
 	@left=$$(find src connectors tests docs -name '*.snap.new' -o -name '*.pending-snap'); \
 	[ -z "$$left" ] || { echo "not accepted: $$left"; exit 1; }
+
+fuzz: ## every fuzz target, optimised; CASES=200000 of each
+	@scripts/fuzz.sh
 
 bench: ## measurements; needs the fleet's packages
 	@scripts/packages.sh build fleet tests bench

@@ -534,26 +534,41 @@ CREATE TABLE smart_rule_members (
     PRIMARY KEY (rule_id, member_id)
 );
 
--- Roles of groups on rules.
-CREATE TABLE rule_roles (
-    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
-    rule_id BIGINT NOT NULL REFERENCES smart_rules (id),  -- on which
-    role BIGINT NOT NULL,                -- RoleID
-    access_policy BIGINT,                -- how credentials are asked for; NULL where nobody asks
-    PRIMARY KEY (group_id, rule_id, role)
-);
-CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
-
 -- How credentials are asked for.
 CREATE TABLE access_policies (
     id BIGINT PRIMARY KEY,               -- dense; 1 is built in
     name TEXT NOT NULL,                  -- as given
     name_key TEXT NOT NULL UNIQUE,       -- lower-cased
     description TEXT NOT NULL,           -- what it is for
-    approvals BIGINT NOT NULL            -- how many must approve; 0 nobody
+    revision BIGINT NOT NULL             -- counts edits; the guard of the next
 );
-INSERT INTO access_policies VALUES (1, 'Always open', 'always open', 'At any time, without approval', 0);
+INSERT INTO access_policies VALUES (1, 'Always open', 'always open', 'At any time, without approval', 1);
 INSERT INTO ids VALUES ('access policy', 2);
+
+-- When credentials are asked for, and on what terms.
+CREATE TABLE access_schedules (
+    id BIGINT PRIMARY KEY,               -- dense; AccessPolicyScheduleID
+    policy_id BIGINT NOT NULL REFERENCES access_policies (id), -- of which policy
+    name TEXT NOT NULL,                  -- as given
+    windows TEXT NOT NULL,               -- a JSON list of cron, duration and zone; '[]' always
+    approvals BIGINT NOT NULL,           -- how many must approve; 0 nobody
+    rotation_override SMALLINT NOT NULL, -- 1: whoever asks may waive the change after the release
+    outlasts_window SMALLINT NOT NULL    -- 1: a request may last longer than the window
+);
+CREATE INDEX access_schedules_policy ON access_schedules (policy_id, id);
+INSERT INTO access_schedules VALUES (1, 1, 'Always', '[]', 0, 0, 0);
+INSERT INTO ids VALUES ('access schedule', 2);
+
+-- Roles of groups on rules.
+CREATE TABLE rule_roles (
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
+    rule_id BIGINT NOT NULL REFERENCES smart_rules (id),  -- on which
+    role BIGINT NOT NULL,                -- RoleID
+    access_policy BIGINT REFERENCES access_policies (id), -- how credentials are asked for; NULL where nobody asks
+    PRIMARY KEY (group_id, rule_id, role)
+);
+CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
+CREATE INDEX rule_roles_policy ON rule_roles (access_policy);
 
 -- Who asks for which credential, and until when it is theirs.
 CREATE TABLE requests (
@@ -627,7 +642,8 @@ CREATE TABLE user_totp (
     sealed BYTEA NOT NULL,                         -- the secret of the codes
     enrolled_at BIGINT NOT NULL,                   -- when the secret was drawn
     confirmed_at BIGINT,                           -- since when sign-ins need a code
-    last_step BIGINT NOT NULL                      -- the last step of 30 s whose code was used
+    last_step BIGINT NOT NULL,                     -- the last step of 30 s whose code was used
+    wrong_codes BIGINT NOT NULL                    -- since the last right one; too many, and none is taken
 );
 
 -- What replaces a second factor that is lost, each once; only hashes are kept.

@@ -232,6 +232,8 @@ pub struct Audit {
     pub anchor_file: Option<PathBuf>,
     /// True: anchors go to the system's log too.
     pub anchor_syslog: bool,
+    /// The datagram socket on which that log listens.
+    pub anchor_syslog_socket: PathBuf,
 }
 
 impl Default for Audit {
@@ -240,6 +242,7 @@ impl Default for Audit {
             anchor_interval_s: 60,
             anchor_file: None,
             anchor_syslog: false,
+            anchor_syslog_socket: "/dev/log".into(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | the crate `keywheel-connectors` |
+//! | 0 | the crate `keywheel-connectors`; in tests alone, `fuzz` |
 //! | 1 | [`model`] |
 //! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
 //! | 3 | `engine`, `notify`, `scheduler`, [`worker`] |
@@ -23,6 +23,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+#[cfg(test)]
+mod fuzz;
 pub mod generate;
 pub mod metrics;
 pub mod model;

@@ -165,17 +165,32 @@ fn compares(item: &str) -> Result<(), FilterError> {
 }
 
 fn extended<'a>(name: &'a str, rules: &str, plain: bool) -> Result<&'a str, FilterError> {
-    let is_rule = |rule: &str| {
-        let sign = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-        !rule.is_empty() && rule.bytes().all(sign)
-    };
     let rules = rules.strip_suffix(':').ok_or(FilterError::Malformed)?;
-    let fits = plain && rules.split(':').count() <= 2 && rules.split(':').all(is_rule);
+    let fits = plain
+        && match rules.split_once(':') {
+            Some(("dn", rule)) => is_rule(rule),
+            Some(_) => false,
+            None => is_rule(rules),
+        };
     if name.is_empty() && fits {
         // Without a name every attribute is compared.
         return Err(FilterError::Secret);
     }
     fits.then_some(name).ok_or(FilterError::Malformed)
+}
+
+/// A matching rule: its name, or its number. Source: RFC 4512, 1.4.
+fn is_rule(rule: &str) -> bool {
+    let is_number = |part: &str| {
+        let leads = part.len() > 1 && part.starts_with('0');
+        !part.is_empty() && !leads && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let sign = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_name = rule.starts_with(|first: char| first.is_ascii_alphabetic());
+    if is_name {
+        return rule.bytes().all(sign);
+    }
+    rule.contains('.') && rule.split('.').all(is_number)
 }
 
 fn attribute(name: &str) -> Result<(), FilterError> {
@@ -252,6 +267,10 @@ mod tests {
             "(cn;lang-de=a)",
             "(cn::=a)",
             "(cn:a:b:c:=a)",
+            "(cn:a:b:=a)",
+            "(cn:q.2.840:=a)",
+            "(cn:1..2:=a)",
+            "(cn:1.02:=a)",
             "(-cn=a)",
         ] {
             assert_eq!(Filter::parse(text), Err(FilterError::Malformed), "{text:?}");

@@ -14,12 +14,17 @@ pub mod dialogue;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod filter;
+#[cfg(test)]
+#[path = "../../src/fuzz.rs"]
+mod fuzz;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod listing;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 mod target;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 use std::sync::Arc;

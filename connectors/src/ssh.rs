@@ -24,6 +24,8 @@ mod script;
 mod session;
 mod shadow;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;

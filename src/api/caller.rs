@@ -381,3 +381,8 @@ pub(super) fn refused(api: &Api, method: &'static str, reason: &'static str) -> 
     api.metrics.auth_failed(method, reason);
     ApiError::Unauthorized
 }
+
+#[cfg(test)]
+mod tests {
+    mod fuzz;
+}

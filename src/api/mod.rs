@@ -12,6 +12,7 @@ mod header;
 pub mod inventory;
 mod limits;
 pub mod native;
+mod nul;
 pub mod passwordsafe;
 mod peer;
 mod readiness;

@@ -64,6 +64,8 @@ fn read(hop: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
 
     fn seen(connected: &str, lines: &[&str]) -> String {

@@ -33,8 +33,6 @@ use crate::scheduler::{AnchorSink, Auditing, Scheduler, SchedulerError, Schedule
 use crate::store::{Store, StoreError};
 use crate::vault::Passwords;
 
-/// The socket of the system's log.
-const SYSLOG: &str = "/dev/log";
 /// Pause before a broken connection to other nodes' notices is made anew.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -128,10 +126,7 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        SchedulerOptions {
-            audit: Some(auditing(settings, base)),
-            ..ticks(settings, platforms)
-        },
+        audited_ticks(settings, base, platforms),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -346,14 +341,25 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
     }
 }
 
+/// What comes again and again, the audit trail's work included.
+fn audited_ticks(settings: &Settings, base: &Base, platforms: &Arc<Platforms>) -> SchedulerOptions {
+    SchedulerOptions {
+        audit: Some(auditing(settings, base)),
+        ..ticks(settings, platforms)
+    }
+}
+
 /// What seals the audit trail, and where its anchors go.
 fn auditing(settings: &Settings, base: &Base) -> Auditing {
-    let syslog = settings.audit.anchor_syslog;
+    let audit = &settings.audit;
+    let syslog = audit
+        .anchor_syslog
+        .then(|| audit.anchor_syslog_socket.clone());
     Auditing {
         keys: base.audit.clone(),
         sink: AnchorSink {
             file: settings.anchor_file(),
-            syslog: syslog.then(|| SYSLOG.into()),
+            syslog,
         },
     }
 }

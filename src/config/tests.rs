@@ -2,6 +2,8 @@
 //!
 //! Invariant: no test reads the environment of the process.
 
+mod fuzz;
+
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

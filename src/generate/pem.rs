@@ -65,7 +65,10 @@ fn affordable(sealed: &EncryptedPrivateKeyInfo<'_>) -> Result<(), KeyError> {
         Kdf::Pbkdf2(kdf) => kdf.iteration_count <= PBKDF2_ROUNDS_MAX,
         Kdf::Scrypt(kdf) => {
             let block = u64::from(kdf.block_size).saturating_mul(128);
-            kdf.cost_parameter.saturating_mul(block) <= SCRYPT_MAX_BYTES
+            // RFC 7914 section 6; the library takes the logarithm of whatever stands there.
+            kdf.cost_parameter.is_power_of_two()
+                && kdf.cost_parameter > 1
+                && kdf.cost_parameter.saturating_mul(block) <= SCRYPT_MAX_BYTES
                 && kdf.parallelization <= SCRYPT_PARALLEL_MAX
         }
         _ => return Err(KeyError::Unreadable),

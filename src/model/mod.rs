@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod access;
+pub mod access_policy;
 pub mod account;
 pub mod asset;
 pub mod audit;
@@ -34,3 +35,8 @@ pub mod totp;
 pub mod workgroup;
 
 pub use timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests {
+    mod fuzz;
+}

@@ -6,10 +6,12 @@
 //! Invariant: a write without a transaction does not compile, and every write says how many rows
 //! it meant.
 
+mod access_policy;
 mod account;
 mod asset;
 mod audit;
 mod audit_chain;
+mod audit_export;
 mod audit_key;
 mod claim;
 mod credential;
@@ -69,6 +71,7 @@ pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
 
 pub use audit_chain::AUDIT_HEAD;
+pub use audit_export::AuditExport;
 pub use audit_key::AuditKeysRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, SealedSecret, VersionRow};

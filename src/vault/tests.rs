@@ -2,6 +2,8 @@
 //!
 //! Invariant: every test that expects a refusal also shows the same call succeeding untouched.
 
+mod fuzz;
+
 use super::*;
 use crate::generate::SeededDice;
 

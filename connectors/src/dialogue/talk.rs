@@ -23,6 +23,10 @@ const ABORT_MAX: Duration = Duration::from_secs(2);
 /// The most pages that are turned in one step.
 const PAGES_MAX: u32 = 1_000;
 
+/// How much may be looked at in one dialogue, the same bytes counted each time. What has come is
+/// looked at whole after each piece; this is the longest dialogue in lines of 80 bytes.
+const LOOKED_MAX_BYTES: usize = 512 << 20;
+
 /// A dialogue and its connection.
 pub(super) struct Talk {
     // First: dropped before the channel, whose farewell would wait for the system.
@@ -37,6 +41,7 @@ pub(super) struct Talk {
     /// The secrets of the last send.
     sent: Vec<Which>,
     left_bytes: usize,
+    looked_bytes: usize,
     until: Instant,
     ended: bool,
     phase: Phase,
@@ -83,6 +88,7 @@ impl Talk {
             screen: Screen::default(),
             sent: Vec::new(),
             left_bytes: dialogue.limits.buffer_bytes,
+            looked_bytes: 0,
             until: now() + limit,
             ended: false,
             phase: Phase::Before,
@@ -179,6 +185,10 @@ impl Talk {
                 .iter()
                 .filter_map(|one| self.words.plain(*one))
                 .collect();
+            self.looked_bytes = self.looked_bytes.saturating_add(self.screen.len());
+            if self.looked_bytes > LOOKED_MAX_BYTES {
+                return Err(Cause::TooMuch);
+            }
             let text = self.screen.text(&secrets);
             if let Some(complaint) = complaint(&self.dialogue.errors, settled(&text, &secrets)) {
                 return Err(complaint);

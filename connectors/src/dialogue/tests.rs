@@ -1,5 +1,6 @@
 //! What a definition may hold, and how its faults are told.
 
+mod fuzz;
 mod library;
 
 use serde::de::DeserializeOwned;

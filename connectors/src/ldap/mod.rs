@@ -146,6 +146,8 @@ fn late() -> Reason {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
     use crate::Login;
 

@@ -13,7 +13,7 @@ use super::authorized::{Edit, blob, edited, holds};
 use super::elevate::says_no;
 use super::link::Output;
 use super::reply;
-use super::talk::{Asked, Say, Talk, has_line};
+use super::talk::{Asked, Line, Say, Sought, Talk};
 use crate::{Account, Changed, Class, Evidence, KeyPair, Reason};
 
 /// The script, as it is installed.
@@ -24,6 +24,9 @@ const FILE_MAX_BYTES: usize = 524_288;
 
 /// The most that the script may print: the file, the same as it is then, and words.
 pub(super) const OUTPUT_MAX_BYTES: usize = 2 * FILE_MAX_BYTES + 16_384;
+
+/// The longest length of a file, as it is written.
+const LENGTH_MAX_DIGITS: usize = 20;
 
 /// What is asked of the script.
 #[derive(Clone)]
@@ -73,6 +76,9 @@ pub(super) struct Keys {
     /// True: the account itself is logged in.
     is_own: bool,
     is_over: bool,
+    begun: Line,
+    file: Sought,
+    ready: Line,
 }
 
 impl Keys {
@@ -107,20 +113,22 @@ impl Keys {
             asked,
             is_own: account.uses_own,
             is_over: false,
+            begun: Line::default(),
+            file: Sought::default(),
+            ready: Line::default(),
         }
+    }
+
+    /// What stands before a file that is shown.
+    fn label(&self, name: &str) -> String {
+        format!("KW{}:{name}:", self.mark)
     }
 
     /// The file as it was shown, and all that came after it.
     fn shown<'a>(&self, heard: &'a [u8], name: &str) -> Option<(&'a [u8], &'a [u8])> {
-        let label = format!("KW{}:{name}:", self.mark);
-        let at = heard
-            .windows(label.len())
-            .position(|window| window == label.as_bytes())?;
-        let rest = heard.get(at + label.len()..)?;
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let bytes: usize = std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
-        let rest = rest.get(end + 1..)?;
-        Some((rest.get(..bytes)?, rest.get(bytes..)?))
+        let label = self.label(name);
+        let at = Sought::default().first(heard, label.as_bytes())?;
+        shown_behind(heard.get(at + label.len()..)?)
     }
 
     /// What became of a change. `sent`: the file may have been changed.
@@ -210,21 +218,24 @@ impl Talk for Keys {
         if let Some(say) = self.asked.next(heard) {
             return say;
         }
-        if self.request.is_some() && has_line(heard, b"KW:begin") {
+        if self.request.is_some() && self.begun.came(heard, b"KW:begin") {
             let request = self.request.take().unwrap_or_default();
             return Say::Plain(Zeroizing::new(request.into_bytes()));
         }
         if self.is_over || self.request.is_some() {
             return Say::Nothing;
         }
-        let Some((file, after)) = self.shown(heard, "file") else {
+        let label = self.label("file");
+        let at = self.file.first(heard, label.as_bytes());
+        let shown = at.and_then(|at| shown_behind(heard.get(at + label.len()..)?));
+        let Some((file, after)) = shown else {
             return Say::Nothing;
         };
         let Some(edit) = self.wish.edit() else {
             self.is_over = true;
             return Say::Over;
         };
-        if !has_line(after, b"KW:ready") {
+        if !self.ready.came(after, b"KW:ready") {
             return Say::Nothing;
         }
         self.is_over = true;
@@ -235,6 +246,15 @@ impl Talk for Keys {
         message.extend_from_slice(&new);
         Say::Secret(Zeroizing::new(message))
     }
+}
+
+/// A file behind its label: its length, a line break, and so many bytes.
+fn shown_behind(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut digits = rest.iter().take(LENGTH_MAX_DIGITS + 1);
+    let end = digits.position(|byte| *byte == b'\n')?;
+    let bytes: usize = std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
+    let rest = rest.get(end + 1..)?;
+    Some((rest.get(..bytes)?, rest.get(bytes..)?))
 }
 
 /// The script without its comments, and the line that ends it.

@@ -12,6 +12,9 @@ use super::reply::{self, lost_answer};
 use super::talk::{Say, Talk};
 use crate::{Changed, Class, Reason, Secret};
 
+/// The end of a line that is looked at; questions are shorter.
+const QUESTION_MAX_BYTES: usize = 1_024;
+
 /// What a question wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -133,6 +136,9 @@ fn line(secret: &Secret) -> Zeroizing<Vec<u8>> {
 impl Talk for Passwd {
     fn next(&mut self, heard: &[u8]) -> Say {
         let fresh = heard.get(self.answered_bytes..).unwrap_or_default();
+        // The end of it: a target that sends byte by byte must not have it all read each time.
+        let before = fresh.len().saturating_sub(QUESTION_MAX_BYTES);
+        let fresh = fresh.get(before..).unwrap_or_default();
         let ends = |byte: &u8| *byte == b'\n' || *byte == b'\r';
         let question = fresh.rsplit(ends).next().unwrap_or_default();
         let question = String::from_utf8_lossy(question);

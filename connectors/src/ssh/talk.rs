@@ -44,26 +44,35 @@ pub(super) struct Answer {
 pub(super) struct Asked {
     answer: Option<Answer>,
     given: usize,
+    prompts: Sought,
+    complaints: Sought,
+    begun: Line,
 }
 
 impl Asked {
     pub(super) fn new(answer: Option<Answer>) -> Self {
-        Self { answer, given: 0 }
+        Self {
+            answer,
+            given: 0,
+            prompts: Sought::default(),
+            complaints: Sought::default(),
+            begun: Line::default(),
+        }
     }
 
     /// What to say to a question that came; `None`: none came.
     pub(super) fn next(&mut self, heard: &[u8]) -> Option<Say> {
         let answer = self.answer.as_ref()?;
-        if count(heard, answer.prompt.as_bytes()) <= self.given {
+        if self.prompts.count(heard, answer.prompt.as_bytes()) <= self.given {
             return None;
         }
         // A second try of a wrong password would only count against the account. That the input
         // ends counts as one already.
-        if self.given == answer.times || count(heard, b"try again") > 0 {
+        if self.given == answer.times || self.complaints.count(heard, b"try again") > 0 {
             return Some(Say::HangUp);
         }
         self.given += 1;
-        let after = if has_line(heard, b"KW:begin") {
+        let after = if self.begun.came(heard, b"KW:begin") {
             answer.after.as_bytes()
         } else {
             b""
@@ -86,6 +95,8 @@ pub(super) struct Lines {
     head: Option<String>,
     tail: Option<Zeroizing<String>>,
     asked: Asked,
+    begun: Line,
+    ready: Line,
 }
 
 impl Lines {
@@ -95,13 +106,15 @@ impl Lines {
             head: Some(head).filter(|head| !head.is_empty()),
             tail,
             asked,
+            begun: Line::default(),
+            ready: Line::default(),
         }
     }
 }
 
 impl Talk for Lines {
     fn next(&mut self, heard: &[u8]) -> Say {
-        let may_begin = self.asked.answer.is_none() || has_line(heard, b"KW:begin");
+        let may_begin = self.asked.answer.is_none() || self.begun.came(heard, b"KW:begin");
         if may_begin && let Some(head) = self.head.take() {
             return Say::Plain(Zeroizing::new(head.into_bytes()));
         }
@@ -109,7 +122,7 @@ impl Talk for Lines {
             return say;
         }
         if let Some(tail) = &self.tail {
-            if !has_line(heard, b"KW:ready") {
+            if !self.ready.came(heard, b"KW:ready") {
                 return Say::Nothing;
             }
             let secret = Zeroizing::new(tail.as_bytes().to_vec());
@@ -124,20 +137,62 @@ impl Talk for Lines {
     }
 }
 
-/// Whether this line came whole.
-pub(super) fn has_line(heard: &[u8], wanted: &[u8]) -> bool {
-    let mut lines: Vec<_> = heard.split(|byte| *byte == b'\n').collect();
-    // What follows the last line break may grow yet.
-    lines.pop();
-    lines.contains(&wanted)
+/// Looks for one line in what is heard. Each byte is looked at once, however small the pieces are
+/// in which a target sends it.
+#[derive(Default)]
+pub(super) struct Line {
+    /// Where the line begins that has not come whole.
+    begin: usize,
+    /// How much was looked at.
+    seen: usize,
+    came: bool,
 }
 
-/// How often one text stands in another.
-fn count(heard: &[u8], wanted: &[u8]) -> usize {
-    heard
-        .windows(wanted.len().max(1))
-        .filter(|window| *window == wanted)
-        .count()
+impl Line {
+    /// Whether this line came whole; asked of the same line, while what was heard grows.
+    pub(super) fn came(&mut self, heard: &[u8], wanted: &[u8]) -> bool {
+        let fresh = heard.get(self.seen..).unwrap_or_default();
+        for end in fresh.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            let end = self.seen + end.0;
+            self.came |= heard.get(self.begin..end) == Some(wanted);
+            self.begin = end + 1;
+        }
+        self.seen = heard.len();
+        self.came
+    }
+}
+
+/// Looks for a text in what is heard, likewise.
+#[derive(Default)]
+pub(super) struct Sought {
+    /// At how many places it was looked for.
+    seen: usize,
+    count: usize,
+    first: Option<usize>,
+}
+
+impl Sought {
+    /// How often the text has come; asked of the same text, while what was heard grows.
+    fn count(&mut self, heard: &[u8], wanted: &[u8]) -> usize {
+        let fresh = heard.get(self.seen..).unwrap_or_default();
+        let size = wanted.len().max(1);
+        for (at, _) in fresh
+            .windows(size)
+            .enumerate()
+            .filter(|(_, window)| *window == wanted)
+        {
+            self.first = self.first.or(Some(self.seen + at));
+            self.count += 1;
+        }
+        self.seen = self.seen.max((heard.len() + 1).saturating_sub(size));
+        self.count
+    }
+
+    /// Where it came first.
+    pub(super) fn first(&mut self, heard: &[u8], wanted: &[u8]) -> Option<usize> {
+        self.count(heard, wanted);
+        self.first
+    }
 }
 
 #[cfg(test)]
@@ -168,29 +223,30 @@ mod tests {
         let tail = Some(Zeroizing::new("secret\nKW-END\n".to_owned()));
         let mut talk = Lines::new("name\n".into(), tail, Asked::new(None));
         assert_eq!(said(&talk.next(b"")), "plain name\n");
-        for heard in [&b""[..], b"KW:ready", b"xKW:ready\n", b"KW:readyx\n"] {
-            assert_eq!(said(&talk.next(heard)), "-");
+        let mut heard = Vec::new();
+        for piece in ["xKW:ready\n", "KW:readyx\n", "noise", "\n", "KW:re", "ady"] {
+            heard.extend_from_slice(piece.as_bytes());
+            assert_eq!(said(&talk.next(&heard)), "-", "{piece:?}");
         }
-        assert_eq!(
-            said(&talk.next(b"noise\nKW:ready\n")),
-            "secret secret\nKW-END\n"
-        );
-        assert_eq!(said(&talk.next(b"noise\nKW:ready\n")), "over");
+        heard.push(b'\n');
+        assert_eq!(said(&talk.next(&heard)), "secret secret\nKW-END\n");
+        assert_eq!(said(&talk.next(&heard)), "over");
     }
 
     #[test]
     fn a_password_for_rights_is_sent_only_to_its_own_question() {
         let mut talk = Lines::new(String::new(), None, answer(1));
-        for heard in [&b""[..], b"Password: ", b"KW2-SUDO:"] {
-            assert_eq!(said(&talk.next(heard)), "-");
+        let mut heard = Vec::new();
+        for piece in ["Password: ", "KW2-SUDO:", "KW1-SU"] {
+            heard.extend_from_slice(piece.as_bytes());
+            assert_eq!(said(&talk.next(&heard)), "-", "{piece}");
         }
-        assert_eq!(said(&talk.next(b"KW1-SUDO:")), "plain right\n");
-        assert_eq!(said(&talk.next(b"KW1-SUDO:")), "over");
+        heard.extend_from_slice(b"DO:");
+        assert_eq!(said(&talk.next(&heard)), "plain right\n");
+        assert_eq!(said(&talk.next(&heard)), "over");
         // Asked again, it was wrong; more tries would lock somebody out.
-        assert_eq!(
-            said(&talk.next(b"KW1-SUDO:\nSorry, try again.\nKW1-SUDO:")),
-            "hang up"
-        );
+        heard.extend_from_slice(b"\nSorry, try again.\nKW1-SUDO:");
+        assert_eq!(said(&talk.next(&heard)), "hang up");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+mod fuzz;
+
 use secrecy::ExposeSecret;
 
 use super::*;

@@ -246,6 +246,9 @@ impl Lines<'_> {
 /// Reads a file: UTF-8, perhaps with a byte order mark, a header line, RFC 4180 otherwise.
 fn of_csv(bytes: &[u8]) -> Result<Vec<ImportRow>, ApiError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.contains(&0) {
+        return Err(ApiError::bad("the file must be UTF-8 without U+0000"));
+    }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -309,6 +312,8 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<ImportRow>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
 
     fn lines(file: &str) -> Vec<u64> {

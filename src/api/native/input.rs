@@ -17,6 +17,7 @@ use serde_path_to_error::Segment;
 
 use crate::api::Api;
 use crate::api::error::{ApiError, Fault};
+use crate::api::nul;
 use crate::api::passwordsafe::{Params, Segments};
 use crate::model::Timestamp;
 use crate::store::Page;
@@ -66,6 +67,7 @@ fn is_json(kind: &HeaderValue) -> bool {
 }
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    nul::none_in_json(body)?;
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let mut pointer = String::new();
@@ -272,6 +274,8 @@ impl<'de> Deserialize<'de> for At {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
 
     #[derive(Debug, Deserialize)]

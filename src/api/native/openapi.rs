@@ -34,10 +34,11 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        access_policy::list, access_policy::create,
+        access_policy::list, access_policy::one, access_policy::create, access_policy::replace,
+        access_policy::delete,
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
-        audit::list, audit::verify, audit::anchors,
+        audit::list, audit::verify, audit::anchors, audit::export,
         discovery::list, discovery::run, discovery::one, discovery::discovered,
         import::run,
         functional_account::list, functional_account::one, functional_account::create,

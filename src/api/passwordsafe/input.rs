@@ -18,6 +18,7 @@ use zeroize::Zeroize;
 
 use crate::api::Api;
 use crate::api::error::ApiError;
+use crate::api::nul;
 
 /// Ids on the wire are positive and fit 32 bits.
 const ID_MAX: i64 = 2_147_483_647;
@@ -64,6 +65,8 @@ impl FromRequestParts<Api> for Segments {
         // A segment that is no UTF-8 names nothing.
         let params = RawPathParams::from_request_parts(parts, api)
             .await
+            .map_err(|_| ApiError::NotFound { what: "Resource" })?;
+        nul::none_in(params.iter().map(|(_, value)| value))
             .map_err(|_| ApiError::NotFound { what: "Resource" })?;
         Ok(Self(
             params
@@ -161,8 +164,9 @@ impl FromRequestParts<Api> for Params {
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
-        let pairs = serde_urlencoded::from_str(query)
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|_| ApiError::bad("the query string is malformed"))?;
+        nul::none_in(pairs.iter().map(|(_, value)| value.as_str()))?;
         Ok(Self(pairs))
     }
 }
@@ -220,6 +224,7 @@ impl Fields {
     }
 
     fn json(body: &[u8]) -> Result<Self, ApiError> {
+        nul::none_in_json(body)?;
         // The parser's own words may quote the body: they are dropped.
         let parsed = serde_json::from_slice(body)
             .map_err(|_| ApiError::bad("The body is not well-formed JSON"))?;
@@ -243,6 +248,7 @@ impl Fields {
     fn form(body: &[u8]) -> Result<Self, ApiError> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body)
             .map_err(|_| ApiError::bad("The body is not a well-formed form"))?;
+        nul::none_in(pairs.iter().map(|(_, value)| value.as_str()))?;
         let values = pairs
             .into_iter()
             .map(|(key, v)| (key.to_lowercase(), Value::String(v)))
@@ -373,6 +379,7 @@ impl Records {
         if !body.trim_ascii_start().starts_with(b"[") {
             return Ok(Self(vec![Fields::parse(content_type, body)?]));
         }
+        nul::none_in_json(body)?;
         let records: Vec<Value> = serde_json::from_slice(body)
             .map_err(|_| ApiError::bad("The body is not well-formed JSON"))?;
         let records = records.into_iter().map(Fields::of);
@@ -420,6 +427,8 @@ fn not_in(name: &'static str, range: &RangeInclusive<i64>) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
 
     fn json(body: &str) -> Fields {

@@ -101,6 +101,8 @@ fn canonical(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use super::*;
 
     #[test]

@@ -111,6 +111,8 @@ fn name(value: AnyRef<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    mod fuzz;
+
     use rustls::pki_types::{CertificateDer, pem::PemObject};
 
     use super::*;

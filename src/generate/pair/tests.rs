@@ -1,5 +1,7 @@
 //! Keys in every form that people have them in, and keys that are drawn.
 
+mod fuzz;
+
 use super::*;
 use crate::generate::SeededDice;
 

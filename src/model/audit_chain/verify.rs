@@ -164,7 +164,8 @@ impl<'k> Verifier<'k> {
             id: Some(row.id),
             flaw,
         };
-        let wanted = self.last.seq + 1;
+        // A place that nothing follows is the last one there can be.
+        let wanted = self.last.seq.saturating_add(1);
         if let Some(early) = self.early {
             return Err(if link.seq == wanted {
                 Broken {

@@ -1,6 +1,7 @@
 //! Policies as a whole: reading, choosing a run, clock changes, previews.
 
 mod clock;
+mod fuzz;
 mod preview;
 mod property;
 mod read;

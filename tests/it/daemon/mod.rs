@@ -2,6 +2,8 @@
 
 mod address;
 mod audit;
+mod audit_export;
+mod checkout;
 mod command;
 mod connector;
 mod directories;

@@ -3,6 +3,7 @@
 //! Invariant: `house.rs` finds every public method's name below.
 
 mod access;
+mod access_policy;
 mod account;
 mod asset;
 mod audit_chain;

@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{Asked, duration, reason, rotates, wanted};
+use super::ask::{Asked, account_of, found, rotates};
+use super::wanted;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::clear;
@@ -30,23 +31,19 @@ pub(super) async fn see(
 ) -> Result<Response, ApiError> {
     const SEE: (Permission, &[Role]) = (Permission::CredentialsReveal, &[Role::Isa]);
     let fields = fields?;
+    let named = account_of(&fields)?;
+    caller.require_on(&api, SEE, Ok(named)).await?;
+    let account = found(&api, &fields, named).await?;
     let asked = Asked::read(&fields)?;
-    caller.require_on(&api, SEE, Ok(asked.account)).await?;
-    let account = asked.found(&api).await?;
     let extras = &account.settings.extras;
-    let lasts = duration(
-        &fields,
-        extras.isa_release_duration,
-        extras.max_release_duration,
-    )?;
-    let reason = reason(&fields)?;
+    let lasts = asked.duration(extras.isa_release_duration, extras.max_release_duration)?;
     let secret = wanted(&params)?;
     let now = api.clock.now();
     let new = NewRequest {
         user_id: caller.user.id,
         account_id: account.id,
         system_id: account.system_id,
-        reason,
+        reason: asked.reason,
         rotates: rotates(&account),
         approvals_needed: 0,
         expires_at: now.plus(Duration::from_millis(lasts.unsigned_abs())),

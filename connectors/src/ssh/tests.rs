@@ -1,0 +1,3 @@
+//! Whatever comes: what hosts say.
+
+mod fuzz;

@@ -1,0 +1,3 @@
+//! Whatever comes: what every connector reads.
+
+mod fuzz;
