@@ -148,15 +148,6 @@ impl Store {
         let (text, domain, last) = match driver {
             Driver::All => (select!(""), None, None),
             Driver::System => (select!(" AND a.system_id = $3"), None, None),
-            // A name like root is on every system.
-            Driver::Name { domain, name } if filter.system_name.is_some() => (
-                select!(
-                    " AND a.name_key = $12 AND a.system_id IN (
-                        SELECT n.system_id FROM system_details n WHERE n.name_key = $4)"
-                ),
-                domain,
-                Some(name),
-            ),
             Driver::Name { domain, name } => (select!(" AND a.name_key = $12"), domain, Some(name)),
             Driver::Principal(name) => (
                 select!(" AND lower(a.user_principal_name) = $12"),
