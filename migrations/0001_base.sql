@@ -642,7 +642,8 @@ CREATE TABLE user_totp (
     sealed BYTEA NOT NULL,                         -- the secret of the codes
     enrolled_at BIGINT NOT NULL,                   -- when the secret was drawn
     confirmed_at BIGINT,                           -- since when sign-ins need a code
-    last_step BIGINT NOT NULL                      -- the last step of 30 s whose code was used
+    last_step BIGINT NOT NULL,                     -- the last step of 30 s whose code was used
+    wrong_codes BIGINT NOT NULL                    -- since the last right one; too many, and none is taken
 );
 
 -- What replaces a second factor that is lost, each once; only hashes are kept.

@@ -25,6 +25,9 @@ use crate::queue::OrderError;
 use crate::store::StoreError;
 use crate::vault::{PasswordError, VaultError};
 
+const TOKEN_MISSING: &str = "Send the session's csrf_token as X-CSRF-Token, from this site";
+const SIGN_IN_AGAIN: &str = "Sign in again: this needs a sign-in younger than five minutes";
+
 /// Which interface answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -250,14 +253,8 @@ impl ApiError {
     fn said(&self) -> Said {
         let (code, text) = match self {
             Self::Unauthorized => ("unauthorized", "Unauthorized".to_owned()),
-            Self::TokenMissing => (
-                "csrf_token",
-                "Send the session's csrf_token as X-CSRF-Token, from this site".to_owned(),
-            ),
-            Self::SignInAgain => (
-                "sign_in_again",
-                "Sign in again: this needs a sign-in younger than five minutes".to_owned(),
-            ),
+            Self::TokenMissing => ("csrf_token", TOKEN_MISSING.to_owned()),
+            Self::SignInAgain => ("sign_in_again", SIGN_IN_AGAIN.to_owned()),
             Self::Forbidden => (
                 "forbidden",
                 "You lack the permission for this call".to_owned(),

@@ -19,7 +19,7 @@ use crate::model::id::{KeyId, UserId, UserSessionId};
 use crate::model::key::{KeyHash, csrf_token};
 use crate::model::password::PasswordHash;
 use crate::model::principal::{Session, User};
-use crate::model::session::NewUserSession;
+use crate::model::session::{NewUserSession, UserSession};
 use crate::model::totp::Totp;
 use crate::store::{StoreError, Tx};
 use crate::vault::{Place, same_secret, step_of};
@@ -32,6 +32,8 @@ const TOKEN: &str = "x-csrf-token";
 const FETCH_SITE: &str = "sec-fetch-site";
 /// Characters of the cookie: 256 bits.
 const COOKIE_CHARS: usize = 43;
+/// Why somebody is refused whose code is wrong.
+const CODE: &str = "code";
 /// Looked up where nobody has the name.
 const NOBODY: UserId = UserId(0);
 
@@ -165,19 +167,25 @@ async fn record(
     match tx.use_password(user.id, kept, now).await {
         // It was changed while it was verified.
         Err(StoreError::Stale { .. }) => return Ok(Err("password")),
-        used => used?,
+        other => other?,
     }
     if let Some(proof) = proof
         && !proof.spend(&mut tx, user.id, now).await?
     {
         tx.rollback().await?;
-        return Ok(Err("code"));
+        return Ok(Err(CODE));
     }
     let id = tx.open_user_session(new, now).await?;
     let factor = proof.map_or("none", Proof::as_str);
     let details = json!({"user": user.id, "address": new.address, "second_factor": factor});
     let event = Event::by(&user.name, "session.opened", id, details);
     tx.audit(&event, now).await?;
+    let crowd = tx.end_oldest_user_sessions(user.id, UserSession::MOST);
+    for oldest in crowd.await? {
+        let details = json!({"user": user.id, "displaced_by": id});
+        let event = Event::by(&user.name, "session.ended", oldest, details);
+        tx.audit(&event, now).await?;
+    }
     tx.commit().await?;
     Ok(Ok((id, now)))
 }
@@ -196,6 +204,12 @@ async fn refused<T>(
     // A name that nobody has may be a password in the wrong field.
     let subject = user.map_or_else(|| "user".to_owned(), |user| user.to_string());
     let mut tx = api.store.begin().await?;
+    if let Some(user) = user.filter(|_| why.reason == CODE) {
+        let wrong = tx.count_wrong_code(user).await?;
+        if let Some(details) = details.as_object_mut() {
+            details.insert("wrong_codes".to_owned(), json!(wrong));
+        }
+    }
     let event = Event::by_service("session.refused", subject, details);
     tx.audit(&event, api.clock.now()).await?;
     tx.commit().await?;
@@ -230,8 +244,7 @@ pub(crate) async fn require_current(
     user: &User,
     (given, kept): (&SecretString, &PasswordHash),
 ) -> Result<(), ApiError> {
-    let names = vec![format!("user {}", user.name)];
-    let attempt = Attempt::begin(api, "password", from, names)?;
+    let attempt = begin(api, from, user)?;
     if api.passwords.verify(given, Some(kept)).await? {
         attempt.succeeded();
         return Ok(());
@@ -249,19 +262,19 @@ pub(crate) async fn require_current(
     }
 }
 
-/// A code that does not fit, of a user who is known: counted as a failed sign-in, and on record.
-pub(crate) async fn wrong_code(api: &Api, from: Peer, user: &User) -> ApiError {
-    let names = vec![format!("user {}", user.name)];
-    let attempt = match Attempt::begin(api, "password", from, names) {
-        Ok(attempt) => attempt,
-        Err(throttled) => return throttled,
-    };
+/// Lets a user who is known show a code, unless too many sign-ins by their name have failed of late.
+pub(crate) fn begin<'a>(api: &'a Api, from: Peer, user: &User) -> Result<Attempt<'a>, ApiError> {
+    Attempt::begin(api, "password", from, vec![format!("user {}", user.name)])
+}
+
+/// A code that does not fit: counted as a failed sign-in, and on record.
+pub(crate) async fn wrong_code(api: &Api, attempt: &Attempt<'_>, user: &User) -> ApiError {
     let why = Refusal {
         metric: "wrong",
-        reason: "code",
+        reason: CODE,
     };
-    let details = json!({"address": address(from)});
-    let refused: Result<(), ApiError> = refused(api, &attempt, Some(user.id), (why, details)).await;
+    let refused: Result<(), ApiError> =
+        refused(api, attempt, Some(user.id), (why, json!({}))).await;
     match refused {
         Err(ApiError::Unauthorized) | Ok(()) => ApiError::field("code", "is wrong, or was used"),
         Err(other) => other,

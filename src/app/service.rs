@@ -126,10 +126,7 @@ async fn start(
         clock.clone(),
         metrics.clone(),
         node,
-        SchedulerOptions {
-            audit: Some(auditing(settings, base)),
-            ..ticks(settings, platforms)
-        },
+        audited_ticks(settings, base, platforms),
     );
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
@@ -341,6 +338,14 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
         sessions: sessions(settings),
         anchor_every: seconds(settings.audit.anchor_interval_s),
         ..SchedulerOptions::default()
+    }
+}
+
+/// What comes again and again, the audit trail's work included.
+fn audited_ticks(settings: &Settings, base: &Base, platforms: &Arc<Platforms>) -> SchedulerOptions {
+    SchedulerOptions {
+        audit: Some(auditing(settings, base)),
+        ..ticks(settings, platforms)
     }
 }
 

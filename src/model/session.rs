@@ -51,6 +51,8 @@ impl SessionLife {
 }
 
 impl UserSession {
+    /// Sessions of one user at once; a further sign-in ends the oldest.
+    pub const MOST: i64 = 50;
     /// How young a sign-in must be for what a session alone does not suffice: to see a
     /// credential, and to hand out or change what people sign in with.
     pub const FRESH: Duration = Duration::from_mins(5);

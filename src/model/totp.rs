@@ -16,6 +16,9 @@ pub struct Totp {
 }
 
 impl Totp {
+    /// Wrong codes in a row after which no code is taken any more: who goes on has the password, and
+    /// three in a million codes are right. A recovery code or a new password begins anew.
+    pub const WRONG_MAX: i64 = 20;
     /// Codes that replace a factor that is lost, each once.
     pub const RECOVERY_CODES: usize = 10;
 }

@@ -1,7 +1,7 @@
 //! Access policies and their schedules.
 //!
-//! Invariant: a policy that a role names is neither edited nor deleted, and the built-in one never
-//! is; a schedule keeps its number as long as it lives.
+//! Invariant: a policy that a role names is not deleted, and the built-in one is neither deleted nor
+//! edited; a schedule keeps its number as long as it lives.
 
 use super::smart_rule::{references, rules_of_user};
 use super::{Store, StoreError, Tx, exactly};
@@ -186,12 +186,12 @@ impl Tx {
         Ok(id)
     }
 
-    /// Replaces an access policy that no role names, if nobody has since `revision`. Schedules that
-    /// are no longer given are deleted.
+    /// Replaces an access policy, if nobody has since `revision`. Schedules that are no longer given
+    /// are deleted; requests keep the terms that they were made on.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if its name is taken, or a role names it; [`StoreError::Stale`] if
-    /// it was edited meanwhile, is gone or built in, or has no schedule of a given number.
+    /// [`StoreError::Conflict`] if its name is taken; [`StoreError::Stale`] if it was edited
+    /// meanwhile, is gone or built in, or has no schedule of a given number.
     pub async fn update_access_policy(
         &mut self,
         id: i64,
@@ -213,7 +213,6 @@ impl Tx {
         .await
         .map_err(|error| StoreError::from(error).about("the access policy's name"))?;
         exactly(1, done.rows_affected(), WHAT)?;
-        self.nobody_names(id).await?;
         let before: Vec<(i64,)> =
             sqlx::query_as("SELECT id FROM access_schedules WHERE policy_id = $1 ORDER BY id")
                 .bind(id)

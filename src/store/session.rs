@@ -114,6 +114,28 @@ impl Tx {
         Ok(id)
     }
 
+    /// Ends the oldest sessions of a user beyond `most`; which, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn end_oldest_user_sessions(
+        &mut self,
+        user: UserId,
+        most: i64,
+    ) -> Result<Vec<UserSessionId>, StoreError> {
+        let mut rows: Vec<(i64,)> = sqlx::query_as(
+            "DELETE FROM user_sessions WHERE user_id = $1 AND id NOT IN
+                 (SELECT id FROM user_sessions WHERE user_id = $1 ORDER BY id DESC LIMIT $2)
+             RETURNING id",
+        )
+        .bind(user.0)
+        .bind(most)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        rows.sort_unstable();
+        Ok(rows.into_iter().map(|(id,)| UserSessionId(id)).collect())
+    }
+
     /// Notes that a session was used. It may have ended meanwhile; that is no error.
     ///
     /// # Errors

@@ -253,8 +253,8 @@ impl Tx {
         Ok(row.map(|(id,)| AccountId(id)))
     }
 
-    /// Keeps of which version of the parent's a subscriber's version is a copy:
-    /// (version of the account, parent, its version).
+    /// Keeps of which version of the parent's a subscriber's version is a copy. Whatever its job
+    /// waited for has come; the same job may have to wait once more.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -275,6 +275,12 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(|error| StoreError::from(error).about("the copied version"))?;
+        sqlx::query(
+            "UPDATE subscriptions SET job_id = NULL, waits_for = NULL WHERE account_id = $1",
+        )
+        .bind(account.0)
+        .execute(&mut *self.inner)
+        .await?;
         Ok(())
     }
 

@@ -58,11 +58,12 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "INSERT INTO user_totp (user_id, sealed, enrolled_at, confirmed_at, last_step)
-             VALUES ($1, $2, $3, NULL, 0)
+            "INSERT INTO user_totp (user_id, sealed, enrolled_at, confirmed_at, last_step,
+                                    wrong_codes)
+             VALUES ($1, $2, $3, NULL, 0, 0)
              ON CONFLICT (user_id)
              DO UPDATE SET sealed = excluded.sealed, enrolled_at = excluded.enrolled_at,
-                 last_step = 0
+                 last_step = 0, wrong_codes = 0
              WHERE user_totp.confirmed_at IS NULL",
         )
         .bind(user.0)
@@ -86,7 +87,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "UPDATE user_totp SET confirmed_at = $4, last_step = $3
+            "UPDATE user_totp SET confirmed_at = $4, last_step = $3, wrong_codes = 0
              WHERE user_id = $1 AND sealed = $2 AND confirmed_at IS NULL",
         )
         .bind(user.0)
@@ -110,17 +111,20 @@ impl Tx {
         Ok(())
     }
 
-    /// Uses up a step of a confirmed factor; false if it, or a later one, was used before.
+    /// Uses up a step of a confirmed factor; false if it, or a later one, was used before, or after
+    /// too many wrong codes.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn use_totp_step(&mut self, user: UserId, step: i64) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE user_totp SET last_step = $2
-             WHERE user_id = $1 AND confirmed_at IS NOT NULL AND last_step < $2",
+            "UPDATE user_totp SET last_step = $2, wrong_codes = 0
+             WHERE user_id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
+               AND wrong_codes < $3",
         )
         .bind(user.0)
         .bind(step)
+        .bind(Totp::WRONG_MAX)
         .execute(&mut *self.inner)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -145,7 +149,38 @@ impl Tx {
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected() == 1)
+        let is_one = done.rows_affected() == 1;
+        if is_one {
+            self.forget_wrong_codes(user).await?;
+        }
+        Ok(is_one)
+    }
+
+    /// Counts a wrong code; how many there were in a row. 0 without a factor.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn count_wrong_code(&mut self, user: UserId) -> Result<i64, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "UPDATE user_totp SET wrong_codes = wrong_codes + 1 WHERE user_id = $1
+             RETURNING wrong_codes",
+        )
+        .bind(user.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        Ok(row.map_or(0, |(wrong,)| wrong))
+    }
+
+    /// Begins to count wrong codes anew. The user may have no factor; that is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn forget_wrong_codes(&mut self, user: UserId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE user_totp SET wrong_codes = 0 WHERE user_id = $1")
+            .bind(user.0)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
     }
 
     /// Forgets a user's second factor and its recovery codes; true if there was one.

@@ -1,7 +1,7 @@
 //! `/api/v1/access-policies`: when credentials are asked for, and on what terms.
 //!
-//! Invariant: a policy that a role names is never edited: what somebody was promised when a role
-//! was given stays.
+//! Invariant: an edit changes no request that was made before it; a policy that a role names is not
+//! deleted.
 
 use axum::Json;
 use axum::extract::State;
@@ -329,7 +329,7 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Replaces an access policy that no role names. Schedules with an `id` keep it, those that are
+/// Replaces an access policy, for requests to come. Schedules with an `id` keep it, those that are
 /// not given are deleted.
 #[utoipa::path(
     put, path = "/api/v1/access-policies/{id}", tag = "requests",

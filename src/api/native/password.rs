@@ -84,6 +84,8 @@ pub(super) async fn set(
         tx.use_password(user.id, before, now).await?;
     }
     tx.set_password(user.id, &hash, now).await?;
+    // Whoever guessed at codes had the password before.
+    tx.forget_wrong_codes(user.id).await?;
     let ended = tx.end_password_sessions(user.id).await?;
     let details = json!({"name": user.name, "sessions_ended": ended});
     let event = Event::by(caller.actor(), "user.password_set", user.id, details);

@@ -168,12 +168,13 @@ pub(super) async fn confirm(
 ) -> Result<Response, ApiError> {
     let user = own(&caller, &segments)?;
     let Body(order) = body?;
+    let attempt = sign_in::begin(&api, peer, &user)?;
     let factor = api.store.totp_of(user.id).await?.ok_or(MISSING)?;
     if factor.confirmed_at.is_some() {
         return Err(ApiError::conflict("The second factor was confirmed before"));
     }
     let Proof::Step(step) = sign_in::proof(&api, user.id, &factor, &order.code.text())? else {
-        return Err(sign_in::wrong_code(&api, peer, &user).await);
+        return Err(sign_in::wrong_code(&api, &attempt, &user).await);
     };
     let drawn = || recovery_code(&*api.dice);
     let codes: Vec<SecretString> = std::iter::repeat_with(drawn)
@@ -215,6 +216,7 @@ pub(super) async fn remove(
         caller.require_fresh(now)?;
     }
     let Body(order) = body?;
+    let attempt = sign_in::begin(&api, peer, &user)?;
     let factor = api.store.totp_of(user.id).await?.ok_or(MISSING)?;
     let proof = match order.code {
         _ if !is_own || factor.confirmed_at.is_none() => None,
@@ -226,7 +228,7 @@ pub(super) async fn remove(
         && !proof.spend(&mut tx, user.id, now).await?
     {
         tx.rollback().await?;
-        return Err(sign_in::wrong_code(&api, peer, &user).await);
+        return Err(sign_in::wrong_code(&api, &attempt, &user).await);
     }
     if !tx.remove_totp(user.id).await? {
         return Err(MISSING);

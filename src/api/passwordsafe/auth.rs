@@ -149,9 +149,10 @@ async fn by_registration(
     peer: Peer,
     headers: &HeaderMap,
 ) -> Result<(User, ApiKey), ApiError> {
+    // A password may have other characters than ASCII's.
     let header = headers
         .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     let presented = header.and_then(Presented::parse);
     let known = presented.is_some();
     // A malformed header is looked up too, as a key that nobody has.

@@ -221,10 +221,13 @@ async fn may_see(api: &Api, caller: &Caller, request: &Request) -> Result<(), Ap
         .store
         .roles_on(caller.user.id, request.account_id)
         .await?;
-    match Role::REQUESTORS.iter().any(|role| roles.contains(role)) {
-        true if own => Ok(()),
-        false if roles.contains(&Role::Approver) => Err(ApiError::RequestorOnly),
-        _ => Err(ApiError::Forbidden),
+    let sees = Role::REQUESTORS.iter().any(|role| roles.contains(role));
+    if own && sees {
+        Ok(())
+    } else if !sees && roles.contains(&Role::Approver) {
+        Err(ApiError::RequestorOnly)
+    } else {
+        Err(ApiError::Forbidden)
     }
 }
 

@@ -113,10 +113,10 @@ async fn what_a_role_relies_on_and_what_is_built_in_stays() {
     let roles = format!("/usergroups/{group}/smartrules/1/roles");
     let asks = json!({"Roles": [{"RoleID": 1}], "AccessPolicyID": 2});
     session.post(&roles, &asks).await.expect(204);
-    put(&native, &office(), "\"1\"").await.expect(409);
     delete(&native, PATH, "\"1\"").await.expect(409);
-    session.call("DELETE", &roles, None, &[]).await.expect(200);
     put(&native, &office(), "\"1\"").await.expect(200);
+    delete(&native, PATH, "\"2\"").await.expect(409);
+    session.call("DELETE", &roles, None, &[]).await.expect(200);
     delete(&native, PATH, "\"2\"").await.expect(204);
     // A role cannot come to name it any more.
     session.post(&roles, &asks).await.expect(400);

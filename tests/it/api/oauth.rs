@@ -234,3 +234,28 @@ async fn a_rotated_registration_keeps_its_client_id() {
     ask(&world.nobody(), &own.form()).await.expect(401);
     ask(&world.nobody(), &next.form()).await.expect(200);
 }
+
+#[tokio::test]
+async fn an_edit_of_the_registration_holds_for_tokens_that_it_has_got() {
+    let (world, _, admin, own) = ready().await;
+    let token = own.token(&world).await;
+    let (inside, outside) = (
+        world.nobody().from("10.0.0.1"),
+        world.nobody().from("192.0.2.7"),
+    );
+    sign_in(&outside, &token).await.expect(200);
+    let path = format!("/keys/{}", own.id);
+    let edit = async |patch: Value| {
+        let headers = [("if-match", "*")];
+        let answer = admin.call("PATCH", &path, Some(&patch), &headers).await;
+        answer.expect(200)
+    };
+    edit(json!({"addresses": ["10.0.0.0/8"]})).await;
+    sign_in(&outside, &token).await.expect(401);
+    sign_in(&inside, &token).await.expect(200);
+    let soon = world.api.clock.now().plus(Duration::from_mins(1));
+    edit(json!({"expires_at": soon.rfc3339()})).await;
+    sign_in(&inside, &token).await.expect(200);
+    world.clock.advance(Duration::from_mins(1));
+    sign_in(&inside, &token).await.expect(401);
+}

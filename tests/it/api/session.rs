@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use axum::http::header;
 use keywheel::api::{Rate, Settings};
+use keywheel::model::key::KeyHash;
 use keywheel::model::principal::Permission;
+use keywheel::model::session::NewUserSession;
 use keywheel::scheduler::Tick;
+use secrecy::SecretString;
 use serde_json::json;
 
 use super::browser::{Browser, PASSWORD, events, recorded, set_password, try_sign_in};
-use super::world::{World, sign_in};
+use super::world::{NOON, World, sign_in};
 
 #[tokio::test]
 async fn a_user_signs_in_and_may_what_they_may() {
@@ -258,6 +261,33 @@ async fn sessions_are_ended_one_by_one_and_all_at_once() {
 }
 
 #[tokio::test]
+async fn the_fifty_first_sign_in_ends_the_oldest_session() {
+    let world = World::new().await;
+    let (eve, _) = world.user("eve", &[]).await;
+    set_password(&world, eve, PASSWORD).await;
+    let first = Browser::open(&world, "eve", PASSWORD).await;
+    let mut tx = world.store.begin().await.unwrap();
+    for nth in 0..49 {
+        let new = NewUserSession {
+            cookie: KeyHash::of(&SecretString::from(nth.to_string())),
+            user_id: eve,
+            address: String::new(),
+        };
+        tx.open_user_session(&new, NOON).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    first.get("/sessions").await.expect(200);
+    let last = Browser::open(&world, "eve", PASSWORD).await;
+    first.get("/sessions").await.expect(401);
+    last.get("/sessions").await.expect(200);
+    assert_eq!(world.number("SELECT COUNT(*) FROM user_sessions").await, 50);
+    let id = format!("user session {}", first.session["id"]);
+    let rows = recorded(&world, &id).await;
+    assert_eq!(rows[0].0, "session.ended");
+    assert_eq!(rows[0].1["displaced_by"], last.session["id"]);
+}
+
+#[tokio::test]
 async fn a_disabled_user_and_a_revived_one_have_no_session() {
     let world = World::new().await;
     let (eve, _) = world.user("eve", &[]).await;
@@ -291,9 +321,16 @@ async fn a_secret_leaves_only_for_a_young_sign_in_with_a_reason() {
     world.clock.advance(Duration::from_secs(299));
     browser.post(&path, &why).await.expect(200);
     world.clock.advance(Duration::from_secs(1));
-    let key = json!({"kind": "native", "name": "laptop"});
-    for (path, body) in [(path.as_str(), &why), ("/keys", &key)] {
-        let old = browser.post(path, body).await.expect(403);
+    let (key, none) = (json!({"kind": "native", "name": "laptop"}), json!({}));
+    let own = format!("/users/{}/totp", root.0);
+    for (method, path, body) in [
+        ("POST", path.as_str(), &why),
+        ("POST", "/keys", &key),
+        ("POST", "/keys/1/rotate", &none),
+        ("PATCH", "/keys/1", &none),
+        ("POST", &own, &none),
+    ] {
+        let old = browser.call(method, path, Some(body)).await.expect(403);
         assert_eq!(old.json()["code"], "sign_in_again");
     }
     // The session itself goes on, and a key is no sign-in.
@@ -361,6 +398,10 @@ async fn a_key_may_demand_the_password_of_its_user() {
         rows.iter()
             .all(|(event, details)| { event == "session.refused" && details["key"] == made["id"] })
     );
+    // Other characters than ASCII's come as UTF-8.
+    set_password(&world, eve, "schöne Grüße").await;
+    with(" pwd=[schöne Grüße]").await.expect(200);
+    with(" pwd=[schöne Grüsse]").await.expect(401);
     // Its successor demands the same, and an edit ends the demand.
     let rotate = format!("/keys/{}/rotate", made["id"]);
     let next = admin.post(&rotate, &json!({})).await.expect(201).json();

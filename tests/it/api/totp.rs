@@ -240,3 +240,45 @@ async fn a_factor_is_removed_by_its_user_with_a_code_or_by_an_administrator() {
     let rows = recorded(&again.world, &format!("{}", again.eve)).await;
     assert_eq!(rows[0].0, "user.totp_removed");
 }
+
+#[tokio::test]
+async fn whoever_guesses_codes_is_stopped_by_the_name_and_then_for_good() {
+    let stage = Stage::new().await;
+    let clock = &stage.world.clock;
+    let mut wrong = 0;
+    while wrong < 20 {
+        match stage.sign_in(Some("000000")).await.status.as_u16() {
+            401 => wrong += 1,
+            429 => clock.advance(Duration::from_mins(3)),
+            other => panic!("{other}"),
+        }
+    }
+    clock.advance(Duration::from_mins(3));
+    stage.sign_in(Some(&stage.code())).await.expect(401);
+    let rows = recorded(&stage.world, &format!("{}", stage.eve)).await;
+    assert_eq!(rows[0].1["wrong_codes"], 21);
+    stage.sign_in(Some(&stage.codes[0])).await.expect(201);
+    clock.advance(Duration::from_secs(30));
+    stage.sign_in(Some(&stage.code())).await.expect(201);
+}
+
+#[tokio::test]
+async fn guesses_to_remove_a_factor_are_counted_and_end_before_the_right_one() {
+    let stage = Stage::new().await;
+    let remove = format!("/users/{}/totp/remove", stage.eve.0);
+    stage.world.clock.advance(Duration::from_secs(30));
+    let guess = |code: &str| json!({"code": code});
+    let mut answers = Vec::new();
+    for _ in 0..25 {
+        let answer = stage.native.post(&remove, &guess("000000")).await;
+        answers.push(answer.status.as_u16());
+    }
+    assert_eq!(answers[..20], [400; 20]);
+    assert_eq!(answers[20..], [429; 5]);
+    stage
+        .native
+        .post(&remove, &guess(&stage.code()))
+        .await
+        .expect(429);
+    assert_eq!(stage.stands().await["enrolled"], true);
+}

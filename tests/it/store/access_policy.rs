@@ -136,12 +136,16 @@ on_both!(a_role_holds_its_access_policy, |db| {
     assert!(ids().await.is_empty(), "approvers do not ask");
     role(store, group, Role::Requestor, Some(four_eyes.id)).await;
     assert_eq!(ids().await, [four_eyes.schedules[0].id]);
-    let edit = policy("Two eyes", &[(None, "Day", 0)]);
+    let day = four_eyes.schedules[0].id;
+    let edit = policy("Two eyes", &[(Some(day), "Day", 0)]);
     let mut tx = store.begin().await.unwrap();
-    conflicts(tx.update_access_policy(four_eyes.id, 1, &edit).await);
-    tx.rollback().await.unwrap();
+    tx.update_access_policy(four_eyes.id, 1, &edit)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ids().await, [day]);
     let mut tx = store.begin().await.unwrap();
-    conflicts(tx.delete_access_policy(four_eyes.id, 1).await);
+    conflicts(tx.delete_access_policy(four_eyes.id, 2).await);
     tx.rollback().await.unwrap();
     let mut tx = store.begin().await.unwrap();
     is_stale(
@@ -155,7 +159,7 @@ on_both!(a_role_holds_its_access_policy, |db| {
     assert_eq!(ids().await, [1, four_eyes.schedules[0].id]);
     role(store, group, Role::Requestor, Some(1)).await;
     let mut tx = store.begin().await.unwrap();
-    tx.delete_access_policy(four_eyes.id, 1).await.unwrap();
+    tx.delete_access_policy(four_eyes.id, 2).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(ids().await, [1], "each once");
 });

@@ -82,6 +82,25 @@ on_both!(old_sessions_are_swept_by_either_time, |db| {
     assert!(store.user_session(live).await.unwrap().is_some());
 });
 
+on_both!(the_oldest_make_room, |db| {
+    let store = db.store().await;
+    let (user, _) = seeded(&store).await;
+    let mut tx = store.begin().await.unwrap();
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three", "four"] {
+        ids.push(open(&mut tx, user, text, 10).await);
+    }
+    let ended = tx.end_oldest_user_sessions(user, 4).await.unwrap();
+    assert_eq!(ended, []);
+    let ended = tx.end_oldest_user_sessions(UserId(99), 1).await.unwrap();
+    assert_eq!(ended, []);
+    let ended = tx.end_oldest_user_sessions(user, 2).await.unwrap();
+    assert_eq!(ended, ids[..2]);
+    tx.commit().await.unwrap();
+    assert_eq!(store.user_session(ids[1]).await.unwrap(), None);
+    assert!(store.user_session(ids[2]).await.unwrap().is_some());
+});
+
 /// What is left of two sessions of a user's password, and one of a key's: (user's, key's).
 async fn left(store: &keywheel::store::Store) -> (bool, bool) {
     let users = store.user_session_by_hash(&cookie("mine")).await.unwrap();

@@ -170,5 +170,9 @@ on_both!(a_straggler_is_told_once_and_again_later, |db| {
     // The parent's next password is told at once.
     store(&queue, parent, None).await;
     assert_eq!(behind(&queue, Timestamp(NOW.0 - 1)).await, [one]);
+    // Once it has it, it waits for nothing.
+    store(&queue, one, Some((parent, 2))).await;
+    let found = queue.store.subscription(one).await.unwrap().unwrap();
+    assert_eq!((found.is_behind(), found.waited), (false, None));
     queue.is_sound().await;
 });

@@ -2,6 +2,7 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::key::KeyHash;
+use keywheel::model::totp::Totp;
 use keywheel::store::StoreError;
 use secrecy::SecretString;
 
@@ -71,4 +72,62 @@ on_both!(a_recovery_code_works_once_and_ends_with_its_factor, |db| {
     tx.commit().await.unwrap();
     assert_eq!(store.totp_of(user).await.unwrap(), None);
     assert_eq!(store.recovery_codes_left(user).await.unwrap(), 0);
+});
+
+on_both!(after_too_many_wrong_codes_none_is_taken, |db| {
+    let store = db.store().await;
+    let (user, _) = seeded(&store).await;
+    let now = Timestamp(100);
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.count_wrong_code(user).await.unwrap(), 0, "no factor");
+    tx.enrol_totp(user, vec![1], now).await.unwrap();
+    // Those of a confirmation do not count against what is confirmed.
+    assert_eq!(tx.count_wrong_code(user).await.unwrap(), 1);
+    tx.confirm_totp(user, (&[1], 1), &[code("a")], now)
+        .await
+        .unwrap();
+    for nth in 1..Totp::WRONG_MAX {
+        assert_eq!(tx.count_wrong_code(user).await.unwrap(), nth);
+    }
+    assert!(tx.use_totp_step(user, 2).await.unwrap());
+    assert_eq!(
+        tx.count_wrong_code(user).await.unwrap(),
+        1,
+        "a right one came"
+    );
+    for _ in 1..Totp::WRONG_MAX {
+        tx.count_wrong_code(user).await.unwrap();
+    }
+    assert!(!tx.use_totp_step(user, 3).await.unwrap());
+    assert!(tx.use_recovery_code(user, &code("a"), now).await.unwrap());
+    assert!(tx.use_totp_step(user, 3).await.unwrap());
+    for _ in 0..Totp::WRONG_MAX {
+        tx.count_wrong_code(user).await.unwrap();
+    }
+    assert!(!tx.use_totp_step(user, 4).await.unwrap());
+    tx.forget_wrong_codes(user).await.unwrap();
+    assert!(tx.use_totp_step(user, 4).await.unwrap());
+    tx.commit().await.unwrap();
+});
+
+on_both!(two_who_show_one_code_at_once_are_one, |db| {
+    let store = db.store().await;
+    let (user, _) = seeded(&store).await;
+    let now = Timestamp(100);
+    let mut tx = store.begin().await.unwrap();
+    tx.enrol_totp(user, vec![1], now).await.unwrap();
+    tx.confirm_totp(user, (&[1], 1), &[code("a")], now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    for step in 2..12 {
+        let once = async || {
+            let mut tx = store.begin().await.unwrap();
+            let used = tx.use_totp_step(user, step).await.unwrap();
+            tx.commit().await.unwrap();
+            used
+        };
+        let (one, two) = tokio::join!(once(), once());
+        assert!(one != two, "step {step}: {one}, {two}");
+    }
 });

@@ -88,6 +88,7 @@ pub(in crate::api::native) async fn edit(
     body: Result<Body<KeyPatch>, ApiError>,
 ) -> Result<Response, ApiError> {
     let key = reachable(&api, &caller, &segments).await?;
+    caller.require_fresh(api.clock.now())?;
     if key.user_id != caller.user.id {
         // What binds the key of somebody who may do more is not the caller's to loosen.
         let user = api.store.user(key.user_id).await?.ok_or(MISSING)?;
