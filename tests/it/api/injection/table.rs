@@ -175,7 +175,7 @@ fn scheduled() -> Value {
     json!({"ChangeFrequencyType": "first", "ChangeTime": "23:30", "ContactEmail": "a@b.test", "Description": "d"})
 }
 
-fn with(more: Value) -> Value {
+fn with(more: &Value) -> Value {
     let mut body = scheduled();
     body.as_object_mut()
         .unwrap()
@@ -226,11 +226,11 @@ pub(super) fn dialect() -> Vec<Row> {
     };
     let system = || {
         with(
-            json!({"EntityTypeID": 3, "PlatformID": 32, "HostName": "h#", "DnsName": "h.test", "SystemName": "s#", "IPAddress": "10.0.0.8", "NetBiosName": "nb"}),
+            &json!({"EntityTypeID": 3, "PlatformID": 32, "HostName": "h#", "DnsName": "h.test", "SystemName": "s#", "IPAddress": "10.0.0.8", "NetBiosName": "nb"}),
         )
     };
     let account = || {
-        with(json!({
+        with(&json!({
             "AccountName": "n#", "DomainName": "dom", "UserPrincipalName": "u", "SAMAccountName": "s", "DistinguishedName": "cn=n",
             "Password": "pw-canary", "ReleaseNotificationEmail": "a@b.test", "WorkgroupName": "w",
         }))
