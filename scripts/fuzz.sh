@@ -22,7 +22,9 @@ if [ "$status" != 0 ]; then
   echo "a target failed" >&2
   exit "$status"
 fi
+echo "fuzz targets, $KEYWHEEL_FUZZ_CASES cases of each that is not dear; $(date -u +%F)"
 rustc --version
+grep -A1 'name = "proptest"' Cargo.lock | tr -d '\n' | sed 's/name = //; s/version = / /; s/"//g; s/$/\n/'
 grep -o 'fuzz .*: [0-9]* cases, the slowest [0-9]* us' "$said" | sort
 grep -o 'fuzz .*: [0-9]* cases' "$said" |
   awk '{ cases += $(NF - 1); targets += 1 } END { printf "%d targets, %d cases, none failed\n", targets, cases; exit !targets }'

@@ -222,7 +222,7 @@ fn a_listing_keeps_its_limits_whatever_its_rows_are() {
     let row = (text(6), proptest::option::of(text(30)), 1_usize..120);
     share(
         "connectors::listing::Collector",
-        8,
+        16,
         &vec(row, 0..60),
         |rows| {
             let mut collector = Collector::default();

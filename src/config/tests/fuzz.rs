@@ -34,7 +34,7 @@ fn a_file_of_settings_is_read_whole_or_refused_without_its_password() {
         ];
         (Just(canary), mutants(seeds, TOKENS))
     });
-    share("config::load of files", 16, &files, |(canary, file)| {
+    share("config::load of files", 100, &files, |(canary, file)| {
         let path = world.path("etc/keywheel.toml");
         fs::write(&path, &file).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -78,7 +78,7 @@ fn a_setting_of_the_environment_is_sound_or_a_fault() {
     ];
     share(
         "config::load of the environment",
-        8,
+        100,
         &(names, values),
         |(name, value)| {
             let world = World::new().env(name, &value);

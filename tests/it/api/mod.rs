@@ -12,6 +12,7 @@ mod discovery;
 mod functional_account;
 mod functional_link;
 mod import;
+mod injection;
 mod key;
 mod key_edit;
 mod key_life;

@@ -125,7 +125,11 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let database = Database::new(Backend::Sqlite).await;
+        Self::on(Backend::Sqlite, settings).await
+    }
+
+    pub(crate) async fn on(backend: Backend, settings: Settings) -> Self {
+        let database = Database::new(backend).await;
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = database.store().await.counting(metrics.clone());
         let clock = ManualClock::at(NOON);

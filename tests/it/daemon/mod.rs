@@ -14,6 +14,7 @@ mod first_run;
 mod functional;
 mod key;
 mod listener;
+mod log;
 mod onboard;
 mod platform;
 mod refusal;

@@ -202,9 +202,13 @@ impl Daemon {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the service ended with {status}:\n{said}");
             }
-            let (_, after) = said.split_once("address=\"")?;
+            // As text, or as JSON.
+            let begins = ["address=\"", "\"address\":\""];
+            let (_, after) = begins.iter().find_map(|begin| said.split_once(begin))?;
             let (url, _) = after.split_once('"')?;
-            said.contains("health: ready").then(|| url.to_owned())
+            let ready = ["health: ready", "\"message\":\"ready\"}"];
+            let is_ready = ready.iter().any(|words| said.contains(words));
+            is_ready.then(|| url.to_owned())
         });
     }
 

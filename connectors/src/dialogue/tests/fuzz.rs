@@ -53,7 +53,7 @@ fn definitions() -> impl Strategy<Value = String> {
 
 #[test]
 fn a_definition_is_read_or_its_faults_stand_in_the_file() {
-    share("dialogue::parse", 8, &definitions(), |text| {
+    share("dialogue::parse", 200, &definitions(), |text| {
         match Dialogue::parse("x.toml", &text) {
             Ok(dialogue) => {
                 prop_assert!((1..=32).contains(&dialogue.id.len()));

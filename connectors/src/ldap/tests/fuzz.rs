@@ -32,7 +32,8 @@ const TAGS: [u8; 20] = [
 fn nodes() -> impl Strategy<Value = Node> {
     let bytes = prop_oneof![
         vec(any::<u8>(), 0..5),
-        select(vec!["uid", "dc=test", "1.2.840.113556.1.4.319", ""]).prop_map(|text| text.into()),
+        select(vec!["uid", "dc=test", "1.2.840.113556.1.4.319", ""])
+            .prop_map(|text| text.as_bytes().to_vec()),
     ];
     let leaf = (select(TAGS.to_vec()), bytes).prop_map(|(tag, bytes)| Node::Leaf(tag, bytes));
     leaf.prop_recursive(5, 24, 4, |inner| {

@@ -387,7 +387,7 @@ fn a_target_that_trickles_costs_no_more_than_one_that_does_not() {
     let noise = (select(LINES), 1_usize..4, any::<bool>());
     share(
         "ssh::talk byte by byte",
-        64,
+        4_000,
         &noise,
         |(line, times, breaks)| {
             // Never what is waited for, and as much of it as a key file may take.

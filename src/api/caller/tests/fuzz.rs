@@ -9,7 +9,7 @@ use super::super::{SESSION_COOKIE, bearer, cookie};
 use crate::fuzz::{check, mutants, noise};
 use crate::generate::native_key_is_wellformed;
 
-fn headers(name: header::HeaderName, lines: &[Vec<u8>]) -> HeaderMap {
+fn headers(name: &header::HeaderName, lines: &[Vec<u8>]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines {
         // What no server would have let in is not looked at here either.
@@ -29,7 +29,7 @@ fn a_bearer_s_token_is_the_rest_of_the_header() {
     ];
     let lines = prop_oneof![4 => mutants(seeds, &["Bearer ", "kw_live_"]), 1 => noise(40)];
     check("api::bearer", &lines, |line| {
-        let headers = headers(header::AUTHORIZATION, std::slice::from_ref(&line));
+        let headers = headers(&header::AUTHORIZATION, std::slice::from_ref(&line));
         let Some(token) = bearer(&headers) else {
             return Ok(());
         };
@@ -74,9 +74,9 @@ fn a_session_s_cookie_is_found_among_all_others() {
             all.push(format!("{name}=later"));
             let lines = if apart { all } else { vec![all.join("; ")] };
             let lines: Vec<Vec<u8>> = lines.into_iter().map(String::into_bytes).collect();
-            let found = cookie(&headers(header::COOKIE, &lines), SESSION_COOKIE);
+            let found = cookie(&headers(&header::COOKIE, &lines), SESSION_COOKIE);
             prop_assert_eq!(
-                found.as_ref().map(|found| found.expose_secret()),
+                found.as_ref().map(ExposeSecret::expose_secret),
                 Some(value.as_str())
             );
             Ok(())
@@ -91,7 +91,7 @@ fn a_session_s_cookie_is_found_among_all_others() {
         0..3,
     );
     check("api::cookie of mutants", &lines, |lines| {
-        if let Some(found) = cookie(&headers(header::COOKIE, &lines), SESSION_COOKIE) {
+        if let Some(found) = cookie(&headers(&header::COOKIE, &lines), SESSION_COOKIE) {
             let found = found.expose_secret();
             prop_assert!(!found.contains(';') && found.trim() == found);
             let text = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();

@@ -125,7 +125,7 @@ fn a_key_with_changed_bytes_is_a_pair_or_none() {
     });
     share(
         "generate::unlock of changed bytes",
-        32,
+        400,
         &keys,
         |(label, bytes)| sound(&put_together(&label, &bytes), Some("x")),
     );
@@ -151,7 +151,7 @@ fn a_key_with_changed_text_is_a_pair_or_none() {
     let keys = (mutant_texts(&all, tokens), proptest::option::of(texts(2)));
     share(
         "generate::unlock of changed text",
-        16,
+        100,
         &keys,
         |(key, passphrase)| sound(&key, passphrase.as_deref()),
     );
@@ -162,7 +162,7 @@ fn a_key_of_huge_numbers_is_refused_in_time() {
     let lengths = prop_oneof![256_usize..600, 1_000_usize..4_000];
     share(
         "generate::unlock of huge numbers",
-        1_000,
+        4_000,
         &(6_u8..9, lengths),
         |(count, bytes)| {
             let key = put_together("RSA PRIVATE KEY", &numbers(count, bytes));

@@ -34,7 +34,7 @@ fn a_policy_is_read_back_as_it_is_written_or_every_fault_has_its_place() {
             "risk_analysis": {"reference": "r", "owner": "o", "review_date": "2027-01-31"}}"#,
     ];
     let seeds = seeds.map(|seed| seed.as_bytes().to_vec()).into();
-    share("policy::from_json", 16, &mutants(seeds, TOKENS), |body| {
+    share("policy::from_json", 32, &mutants(seeds, TOKENS), |body| {
         let Ok(document) = serde_json::from_slice::<Value>(&body) else {
             return Ok(());
         };
@@ -71,7 +71,7 @@ fn a_pattern_that_is_taken_opens_again_and_again() {
     ];
     share(
         "policy::parse_pattern",
-        16,
+        64,
         &mutant_texts(&seeds, tokens),
         |pattern| {
             let parsed = super::super::window::parse_pattern(&pattern);
