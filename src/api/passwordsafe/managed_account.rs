@@ -5,14 +5,14 @@
 
 mod shape;
 
-pub(super) use self::shape::Full;
+pub(super) use self::shape::{Full, Requestable};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use self::shape::{RENAMED, Requestable, overlay};
+use self::shape::{RENAMED, overlay};
 use super::wire::{LIST_LIMIT, created, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;

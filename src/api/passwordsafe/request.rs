@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, date, list};
 use super::{Fields, Params, Segments};
@@ -55,9 +56,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `Request`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Request)]
 #[serde(rename_all = "PascalCase")]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "RequestID")]
     request_id: i64,
     #[serde(rename = "SystemID")]
