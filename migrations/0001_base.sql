@@ -59,7 +59,9 @@ CREATE TABLE api_keys (
     revoked_at BIGINT,                             -- when somebody ended it
     addresses TEXT NOT NULL,                       -- networks it may be used from, by commas; '' anywhere
     last_used_at BIGINT,                           -- last use, at a minute's grain
-    successor_id BIGINT REFERENCES api_keys (id)   -- the key that takes its place
+    successor_id BIGINT REFERENCES api_keys (id),  -- the key that takes its place
+    password_required SMALLINT NOT NULL,           -- 1: signs in with its user's password alone
+    revision BIGINT NOT NULL                       -- counts edits; the ETag
 );
 
 -- Signed-in sessions of the Password Safe dialect.
@@ -267,7 +269,7 @@ CREATE TABLE credential_versions (
     sealed BYTEA NOT NULL,               -- the password, or the private key as it was given
     passphrase BYTEA,                    -- the private key's, sealed; NULL where there is none
     public_key TEXT,                     -- of a key pair: algorithm and base64, no comment
-    origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored')), -- where it came from
+    origin TEXT NOT NULL CHECK (origin IN ('generated', 'supplied', 'stored', 'synced')), -- where it came from
     staged_at BIGINT NOT NULL,           -- when it was recorded
     last_sent_at BIGINT,                 -- when it was last on its way to the target
     accepted_at BIGINT,                  -- last conclusive accept
@@ -307,7 +309,7 @@ CREATE TABLE jobs (
     account_id BIGINT NOT NULL,          -- whose credential
     system_id BIGINT NOT NULL,           -- its system
     kind TEXT NOT NULL CHECK (kind IN ('rotate', 'test')), -- what to do
-    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, release, operator
+    cause TEXT NOT NULL,                 -- schedule, order, quarantine, mismatch, release, sync, operator
     actor TEXT NOT NULL,                 -- who ordered it
     priority BIGINT NOT NULL,            -- 0 immediate, 1 quarantine, 2 routine
     run_at BIGINT NOT NULL,              -- not before
@@ -532,26 +534,41 @@ CREATE TABLE smart_rule_members (
     PRIMARY KEY (rule_id, member_id)
 );
 
--- Roles of groups on rules.
-CREATE TABLE rule_roles (
-    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
-    rule_id BIGINT NOT NULL REFERENCES smart_rules (id),  -- on which
-    role BIGINT NOT NULL,                -- RoleID
-    access_policy BIGINT,                -- how credentials are asked for; NULL where nobody asks
-    PRIMARY KEY (group_id, rule_id, role)
-);
-CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
-
 -- How credentials are asked for.
 CREATE TABLE access_policies (
     id BIGINT PRIMARY KEY,               -- dense; 1 is built in
     name TEXT NOT NULL,                  -- as given
     name_key TEXT NOT NULL UNIQUE,       -- lower-cased
     description TEXT NOT NULL,           -- what it is for
-    approvals BIGINT NOT NULL            -- how many must approve; 0 nobody
+    revision BIGINT NOT NULL             -- counts edits; the guard of the next
 );
-INSERT INTO access_policies VALUES (1, 'Always open', 'always open', 'At any time, without approval', 0);
+INSERT INTO access_policies VALUES (1, 'Always open', 'always open', 'At any time, without approval', 1);
 INSERT INTO ids VALUES ('access policy', 2);
+
+-- When credentials are asked for, and on what terms.
+CREATE TABLE access_schedules (
+    id BIGINT PRIMARY KEY,               -- dense; AccessPolicyScheduleID
+    policy_id BIGINT NOT NULL REFERENCES access_policies (id), -- of which policy
+    name TEXT NOT NULL,                  -- as given
+    windows TEXT NOT NULL,               -- a JSON list of cron, duration and zone; '[]' always
+    approvals BIGINT NOT NULL,           -- how many must approve; 0 nobody
+    rotation_override SMALLINT NOT NULL, -- 1: whoever asks may waive the change after the release
+    outlasts_window SMALLINT NOT NULL    -- 1: a request may last longer than the window
+);
+CREATE INDEX access_schedules_policy ON access_schedules (policy_id, id);
+INSERT INTO access_schedules VALUES (1, 1, 'Always', '[]', 0, 0, 0);
+INSERT INTO ids VALUES ('access schedule', 2);
+
+-- Roles of groups on rules.
+CREATE TABLE rule_roles (
+    group_id BIGINT NOT NULL REFERENCES user_groups (id), -- whose
+    rule_id BIGINT NOT NULL REFERENCES smart_rules (id),  -- on which
+    role BIGINT NOT NULL,                -- RoleID
+    access_policy BIGINT REFERENCES access_policies (id), -- how credentials are asked for; NULL where nobody asks
+    PRIMARY KEY (group_id, rule_id, role)
+);
+CREATE INDEX rule_roles_rule ON rule_roles (rule_id);
+CREATE INDEX rule_roles_policy ON rule_roles (access_policy);
 
 -- Who asks for which credential, and until when it is theirs.
 CREATE TABLE requests (
@@ -588,3 +605,61 @@ CREATE TABLE access_tokens (
     expires_at BIGINT NOT NULL                     -- when it ends
 );
 CREATE INDEX access_tokens_expiry ON access_tokens (expires_at);
+
+-- Synced accounts: a subscriber takes over its parent's passwords.
+CREATE TABLE subscriptions (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- the subscriber
+    parent_id BIGINT NOT NULL REFERENCES accounts (id), -- whose passwords it takes over
+    joined_version BIGINT,               -- the parent's password when it joined; NULL: it had none
+    told_version BIGINT,                 -- the parent's password that it was last told to take over
+    told_at BIGINT NOT NULL,             -- when it was
+    job_id BIGINT,                       -- its own job that last waited for the parent
+    waits_for BIGINT,                    -- the parent's job that it waited for
+    subscribed_at BIGINT NOT NULL        -- since when it is a subscriber
+);
+CREATE INDEX subscriptions_parent ON subscriptions (parent_id);
+
+-- Which version of a subscriber is which version of its parent.
+CREATE TABLE synced_versions (
+    account_id BIGINT NOT NULL,          -- the subscriber
+    version BIGINT NOT NULL,             -- its version
+    parent_id BIGINT NOT NULL,           -- whose password it is
+    parent_version BIGINT NOT NULL,      -- under which number
+    PRIMARY KEY (account_id, version)
+);
+
+-- What users sign in with, beside keys; only hashes are kept.
+CREATE TABLE user_passwords (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id), -- whose
+    hash TEXT NOT NULL,                            -- argon2id with salt and cost, a PHC string
+    set_at BIGINT NOT NULL,                        -- when it was set
+    used_at BIGINT                                 -- when somebody last signed in with it
+);
+
+-- Second factors; a user has at most one.
+CREATE TABLE user_totp (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id), -- whose
+    sealed BYTEA NOT NULL,                         -- the secret of the codes
+    enrolled_at BIGINT NOT NULL,                   -- when the secret was drawn
+    confirmed_at BIGINT,                           -- since when sign-ins need a code
+    last_step BIGINT NOT NULL                      -- the last step of 30 s whose code was used
+);
+
+-- What replaces a second factor that is lost, each once; only hashes are kept.
+CREATE TABLE recovery_codes (
+    user_id BIGINT NOT NULL REFERENCES user_totp (user_id), -- whose
+    hash TEXT NOT NULL,                            -- SHA-256 of the code, hex
+    used_at BIGINT,                                -- when it was used
+    PRIMARY KEY (user_id, hash)
+);
+
+-- Sessions of the native API that users opened with their passwords.
+CREATE TABLE user_sessions (
+    id BIGINT PRIMARY KEY,                         -- dense
+    hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the cookie, hex
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who signed in
+    address TEXT NOT NULL,                         -- from where; '' where nobody knows
+    created_at BIGINT NOT NULL,                    -- sign-in
+    seen_at BIGINT NOT NULL                        -- last call, at a minute's grain
+);
+CREATE INDEX user_sessions_user ON user_sessions (user_id, id);

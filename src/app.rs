@@ -23,6 +23,7 @@ mod reload;
 mod service;
 mod signal;
 mod tls;
+mod user;
 mod wall;
 
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub use migrate::{Migration, migrate, migration};
 pub use platforms::platforms;
 pub use service::serve;
 pub use tls::TlsError;
+pub use user::{ADMINISTRATOR, ResetError, reset_administrator};
 
 /// What the service stands on.
 #[derive(Debug)]

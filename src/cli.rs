@@ -14,6 +14,7 @@ mod metrics;
 mod migrate;
 mod output;
 mod serve;
+mod user;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -93,6 +94,7 @@ enum What {
     Connector(connector::Connector),
     Audit(audit::Audit),
     Metrics(metrics::Metrics),
+    User(user::User),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -151,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Connector(connector) => connector.run(&globals),
         What::Audit(audit) => audit.run(&globals),
         What::Metrics(metrics) => metrics.run(&globals),
+        What::User(user) => user.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

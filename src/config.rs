@@ -232,6 +232,8 @@ pub struct Audit {
     pub anchor_file: Option<PathBuf>,
     /// True: anchors go to the system's log too.
     pub anchor_syslog: bool,
+    /// The datagram socket on which that log listens.
+    pub anchor_syslog_socket: PathBuf,
 }
 
 impl Default for Audit {
@@ -240,6 +242,7 @@ impl Default for Audit {
             anchor_interval_s: 60,
             anchor_file: None,
             anchor_syslog: false,
+            anchor_syslog_socket: "/dev/log".into(),
         }
     }
 }
@@ -279,8 +282,10 @@ impl Default for Connectors {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Idle time after which a session of the Password Safe dialect ends; a minute's grain.
+    /// Idle time after which a session ends; a minute's grain.
     pub session_idle_minutes: u32,
+    /// Time after which a session that was opened with a password ends in any case.
+    pub session_max_hours: u32,
     /// Failed authentications from one address in a window, after which no more are tried.
     pub failures_by_address: u32,
     /// The same by one client id, key or user's name.
@@ -299,6 +304,7 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             session_idle_minutes: 20,
+            session_max_hours: 12,
             failures_by_address: 60,
             failures_by_name: 20,
             failures_window_s: 60,

@@ -7,6 +7,7 @@ mod key;
 mod openssh;
 mod pair;
 mod pem;
+mod totp;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +25,7 @@ pub use key::{
     oauth_client_id, oauth_client_secret, password_safe_key,
 };
 pub use pair::{GivenKey, KeyError, Pair, UnlockedKey, key_pair, public_of};
+pub use totp::{recovery_code, totp_secret};
 
 /// Where random bytes come from. Handed in, so that tests can hand in their own.
 pub trait Dice: Send + Sync + fmt::Debug {

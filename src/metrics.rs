@@ -58,6 +58,8 @@ pub struct DatabaseGauges {
     pub quarantine_accounts: BTreeMap<String, i64>,
     /// Systems with an open circuit by connector.
     pub circuits_open: BTreeMap<String, i64>,
+    /// When the next key of a kind ends by itself.
+    pub key_expiry: BTreeMap<String, Timestamp>,
     /// When the audit chain was last anchored.
     pub last_anchor: Option<Timestamp>,
 }
@@ -362,15 +364,20 @@ impl Metrics {
         families
             .policy_next_run_timestamp_seconds
             .replace(&runs, earlier);
-        let oldest: Vec<(Vec<&str>, f64)> = found
-            .oldest_runnable
-            .iter()
-            .map(|(lane, at)| (vec![lane.as_str()], seconds(*at)))
-            .collect();
         families
             .queue_oldest_runnable_timestamp_seconds
-            .replace(&oldest, earlier);
+            .replace(&instants(&found.oldest_runnable), earlier);
+        families
+            .api_key_expiry_timestamp_seconds
+            .replace(&instants(&found.key_expiry), earlier);
     }
+}
+
+fn instants(found: &BTreeMap<String, Timestamp>) -> Vec<(Vec<&str>, f64)> {
+    found
+        .iter()
+        .map(|(one, at)| (vec![one.as_str()], seconds(*at)))
+        .collect()
 }
 
 fn pairs(found: &BTreeMap<(String, String), i64>) -> Vec<(Vec<&str>, f64)> {

@@ -1,7 +1,7 @@
 //! Ticks: the crate's scheduler only wakes them; what is due is in the database.
 //!
 //! Every tick may run on any node, at any time, twice: the stale scan, the head repair, the session
-//! reaper, the seals and anchors of the audit trail take turns by a row each; the heartbeat, the
+//! reaper, the end of requests, the sync of accounts, the seals and anchors of the audit trail take turns by a row each; the heartbeat, the
 //! lease reaper and the look at the audit chain belong to the node.
 //!
 //! Invariant: a tick that is run again finds nothing left to do.
@@ -10,6 +10,7 @@ mod audit;
 mod gauge;
 mod request;
 mod sink;
+mod sync;
 mod tick;
 
 use std::collections::HashMap;
@@ -18,15 +19,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::metrics::Metrics;
+use crate::model::audit::Event;
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::model::principal::Session;
+use crate::model::session::SessionLife;
 use crate::store::{Store, StoreError};
 
 pub use audit::Auditing;
@@ -49,12 +53,12 @@ pub struct SchedulerOptions {
     pub reap_every: Duration,
     /// Silence after which a node counts as dead.
     pub dead_after: Duration,
-    /// How often requests are looked for whose time is over.
+    /// How often requests are looked for whose time is over, and synced accounts that are behind.
     pub expiry_every: Duration,
     /// How often queue heads are checked and idle sessions removed.
     pub housekeeping_every: Duration,
-    /// Idle time after which a session ends.
-    pub session_idle: Duration,
+    /// After which time users' sessions end; those of the dialect only when idle.
+    pub sessions: SessionLife,
     /// How often the database is counted for the metrics.
     pub gauges_every: Duration,
     /// What systems' platforms are called.
@@ -77,7 +81,7 @@ impl Default for SchedulerOptions {
             dead_after: Duration::from_secs(30),
             expiry_every: Duration::from_secs(5),
             housekeeping_every: Duration::from_mins(1),
-            session_idle: Duration::from_mins(20),
+            sessions: SessionLife::default(),
             gauges_every: Duration::from_secs(15),
             platforms: Arc::default(),
             seal_every: Duration::from_secs(1),
@@ -254,6 +258,7 @@ impl Scheduler {
             Tick::HeadRepair => self.repair().await?,
             Tick::SessionReaper => self.end_sessions().await?,
             Tick::RequestExpiry => self.end_requests().await?,
+            Tick::AccountSync => self.sync().await?,
             Tick::Gauges => self.count().await?,
             Tick::AuditSeal => self.seal().await?,
             Tick::AuditAnchor => self.anchor().await?,
@@ -387,10 +392,15 @@ impl Scheduler {
     /// They are refused already; what is left of them is their rows.
     async fn end_sessions(&self) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
-        let before = Session::idle_since(self.inner.options.session_idle, now);
+        let life = self.inner.options.sessions;
+        let before = Session::idle_since(life.idle, now);
         let mut tx = self.inner.store.begin().await?;
         let sessions = tx.end_idle_sessions(before).await?;
         let tokens = tx.end_expired_tokens(now).await?;
+        for (session, user) in tx.end_old_user_sessions(life.ended_by(now)).await? {
+            let event = Event::by_service("session.expired", session, json!({"user": user}));
+            tx.audit(&event, now).await?;
+        }
         tx.commit().await?;
         if sessions + tokens > 0 {
             tracing::debug!(

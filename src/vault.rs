@@ -5,9 +5,12 @@
 //! bound to (table, row, column, version, key) is authenticated with it.
 //!
 //! Invariant: [`Vault::open`] is the only door to plaintext; bytes without a seal are an error,
-//! never plaintext, and a value opens only in the place where it was sealed.
+//! never plaintext, and a value opens only in the place where it was sealed. What is only ever
+//! compared is hashed ([`Passwords`]).
 
 mod key;
+mod password;
+mod totp;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,9 +21,11 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::generate::Dice;
-use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId};
+use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId, UserId};
 
 pub use key::{Kek, WrappedKey};
+pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
+pub use totp::{enrolment, step_of};
 
 /// The first byte of every sealed value.
 const FORMAT: u8 = 0x01;
@@ -94,6 +99,16 @@ impl Place {
         Self {
             column: "enable_secret",
             ..Self::functional_account(id)
+        }
+    }
+
+    /// Where the secret of a user's second factor is sealed.
+    pub const fn totp(user: UserId) -> Self {
+        Self {
+            table: "user_totp",
+            row: user.0,
+            column: "sealed",
+            version: 0,
         }
     }
 }

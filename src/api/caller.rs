@@ -1,4 +1,5 @@
-//! Who calls: by an API key, or by the cookie of a Password Safe session.
+//! Who calls: by an API key, by the cookie of a Password Safe session, or by that of a session which
+//! a user opened with their password ([`super::sign_in`]).
 //!
 //! Invariant: whatever is wrong with a key or a cookie, the caller learns only that it is not
 //! signed in; the reason goes to a metric.
@@ -10,12 +11,15 @@ use secrecy::SecretString;
 
 use super::Api;
 use super::error::ApiError;
+use super::limits::Spender;
 use super::peer::Peer;
 use crate::generate::native_key_is_wellformed;
+use crate::model::Timestamp;
 use crate::model::access::Role;
-use crate::model::id::{AccountId, KeyId, SessionId, UserId};
+use crate::model::id::{AccountId, KeyId, SessionId, UserId, UserSessionId};
 use crate::model::key::{ApiKey, KeyHash, KeyKind};
 use crate::model::principal::{Permission, Session, User};
+use crate::model::session::UserSession;
 use crate::store::StoreError;
 
 /// Ids that nothing has: looked up where nothing was found, so that a refusal takes as long.
@@ -30,16 +34,54 @@ pub(crate) const SESSION_COOKIE: &str = "ASP.NET_SessionId";
 pub struct Caller {
     /// The user who acts.
     pub user: User,
-    /// The key that they use, or have signed in with.
-    pub key: KeyId,
-    /// The session; `None` with a native key.
-    pub session: Option<SessionId>,
+    /// How that is known.
+    pub by: By,
+}
+
+/// What a caller shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A native key.
+    Key(KeyId),
+    /// A session of the Password Safe dialect, opened with this key.
+    Session(SessionId, KeyId),
+    /// A session that the user opened with their password, then.
+    SignIn(UserSessionId, Timestamp),
 }
 
 impl Caller {
     /// The name under which orders and audit rows stand.
     pub fn actor(&self) -> &str {
         &self.user.name
+    }
+
+    /// Who pays for the call.
+    pub(crate) fn spender(&self) -> Spender {
+        match self.by {
+            By::Key(key) | By::Session(_, key) => Spender::Key(key),
+            By::SignIn(..) => Spender::User(self.user.id),
+        }
+    }
+
+    /// What the caller is, as the metrics call it.
+    pub(crate) fn actor_type(&self) -> &'static str {
+        match self.by {
+            By::Key(_) => "native",
+            By::Session(..) => "passwordsafe",
+            By::SignIn(..) => "user",
+        }
+    }
+
+    /// Refuses a session whose sign-in is too old for what it asks: a browser that was left open
+    /// shows no credential. Keys are no sign-ins, and have no such age.
+    ///
+    /// # Errors
+    /// [`ApiError::SignInAgain`].
+    pub fn require_fresh(&self, now: Timestamp) -> Result<(), ApiError> {
+        match self.by {
+            By::SignIn(_, at) if now.since(at) >= UserSession::FRESH => Err(ApiError::SignInAgain),
+            By::Key(_) | By::Session(..) | By::SignIn(..) => Ok(()),
+        }
     }
 
     /// Refuses a caller without this permission; for what depends on the request's body.
@@ -147,10 +189,33 @@ impl<'a> Attempt<'a> {
         key: &SecretString,
         fits: impl Fn(&ApiKey, &User) -> bool,
     ) -> Result<(User, ApiKey), ApiError> {
+        let found = self.found(kind, key, fits).await?;
+        Ok(self.passed(found).await)
+    }
+
+    /// The same, before it counts as a success.
+    pub(crate) async fn found(
+        &self,
+        kind: KeyKind,
+        key: &SecretString,
+        fits: impl Fn(&ApiKey, &User) -> bool,
+    ) -> Result<(User, ApiKey), ApiError> {
         // Looked up by its hash: how long that takes says nothing about the key.
         let key = self.api.store.key_by_hash(kind, &KeyHash::of(key)).await?;
         let fits = |key: &ApiKey, user: &User| fits(key, user).then_some(()).ok_or("wrong");
         self.by_found(key, fits).await
+    }
+
+    /// Counts a success: earlier mistakes are forgiven, and the key's use is noted.
+    pub(crate) async fn passed(&self, (user, key): (User, ApiKey)) -> (User, ApiKey) {
+        self.succeeded();
+        note_use(self.api, &key).await;
+        (user, key)
+    }
+
+    /// Forgives earlier mistakes by the names.
+    pub(crate) fn succeeded(&self) {
+        self.api.limits.succeeded(&self.names);
     }
 
     /// The same by an access token.
@@ -161,8 +226,8 @@ impl<'a> Attempt<'a> {
         let key = store.key(key).await?;
         let now = self.api.clock.now();
         let lives = token.is_some_and(|token| now < token.expires_at);
-        self.by_found(key, |_, _| lives.then_some(()).ok_or("expired"))
-            .await
+        let found = self.by_found(key, |_, _| lives.then_some(()).ok_or("expired"));
+        Ok(self.passed(found.await?).await)
     }
 
     async fn by_found(
@@ -178,8 +243,6 @@ impl<'a> Attempt<'a> {
         let (user, key) =
             usable(self.api, user, key, self.from).map_err(|reason| self.refused(reason))?;
         fits(&key, &user).map_err(|reason| self.refused(reason))?;
-        self.api.limits.succeeded(&self.names);
-        note_use(self.api, &key).await;
         Ok((user, key))
     }
 }
@@ -240,8 +303,7 @@ pub(crate) async fn by_bearer(
     let (user, key) = attempt.by_key(KeyKind::Native, &key, |_, _| true).await?;
     Ok(Some(Caller {
         user,
-        key: key.id,
-        session: None,
+        by: By::Key(key.id),
     }))
 }
 
@@ -260,7 +322,7 @@ pub(crate) async fn by_session(
     from: Peer,
 ) -> Result<Caller, ApiError> {
     let Some(session) = session_of(api, headers).await? else {
-        let reason = if cookie(headers).is_some() {
+        let reason = if cookie(headers, SESSION_COOKIE).is_some() {
             "unknown"
         } else {
             "missing"
@@ -268,7 +330,7 @@ pub(crate) async fn by_session(
         return Err(refused(api, "session", reason));
     };
     let now = api.clock.now();
-    if session.seen_at <= Session::idle_since(api.settings.session_idle, now) {
+    if session.seen_at <= Session::idle_since(api.settings.sessions.idle, now) {
         return Err(refused(api, "session", "expired"));
     }
     let user = api.store.user(session.user_id).await?;
@@ -286,8 +348,7 @@ pub(crate) async fn by_session(
     note_use(api, &key).await;
     Ok(Caller {
         user,
-        key: key.id,
-        session: Some(session.id),
+        by: By::Session(session.id, key.id),
     })
 }
 
@@ -302,25 +363,26 @@ pub(crate) async fn session_of(
     api: &Api,
     headers: &HeaderMap,
 ) -> Result<Option<Session>, StoreError> {
-    let Some(cookie) = cookie(headers) else {
+    let Some(cookie) = cookie(headers, SESSION_COOKIE) else {
         return Ok(None);
     };
     api.store.session_by_hash(&KeyHash::of(&cookie)).await
 }
 
-fn cookie(headers: &HeaderMap) -> Option<SecretString> {
+/// A cookie's value.
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<SecretString> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case(SESSION_COOKIE))
+        .find(|(one, _)| one.trim().eq_ignore_ascii_case(name))
         .map(|(_, value)| SecretString::from(value.trim()))
 }
 
 /// Counts a failed authentication, and refuses.
-fn refused(api: &Api, method: &'static str, reason: &'static str) -> ApiError {
+pub(super) fn refused(api: &Api, method: &'static str, reason: &'static str) -> ApiError {
     api.metrics.auth_failed(method, reason);
     ApiError::Unauthorized
 }

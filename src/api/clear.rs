@@ -1,25 +1,28 @@
 //! The interfaces' one door to plaintext: what is handed to its owner, once.
 //!
-//! Invariant: what leaves here goes into the answer of a sign-in, a new key, or an audited
-//! reveal, and nowhere else.
+//! Invariant: what leaves here goes into the answer of a sign-in, a new key or second factor, or an
+//! audited reveal, and nowhere else.
 
 use axum::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::caller::SESSION_COOKIE;
 use super::error::ApiError;
 
-/// The `Set-Cookie` line of a new session.
+/// The `Set-Cookie` line of a new session; `more` are attributes such as `; SameSite=Strict`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the cookie is handed to its owner once"
 )]
-pub(crate) fn set_cookie(cookie: &SecretString, tls: bool) -> Result<HeaderValue, ApiError> {
+pub(crate) fn set_cookie(
+    (name, more): (&str, &str),
+    cookie: &SecretString,
+    tls: bool,
+) -> Result<HeaderValue, ApiError> {
     let secure = if tls { "; Secure" } else { "" };
     // Path=/ because cookie paths tell cases apart, and the dialect's paths do not.
     let line = format!(
-        "{SESSION_COOKIE}={}; Path=/; HttpOnly{secure}",
+        "{name}={}; Path=/; HttpOnly{more}{secure}",
         cookie.expose_secret()
     );
     let mut value =

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::queue::OrderError;
 use crate::store::StoreError;
-use crate::vault::VaultError;
+use crate::vault::{PasswordError, VaultError};
 
 /// Which interface answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +59,27 @@ pub enum ApiError {
     /// Sign in first.
     #[error("Unauthorized")]
     Unauthorized,
+    /// The cookie of a user's session came without the token that goes with it.
+    #[error("the session's token is missing")]
+    TokenMissing,
+    /// Sign in again: what was asked for needs a young sign-in.
+    #[error("the sign-in is too old")]
+    SignInAgain,
     /// The caller lacks a permission.
     #[error("not permitted")]
     Forbidden,
+    /// Only a requestor may: the dialect's number 4032.
+    #[error("requestors only")]
+    RequestorOnly,
     /// Only an approver may: the dialect's number 4033.
     #[error("approvers only")]
     ApproverOnly,
     /// The request waits for approval: the dialect's number 4034.
     #[error("not yet approved")]
     NotApproved,
+    /// There are fewer approvers than must approve: the dialect's number 4035.
+    #[error("too few approvers")]
+    TooFewApprovers,
     /// There is no such thing, or it was deleted.
     #[error("{what} not found")]
     NotFound {
@@ -170,6 +182,17 @@ impl From<OrderError> for ApiError {
     }
 }
 
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::TooMany {
+                wait: Duration::from_secs(1),
+            },
+            PasswordError::Library => Self::Internal("a password could not be hashed"),
+        }
+    }
+}
+
 /// An error that waits in a response for its rendering.
 #[derive(Clone)]
 pub(crate) struct Unrendered(pub(crate) Arc<ApiError>);
@@ -193,7 +216,13 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::ApproverOnly | Self::NotApproved => StatusCode::FORBIDDEN,
+            Self::Forbidden
+            | Self::RequestorOnly
+            | Self::ApproverOnly
+            | Self::NotApproved
+            | Self::TooFewApprovers
+            | Self::TokenMissing
+            | Self::SignInAgain => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::ChangeFailed { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } | Self::ConflictingRequest => StatusCode::CONFLICT,
@@ -221,12 +250,25 @@ impl ApiError {
     fn said(&self) -> Said {
         let (code, text) = match self {
             Self::Unauthorized => ("unauthorized", "Unauthorized".to_owned()),
+            Self::TokenMissing => (
+                "csrf_token",
+                "Send the session's csrf_token as X-CSRF-Token, from this site".to_owned(),
+            ),
+            Self::SignInAgain => (
+                "sign_in_again",
+                "Sign in again: this needs a sign-in younger than five minutes".to_owned(),
+            ),
             Self::Forbidden => (
                 "forbidden",
                 "You lack the permission for this call".to_owned(),
             ),
             Self::ApproverOnly => ("forbidden", "Only an approver may do this".to_owned()),
+            Self::RequestorOnly => ("forbidden", "Only a requestor may do this".to_owned()),
             Self::NotApproved => ("not_approved", "The request waits for approval".to_owned()),
+            Self::TooFewApprovers => (
+                "too_few_approvers",
+                "There are fewer approvers than must approve".to_owned(),
+            ),
             Self::NotFound { what } => ("not_found", format!("{what} not found")),
             Self::Invalid(faults) => ("invalid", in_words(faults)),
             Self::ChangeFailed { log, .. } => ("change_failed", log.clone()),
@@ -352,8 +394,10 @@ impl ApiError {
     fn password_safe(&self) -> Value {
         match self {
             Self::Forbidden => json!(4031),
+            Self::RequestorOnly => json!(4032),
             Self::ApproverOnly => json!(4033),
             Self::NotApproved => json!(4034),
+            Self::TooFewApprovers => json!(4035),
             Self::ConflictingRequest => json!(4091),
             other => Value::String(other.said().text),
         }
@@ -410,7 +454,15 @@ mod tests {
     fn every_kind() -> Vec<ApiError> {
         vec![
             ApiError::Unauthorized,
+            ApiError::TokenMissing,
+            ApiError::SignInAgain,
             ApiError::Forbidden,
+            ApiError::RequestorOnly,
+            ApiError::ApproverOnly,
+            ApiError::NotApproved,
+            ApiError::TooFewApprovers,
+            PasswordError::Busy.into(),
+            PasswordError::Library.into(),
             ApiError::NotFound {
                 what: "Managed Account",
             },
@@ -483,7 +535,16 @@ mod tests {
 
     #[test]
     fn the_dialect_answers_with_strings_and_bare_numbers() {
-        assert_eq!(ApiError::Forbidden.password_safe(), json!(4031));
+        for (number, error) in [
+            (4031, ApiError::Forbidden),
+            (4032, ApiError::RequestorOnly),
+            (4033, ApiError::ApproverOnly),
+            (4034, ApiError::NotApproved),
+            (4035, ApiError::TooFewApprovers),
+        ] {
+            assert_eq!(error.status(), StatusCode::FORBIDDEN);
+            assert_eq!(error.password_safe(), json!(number));
+        }
         assert_eq!(ApiError::ConflictingRequest.password_safe(), json!(4091));
         assert_eq!(
             ApiError::Unauthorized.password_safe(),

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::model::id::KeyId;
+use crate::model::id::{KeyId, UserId};
 
 /// Keys, addresses or names that are counted at once.
 const SUBJECTS_MAX: usize = 10_000;
@@ -39,7 +39,17 @@ impl Rate {
     }
 }
 
-/// What a key has so much of.
+/// Who has a budget: a key; of sessions that were opened with a password all of a user's together,
+/// since another sign-in is soon made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Spender {
+    /// A key, with its tokens and sessions.
+    Key(KeyId),
+    /// A user.
+    User(UserId),
+}
+
+/// What each has so much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Budget {
     /// Calls of any kind.
@@ -64,19 +74,19 @@ impl Budget {
 /// What was asked for, and what failed, of late.
 #[derive(Debug, Default)]
 pub struct Limits {
-    requests: Counts<KeyId>,
-    reveals: Counts<KeyId>,
-    quarantines: Counts<KeyId>,
+    requests: Counts<Spender>,
+    reveals: Counts<Spender>,
+    quarantines: Counts<Spender>,
     failed_addresses: Counts<IpAddr>,
     failed_names: Counts<String>,
 }
 
 impl Limits {
-    /// Takes one from a key's budget, or says how long to wait for it.
+    /// Takes one from a budget, or says how long to wait for it.
     pub(crate) fn take(
         &self,
         budget: Budget,
-        key: KeyId,
+        spender: Spender,
         rate: Rate,
         now: Duration,
     ) -> Result<(), Duration> {
@@ -85,8 +95,8 @@ impl Limits {
             Budget::Reveals => &self.reveals,
             Budget::Quarantines => &self.quarantines,
         };
-        counts.room(&key, rate, now)?;
-        counts.add(key, rate, now);
+        counts.room(&spender, rate, now)?;
+        counts.add(spender, rate, now);
         Ok(())
     }
 
@@ -250,7 +260,7 @@ mod tests {
     fn take(limits: &Limits, now_ms: u64) -> Result<(), Duration> {
         limits.take(
             Budget::Requests,
-            KeyId(1),
+            Spender::Key(KeyId(1)),
             RATE,
             Duration::from_millis(now_ms),
         )
@@ -270,10 +280,16 @@ mod tests {
         let wait = take(&limits, 90_000 + 36_000).unwrap_err();
         assert_eq!(wait, Duration::from_secs(6));
         take(&limits, 90_000 + 42_000).unwrap();
-        // Another key has a budget of its own, and so has another kind of call.
+        // Another key, or a user, has a budget of its own, and so has another kind of call.
         let now = Duration::from_secs(90);
-        limits.take(Budget::Requests, KeyId(2), RATE, now).unwrap();
-        limits.take(Budget::Reveals, KeyId(1), RATE, now).unwrap();
+        limits
+            .take(Budget::Requests, Spender::Key(KeyId(2)), RATE, now)
+            .unwrap();
+        let user = Spender::User(UserId(1));
+        limits.take(Budget::Requests, user, RATE, now).unwrap();
+        limits
+            .take(Budget::Reveals, Spender::Key(KeyId(1)), RATE, now)
+            .unwrap();
     }
 
     #[test]
@@ -284,16 +300,19 @@ mod tests {
                 let rate = Rate::per_minute(most);
                 let mut now = Duration::from_millis(600_000 + start);
                 for _ in 0..50 {
-                    match limits.take(Budget::Requests, KeyId(1), rate, now) {
+                    match limits.take(Budget::Requests, Spender::Key(KeyId(1)), rate, now) {
                         Ok(()) => now += Duration::from_millis(100),
                         Err(wait) => {
                             assert!(wait > Duration::ZERO && wait <= Duration::from_mins(2));
                             let early = (now + wait).checked_sub(Duration::from_millis(2));
-                            let early = limits.requests.room(&KeyId(1), rate, early.unwrap());
+                            let early =
+                                limits
+                                    .requests
+                                    .room(&Spender::Key(KeyId(1)), rate, early.unwrap());
                             assert!(early.is_err(), "{wait:?} is too long");
                             now += wait;
                             limits
-                                .take(Budget::Requests, KeyId(1), rate, now)
+                                .take(Budget::Requests, Spender::Key(KeyId(1)), rate, now)
                                 .unwrap_or_else(|more| panic!("{wait:?} and {more:?}"));
                         }
                     }

@@ -18,6 +18,7 @@ mod readiness;
 mod replan;
 mod reveal;
 pub mod route;
+mod sign_in;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +34,11 @@ use crate::model::audit_chain::AuditKeys;
 use crate::model::id::{QuarantineId, SystemId};
 use crate::model::key::Addresses;
 use crate::model::platform::Platforms;
+use crate::model::session::SessionLife;
 use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
-use crate::vault::Vault;
+use crate::vault::{Passwords, Vault};
 
 use limits::Budget;
 
@@ -63,6 +65,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// What was asked for of late.
     pub limits: Arc<Limits>,
+    /// Verifies users' passwords, a few at a time.
+    pub passwords: Passwords,
     /// Which components are ready.
     pub readiness: Readiness,
     /// The platforms that are offered.
@@ -82,8 +86,8 @@ pub struct Settings {
     pub wait_max: Duration,
     /// Longest request body.
     pub body_max_bytes: usize,
-    /// Idle time after which a session of the Password Safe dialect ends.
-    pub session_idle: Duration,
+    /// After which time sessions end; those of the Password Safe dialect only when idle.
+    pub sessions: SessionLife,
     /// Seconds that one exchange with a new managed system may take, where nobody says.
     pub target_timeout_s: i64,
     /// Proxies that are believed whom they forward for.
@@ -124,7 +128,7 @@ impl Default for Settings {
             loopback: true,
             wait_max: Duration::from_mins(10),
             body_max_bytes: 1_048_576,
-            session_idle: Duration::from_mins(20),
+            sessions: SessionLife::default(),
             target_timeout_s: SystemSettings::TIMEOUT_DEFAULT_S,
             trusted_proxies: Addresses::default(),
             failures_by_address: Rate::per_minute(60),

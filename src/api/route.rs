@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use futures::FutureExt;
@@ -20,10 +20,10 @@ use tracing::Instrument;
 use super::Api;
 use super::caller::{self, Caller};
 use super::error::{ApiError, Dialect, Unrendered};
-use super::limits::Budget;
+use super::limits::{Budget, Spender};
 use super::peer::Peer;
+use super::sign_in;
 use crate::model::access::Role;
-use crate::model::id::KeyId;
 use crate::model::principal::Permission;
 
 /// What a caller must have.
@@ -319,20 +319,14 @@ async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(
         let peer = Peer::of(api, request.extensions(), headers);
         let caller = match declared.dialect {
             Dialect::PasswordSafe => caller::by_session(api, headers, peer).await?,
-            Dialect::Native => {
-                match (caller::by_bearer(api, headers, peer).await?, declared.need) {
-                    (Some(caller), _) => caller,
-                    (None, Need::OrOwn(_)) => caller::by_session(api, headers, peer).await?,
-                    (None, _) => return Err(ApiError::Unauthorized),
-                }
-            }
+            Dialect::Native => native(api, declared.need, request.method(), headers, peer).await?,
         };
-        spend(api, Budget::Requests, caller.key)?;
+        spend(api, Budget::Requests, caller.spender())?;
         if !declared.need.is_met_by(&caller) {
             return Err(ApiError::Forbidden);
         }
         if let Some(budget) = declared.need.budget() {
-            spend(api, budget, caller.key)?;
+            spend(api, budget, caller.spender())?;
         }
         request.extensions_mut().insert(caller);
     }
@@ -344,10 +338,30 @@ async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(
     Ok(())
 }
 
-/// Takes one from a key's budget.
-fn spend(api: &Api, budget: Budget, key: KeyId) -> Result<(), ApiError> {
+/// Who calls the native API: with a key, else with a cookie.
+async fn native(
+    api: &Api,
+    need: Need,
+    method: &Method,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Result<Caller, ApiError> {
+    if let Some(caller) = caller::by_bearer(api, headers, peer).await? {
+        return Ok(caller);
+    }
+    if let Some(caller) = sign_in::by_cookie(api, method, headers).await? {
+        return Ok(caller);
+    }
+    match need {
+        Need::OrOwn(_) => caller::by_session(api, headers, peer).await,
+        _ => Err(ApiError::Unauthorized),
+    }
+}
+
+/// Takes one from a budget.
+fn spend(api: &Api, budget: Budget, by: Spender) -> Result<(), ApiError> {
     let rate = api.settings.rate(budget);
-    let taken = api.limits.take(budget, key, rate, api.clock.monotonic());
+    let taken = api.limits.take(budget, by, rate, api.clock.monotonic());
     taken.map_err(|wait| {
         api.metrics.rate_limited(budget.as_str());
         ApiError::TooMany { wait }

@@ -26,7 +26,7 @@ use crate::vault::{Vault, WrappedKey};
 /// The first administrator's keys, in the data folder.
 pub const CREDENTIALS_FILE: &str = "admin-credentials.toml";
 /// The first administrator's sign-in name.
-const ADMINISTRATOR: &str = "admin";
+pub(super) const ADMINISTRATOR: &str = "admin";
 
 /// What the administrator signs in with.
 struct Keys {
@@ -152,6 +152,7 @@ async fn record(
             prefix,
             addresses: Addresses::default(),
             expires_at: None,
+            password_required: false,
         };
         let id = tx.insert_key(&new, now).await?;
         let body = serde_json::json!({"kind": kind.as_str(), "user": user_id.0});

@@ -27,12 +27,12 @@ use crate::generate::{Dice, SystemDice};
 use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
+use crate::model::session::SessionLife;
 use crate::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use crate::scheduler::{AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
+use crate::vault::Passwords;
 
-/// The socket of the system's log.
-const SYSLOG: &str = "/dev/log";
 /// Pause before a broken connection to other nodes' notices is made anew.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -153,6 +153,7 @@ async fn start(
         dice: dice.clone(),
         metrics: metrics.clone(),
         limits: Arc::default(),
+        passwords: Passwords::default(),
         readiness,
         platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
@@ -337,7 +338,7 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
         reap_every: seconds(settings.scheduler.reap_every_s),
         dead_after: seconds(settings.queue.dead_after_s),
         housekeeping_every: seconds(settings.scheduler.housekeeping_every_s),
-        session_idle: session_idle(settings),
+        sessions: sessions(settings),
         anchor_every: seconds(settings.audit.anchor_interval_s),
         ..SchedulerOptions::default()
     }
@@ -345,12 +346,15 @@ fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> SchedulerOptions {
 
 /// What seals the audit trail, and where its anchors go.
 fn auditing(settings: &Settings, base: &Base) -> Auditing {
-    let syslog = settings.audit.anchor_syslog;
+    let audit = &settings.audit;
+    let syslog = audit
+        .anchor_syslog
+        .then(|| audit.anchor_syslog_socket.clone());
     Auditing {
         keys: base.audit.clone(),
         sink: AnchorSink {
             file: settings.anchor_file(),
-            syslog: syslog.then(|| SYSLOG.into()),
+            syslog,
         },
     }
 }
@@ -365,7 +369,7 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         loopback: loopback || settings.metrics.open,
         wait_max: seconds(settings.server.request_timeout_s),
         body_max_bytes: settings.server.body_max_bytes as usize,
-        session_idle: session_idle(settings),
+        sessions: sessions(settings),
         target_timeout_s: settings.connectors.timeout_s.into(),
         trusted_proxies: settings.server.trusted_proxies.clone(),
         failures_by_address: failures(settings.auth.failures_by_address),
@@ -381,8 +385,11 @@ fn health_patience(settings: &Settings) -> Duration {
     seconds(settings.queue.beat_every_s) * 3 + Duration::from_secs(10)
 }
 
-fn session_idle(settings: &Settings) -> Duration {
-    Duration::from_mins(settings.auth.session_idle_minutes.into())
+fn sessions(settings: &Settings) -> SessionLife {
+    SessionLife {
+        idle: Duration::from_mins(settings.auth.session_idle_minutes.into()),
+        most: Duration::from_hours(settings.auth.session_max_hours.into()),
+    }
 }
 
 fn seconds(count: u32) -> Duration {
@@ -433,6 +440,7 @@ mod tests {
         settings.queue.batch_max = 11;
         settings.queue.retry_max_s = 12;
         settings.auth.session_idle_minutes = 13;
+        settings.auth.session_max_hours = 22;
         settings.server.body_max_bytes = 70_000;
         settings.connectors.timeout_s = 14;
         settings.scheduler.housekeeping_every_s = 15;
@@ -446,10 +454,14 @@ mod tests {
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
         let ticks = ticks(&settings, &Arc::default());
-        assert_eq!(ticks.session_idle, Duration::from_mins(13));
+        let life = SessionLife {
+            idle: Duration::from_mins(13),
+            most: Duration::from_hours(22),
+        };
+        assert_eq!(ticks.sessions, life);
         assert_eq!(ticks.housekeeping_every, Duration::from_secs(15));
         let interface = interface(&settings, true);
-        assert_eq!(interface.session_idle, Duration::from_mins(13));
+        assert_eq!(interface.sessions, life);
         assert_eq!(interface.body_max_bytes, 70_000);
         assert_eq!(interface.target_timeout_s, 14);
         assert_eq!(interface.trusted_proxies, settings.server.trusted_proxies);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here changes the trail, and what an auditor needs to verify opens no secret.
 
+mod tail;
 mod verify;
 
 use std::fs::OpenOptions;
@@ -15,12 +16,9 @@ use serde::Serialize;
 use super::output::{Format, json, print, say};
 use super::{Exit, Globals, block_on, failed, load};
 use crate::app::{self, AppError};
-use crate::model::audit_chain::{Line, Link};
 use crate::store::{Store, StoreError};
+use tail::Tail;
 use verify::Verify;
-
-/// Rows that are read at once.
-const PAGE: i64 = 1_000;
 
 /// Export and verify the audit trail
 #[derive(Debug, Args)]
@@ -42,7 +40,11 @@ enum What {
         #[arg(long, value_name = "SEQ", default_value_t = 1,
               value_parser = clap::value_parser!(i64).range(1..))]
         from: i64,
+        /// The last row; without it, the newest
+        #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(1..))]
+        to: Option<i64>,
     },
+    Tail(Tail),
     Verify(Verify),
     /// Print the newest anchor
     #[command(after_help = "Example:\n  keywheel audit anchor")]
@@ -66,7 +68,8 @@ struct Public {
 impl Audit {
     pub(super) fn run(self, globals: &Globals) -> Result<Exit, Exit> {
         match self.what {
-            What::Export { out, from } => export(globals, out.as_deref(), from),
+            What::Export { out, from, to } => export(globals, out.as_deref(), (from, to)),
+            What::Tail(tail) => tail.run(globals),
             What::Verify(verify) => verify.run(globals),
             What::Anchor => anchor(globals),
             What::Key { out } => key(globals, out.as_deref()),
@@ -113,11 +116,11 @@ impl Ended {
     }
 }
 
-fn export(globals: &Globals, out: Option<&Path>, from: i64) -> Result<Exit, Exit> {
+fn export(globals: &Globals, out: Option<&Path>, part: (i64, Option<i64>)) -> Result<Exit, Exit> {
     let settings = load(&globals.inputs(Vec::new()))?.settings;
     let written = block_on(async {
         let store = app::audit_store(&settings).await?;
-        let written = write_rows(&store, out, from).await;
+        let written = write_rows(&store, out, part).await;
         store.close().await;
         written
     })?;
@@ -128,7 +131,11 @@ fn export(globals: &Globals, out: Option<&Path>, from: i64) -> Result<Exit, Exit
     Ok(Exit::Done)
 }
 
-async fn write_rows(store: &Store, out: Option<&Path>, from: i64) -> Result<u64, Ended> {
+async fn write_rows(
+    store: &Store,
+    out: Option<&Path>,
+    (from, to): (i64, Option<i64>),
+) -> Result<u64, Ended> {
     let path = out.unwrap_or(Path::new("stdout"));
     let of_file = |error| Ended::File(path.to_owned(), error);
     let target: Box<dyn Write> = match out {
@@ -141,26 +148,14 @@ async fn write_rows(store: &Store, out: Option<&Path>, from: i64) -> Result<u64,
         }
     };
     let mut target = BufWriter::new(target);
-    // What is sealed meanwhile is for the next export.
-    let head = store.audit_head().await?;
-    let mut previous = match store.audit_link(from - 1).await? {
-        Some(link) if link != Link::START => Some(link.mac),
-        _ => None,
-    };
-    let (mut after, mut rows) = (from - 1, 0);
-    while after < head.seq {
-        let page = store.sealed_audit(after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.link.seq;
-        for sealed in page {
-            let line = Line::of(sealed, previous.take()).to_text();
-            let line = line.map_err(|fault| of_file(io::Error::other(fault)))?;
-            writeln!(target, "{line}").map_err(of_file)?;
-            rows += 1;
-        }
+    let mut export = store.export_audit(from, to).await?;
+    let mut written = 0;
+    while let Some((lines, rows)) = export.page().await? {
+        target.write_all(lines.as_bytes()).map_err(of_file)?;
+        written += rows;
     }
     target.flush().map_err(of_file)?;
-    Ok(rows)
+    Ok(written)
 }
 
 fn anchor(globals: &Globals) -> Result<Exit, Exit> {

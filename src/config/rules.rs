@@ -152,7 +152,7 @@ impl Settings {
 }
 
 /// The same of `[auth]`.
-fn auth_limits(auth: &Auth) -> [(&'static str, u32, u32, u32); 7] {
+fn auth_limits(auth: &Auth) -> [(&'static str, u32, u32, u32); 8] {
     [
         (
             "auth.session_idle_minutes",
@@ -160,6 +160,7 @@ fn auth_limits(auth: &Auth) -> [(&'static str, u32, u32, u32); 7] {
             1,
             1_440,
         ),
+        ("auth.session_max_hours", auth.session_max_hours, 1, 720),
         (
             "auth.failures_by_address",
             auth.failures_by_address,

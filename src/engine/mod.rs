@@ -17,6 +17,7 @@ mod list;
 mod probe;
 mod remove;
 mod stage;
+mod synced;
 mod target;
 mod test;
 mod work;
@@ -268,8 +269,12 @@ impl Engine {
         for finished in refused {
             deliver(results, finished);
         }
-        let (mut works, ended) = self.end_without_contact(claim, works).await?;
+        let (works, ended) = self.end_without_contact(claim, works).await?;
         for finished in ended {
+            deliver(results, finished);
+        }
+        let (mut works, waiting) = self.follow_parents(claim, works).await?;
+        for finished in waiting {
             deliver(results, finished);
         }
         if works.is_empty() {

@@ -208,11 +208,23 @@ impl Engine {
                     account: work.id(),
                     version: candidate.version,
                     secret: candidate.secret.clone()?,
-                    origin: "generated",
+                    origin: match work.copied {
+                        Some(_) if work.part == Part::Password => "synced",
+                        _ => "generated",
+                    },
                 })
             })
             .collect();
         tx.add_versions(&drawn, now).await?;
+        for (work, candidate) in &*begun {
+            if let Some(copied) = &work.copied
+                && work.part == Part::Password
+                && candidate.secret.is_some()
+            {
+                let of = (copied.parent, copied.parent_version);
+                tx.record_synced(work.id(), candidate.version, of).await?;
+            }
+        }
         let state = Rotation {
             phase: Phase::Staged,
             doubt: false,
@@ -238,7 +250,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Draws a password by the account's rule and seals it; `None` if one was given.
+    /// Draws a password by the account's rule, or takes the parent's, and seals it; `None` if one
+    /// was given.
     fn password(
         &self,
         work: &Work,
@@ -247,16 +260,23 @@ impl Engine {
         if given.is_some() {
             return Ok(None);
         }
+        let secret = match &work.copied {
+            Some(copied) => self.take_over(work, copied)?.map_err(StageError::Rule)?,
+            None => self.draw_by_rule(work)?,
+        };
+        let place = Place::credential(work.id(), work.account.last_version + 1);
+        let sealed = self.vault.seal(&place, &secret, self.dice.as_ref())?;
+        Ok(Some(SealedSecret::Password(sealed.0)))
+    }
+
+    fn draw_by_rule(&self, work: &Work) -> Result<Secret, StageError> {
         let rule = PasswordRule::built_in(work.account.password_rule_id).ok_or_else(|| {
             StageError::Rule(format!(
                 "password rule {} does not exist; give the account another one",
                 work.account.password_rule_id
             ))
         })?;
-        let secret = self.draw(rule, work)?;
-        let place = Place::credential(work.id(), work.account.last_version + 1);
-        let sealed = self.vault.seal(&place, &secret, self.dice.as_ref())?;
-        Ok(Some(SealedSecret::Password(sealed.0)))
+        self.draw(rule, work)
     }
 
     /// Draws a password by a rule; a platform that is a definition may narrow it.
@@ -369,6 +389,12 @@ enum StageError {
     /// The account's rule makes no candidate.
     Rule(String),
     Engine(EngineError),
+}
+
+impl From<EngineError> for StageError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
 }
 
 impl From<VaultError> for StageError {

@@ -10,6 +10,7 @@ use keywheel_connectors::{Account, Credential};
 
 use super::attempt::{Finished, Log};
 use super::stage::domain_login;
+use super::synced::Copied;
 use crate::model::Timestamp;
 use crate::model::credential::{Part, Parts};
 use crate::model::id::AccountId;
@@ -32,6 +33,8 @@ pub(super) struct Work {
     pub(super) versions: HashMap<i64, SealedSecret>,
     /// What was opened before in this attempt: a key is costly to decrypt.
     pub(super) opened: HashMap<i64, Credential>,
+    /// Whose password it takes over, if it is a subscriber.
+    pub(super) copied: Option<Copied>,
     /// What is said to its system, where that is a definition.
     pub(super) dialogue: Option<Arc<Dialogue>>,
     pub(super) log: Log,
@@ -76,6 +79,7 @@ impl Work {
             parked: key,
             versions,
             opened: HashMap::new(),
+            copied: None,
             dialogue: None,
             log: Log::default(),
             drives,

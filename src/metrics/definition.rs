@@ -79,6 +79,7 @@ pub mod value {
         "head_repair",
         "session_reaper",
         "request_expiry",
+        "account_sync",
         "gauges",
         "audit_seal",
         "audit_anchor",
@@ -101,6 +102,7 @@ pub mod value {
         "quarantine",
         "mismatch",
         "release",
+        "sync",
         "operator",
     ];
     /// How an attempt ended.
@@ -166,6 +168,8 @@ pub mod value {
         "address",
         "throttled",
     ];
+    /// Which interface takes a key.
+    pub const KEY_KINDS: &[&str] = &["native", "passwordsafe", "oauth"];
     /// Of what there is only so much.
     pub const BUDGETS: &[&str] = &["requests", "reveals", "quarantines", "sign_ins"];
     /// Who saw a secret: a person, a key of each kind, the service itself.
@@ -318,6 +322,7 @@ families! {
     Gauge audit_chain_ok [] "1 unless the last verification of the audit chain failed.";
     Gauge audit_last_verify_timestamp_seconds [] "Last verification of the audit chain, Unix time; 0 if none.";
     Gauge audit_last_anchor_timestamp_seconds [] "Last anchor of the audit chain, Unix time; 0 if none.";
+    Gauge api_key_expiry_timestamp_seconds [kind: Known(v::KEY_KINDS)] "Earliest expiry of an active key, Unix time; 0 if none.";
     Counter reveals_total [actor_type: Known(v::ACTOR_TYPES), purpose: Known(v::PURPOSES)] "Secrets that left in the clear.";
     Counter dropped_label_values_total [metric: METRIC] "Label values folded into other.";
     Gauge db_pool_connections [state: Known(v::POOL_STATES)] "Database connections.";

@@ -31,6 +31,8 @@ pub struct Account {
     pub credential: CredentialState,
     /// When it changes and is tested by itself.
     pub due: DueState,
+    /// Whose passwords it takes over, if it is a subscriber.
+    pub parent_id: Option<AccountId>,
     /// Its open job, if one is queued or running.
     pub work: Option<OpenWork>,
     /// Counts edits; the guard of the next.

@@ -75,6 +75,8 @@ ids! {
     SystemId: "system",
     /// A user.
     UserId: "user",
+    /// A session that a user opened with their password.
+    UserSessionId: "user session",
     /// A workgroup.
     WorkgroupId: "workgroup",
 }

@@ -49,18 +49,21 @@ pub enum Cause {
     Mismatch,
     /// A request for the credential has ended.
     Release,
+    /// The account's parent has another password.
+    Sync,
     /// An operator settles what needs one.
     Operator,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Schedule,
         Self::Order,
         Self::Quarantine,
         Self::Mismatch,
         Self::Release,
+        Self::Sync,
         Self::Operator,
     ];
 
@@ -72,6 +75,7 @@ impl Cause {
             Self::Quarantine => "quarantine",
             Self::Mismatch => "mismatch",
             Self::Release => "release",
+            Self::Sync => "sync",
             Self::Operator => "operator",
         }
     }

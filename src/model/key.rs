@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::Timestamp;
 use super::id::{KeyId, UserId};
@@ -70,6 +71,10 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// The key that takes its place.
     pub successor_id: Option<KeyId>,
+    /// Signs in with its user's password alone.
+    pub password_required: bool,
+    /// Counts edits.
+    pub revision: i64,
 }
 
 impl ApiKey {
@@ -120,6 +125,21 @@ pub struct NewKey {
     pub addresses: Addresses,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// Signs in with its user's password alone; of [`KeyKind::PasswordSafe`].
+    pub password_required: bool,
+}
+
+/// What of a key may be edited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEdit {
+    /// What people read.
+    pub name: String,
+    /// From where it may be used.
+    pub addresses: Addresses,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Signs in with its user's password alone.
+    pub password_required: bool,
 }
 
 /// From where a key may be used: networks, or anywhere.
@@ -213,6 +233,15 @@ impl AccessToken {
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyHash(String);
 
+/// What acting calls carry beside the cookie of a user's session, so that no other site can make
+/// them: 64 hex digits, made of the cookie, which cannot be had of them.
+#[expect(clippy::disallowed_methods, reason = "the token is made of the cookie")]
+pub fn csrf_token(cookie: &SecretString) -> SecretString {
+    let text = Zeroizing::new(format!("keywheel csrf 1 {}", cookie.expose_secret()));
+    let KeyHash(token) = KeyHash::of_bytes(text.as_bytes());
+    SecretString::from(token)
+}
+
 impl KeyHash {
     /// Characters of a key that may be kept and shown, to recognise it by.
     const PREFIX_CHARS: usize = 12;
@@ -220,7 +249,11 @@ impl KeyHash {
     /// Hashes a key.
     #[expect(clippy::disallowed_methods, reason = "hashing needs the key once")]
     pub fn of(key: &SecretString) -> Self {
-        let hash = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
+        Self::of_bytes(key.expose_secret().as_bytes())
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, bytes);
         Self(
             hash.as_ref()
                 .iter()
@@ -269,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn a_csrf_token_is_made_of_its_cookie_and_is_no_hash_of_it() {
+        let token = |cookie| csrf_token(&SecretString::from(cookie));
+        let (one, same, other) = (token("abc"), token("abc"), token("abd"));
+        #[expect(clippy::disallowed_methods, reason = "made-up tokens are compared")]
+        let text = |token: &SecretString| token.expose_secret().to_owned();
+        assert_eq!(text(&one), text(&same));
+        assert_ne!(text(&one), text(&other));
+        assert_ne!(text(&one), KeyHash::of(&SecretString::from("abc")).as_str());
+        assert_eq!(text(&one).len(), 64);
+    }
+
+    #[test]
     fn a_key_ends_at_its_expiry_and_at_its_revocation() {
         let key = ApiKey {
             id: KeyId(1),
@@ -282,6 +327,8 @@ mod tests {
             revoked_at: None,
             last_used_at: None,
             successor_id: None,
+            password_required: false,
+            revision: 1,
         };
         assert!(key.is_live(Timestamp(9)));
         assert!(!key.is_live(Timestamp(10)));
@@ -333,6 +380,8 @@ mod tests {
             revoked_at: None,
             last_used_at: Some(Timestamp(100)),
             successor_id: None,
+            password_required: false,
+            revision: 1,
         };
         let now = Timestamp(1_000);
         assert_eq!(key(None).renewed_until(now), None);

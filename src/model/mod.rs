@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod access;
+pub mod access_policy;
 pub mod account;
 pub mod asset;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod id;
 pub mod job;
 pub mod key;
 pub mod key_rule;
+pub mod password;
 pub mod password_rule;
 pub mod permission;
 pub mod platform;
@@ -26,8 +28,10 @@ pub mod quarantine;
 pub mod request;
 pub mod rotation;
 pub mod schedule;
+pub mod session;
 pub mod system;
 mod timestamp;
+pub mod totp;
 pub mod workgroup;
 
 pub use timestamp::Timestamp;

@@ -1,6 +1,6 @@
 //! What somebody may be permitted to do.
 //!
-//! Invariant: every permission has one name, and writing includes reading.
+//! Invariant: every permission has one name, and writing includes reading, as does exporting.
 
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum Permission {
     AssetsRead,
     /// Add, edit and delete assets and workgroups.
     AssetsWrite,
+    /// Take the audit trail out as a whole.
+    AuditExport,
     /// Read the audit trail.
     AuditRead,
     /// See a credential in the clear.
@@ -74,11 +76,12 @@ pub enum AccessLevel {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AccountsRead,
         Self::AccountsWrite,
         Self::AssetsRead,
         Self::AssetsWrite,
+        Self::AuditExport,
         Self::AuditRead,
         Self::CredentialsReveal,
         Self::CredentialsRotate,
@@ -109,6 +112,7 @@ impl Permission {
             Self::AccountsWrite => "accounts.write",
             Self::AssetsRead => "assets.read",
             Self::AssetsWrite => "assets.write",
+            Self::AuditExport => "audit.export",
             Self::AuditRead => "audit.read",
             Self::CredentialsReveal => "credentials.reveal",
             Self::CredentialsRotate => "credentials.rotate",
@@ -160,7 +164,8 @@ impl Permission {
             Self::RulesWrite => (Feature::RuleManagement, AccessLevel::ReadWrite),
             Self::UsersRead => (Feature::UserManagement, AccessLevel::Read),
             Self::UsersWrite | Self::KeysWrite => (Feature::UserManagement, AccessLevel::ReadWrite),
-            Self::AuditRead
+            Self::AuditExport
+            | Self::AuditRead
             | Self::CredentialsReveal
             | Self::ImportsRun
             | Self::JobsRead
@@ -176,6 +181,7 @@ impl Permission {
         match self {
             Self::AccountsRead => Some(Self::AccountsWrite),
             Self::AssetsRead => Some(Self::AssetsWrite),
+            Self::AuditRead => Some(Self::AuditExport),
             Self::PoliciesRead => Some(Self::PoliciesWrite),
             Self::SystemsRead => Some(Self::SystemsWrite),
             Self::JobsRead => Some(Self::JobsResolve),
@@ -184,7 +190,7 @@ impl Permission {
             Self::UsersRead => Some(Self::UsersWrite),
             Self::AccountsWrite
             | Self::AssetsWrite
-            | Self::AuditRead
+            | Self::AuditExport
             | Self::CredentialsReveal
             | Self::CredentialsRotate
             | Self::CredentialsSet

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 pub use due::{Due, DueInputs, Effective, Origin, Overrides, Schedule, due, next_run};
 pub use preview::{PreviewRun, preview};
+pub use read::{windows_from_json, windows_to_json};
 pub use span::{SpanError, parse_span, span_text};
 pub use vendor::{ChangeTime, VendorFrequency, VendorSchedule, VendorScheduleError};
 pub use window::{Blackout, Window};

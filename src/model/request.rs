@@ -115,19 +115,6 @@ pub struct NewRequest {
     pub expires_at: Timestamp,
 }
 
-/// How credentials are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessPolicy {
-    /// Its number; 1 is the built-in one.
-    pub id: i64,
-    /// What people read; unique in any case.
-    pub name: String,
-    /// What it is for.
-    pub description: String,
-    /// How many must approve a request; 0: nobody.
-    pub approvals: i64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,7 +59,8 @@ pub fn vendor_words(schedule: &VendorSchedule) -> (&'static str, Option<i64>, St
 /// Plans an account. `policy` is the account's own policy, or else its system's.
 ///
 /// A policy rules where there is one, whatever the account's vendor fields say; without one,
-/// only accounts with `auto_management` change by themselves.
+/// only accounts with `auto_management` change by themselves. A subscriber changes with its parent,
+/// whose plan counts for both; it is tested by its own.
 pub fn plan(
     account: &Account,
     system: &System,
@@ -86,6 +87,12 @@ pub fn plan(
         now,
     });
     let next_test_at = next_test(account, policy, now);
+    if account.parent_id.is_some() {
+        return Planned {
+            next_test_at,
+            ..Planned::default()
+        };
+    }
     match mode {
         Mode::Auto => Planned {
             next_change_at: due.map(|due| due.at),
@@ -174,6 +181,7 @@ mod tests {
                 key_in_doubt: false,
             },
             due: DueState::default(),
+            parent_id: None,
             work: None,
             revision: 1,
             created_at: NOW,

@@ -8,9 +8,10 @@ use keywheel_connectors::{Credential, KeyPair, Secret};
 use super::order::{OrderError, Orders};
 use crate::engine::marker;
 use crate::generate::{self, GivenKey, KeyError, UnlockedKey};
+use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::credential::{Part, Parts};
-use crate::model::id::{AccountId, JobId};
+use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::password_rule::PasswordRule;
 use crate::store::{AccountRow, NewJob, NewVersion, SealedSecret, Tx};
@@ -59,6 +60,15 @@ pub(super) struct Kept {
     pub(super) epoch: i64,
     /// The versions of the password and of the key pair.
     pub(super) versions: (Option<i64>, Option<i64>),
+}
+
+/// What is stored without the target.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    secrets: (Option<&'a Secret>, Option<&'a NewKey>),
+    /// False: it was drawn.
+    given: bool,
+    actor: &'a str,
 }
 
 impl Orders {
@@ -142,7 +152,8 @@ impl Orders {
         })
     }
 
-    /// Stores a credential without touching the target: what is given, or a random password.
+    /// Stores a credential without touching the target: what is given, or a random password, which
+    /// goes to all that share it.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -176,14 +187,47 @@ impl Orders {
             (None, None) => Some(self.draw(&row)?),
             (password, _) => password,
         };
+        let members = match &password {
+            Some(_) => self.members(account).await?,
+            None => vec![account],
+        };
         let mut tx = self.store.begin().await?;
-        tx.lock_queue(system).await?;
-        if tx.open_job(account).await?.is_some_and(|job| job.running) {
-            return Err(OrderError::AlreadyRunning);
-        }
+        let members = self.lock_members(&mut tx, &members).await?;
         let now = self.clock.now();
-        let secrets = (password.as_ref(), key.as_ref());
-        let kept = self.keep(&mut tx, account, secrets, "stored").await?;
+        let mut ordered = None;
+        let mut parent: Option<(AccountId, i64)> = None;
+        for member in members {
+            let own_key = key.as_ref().filter(|_| member.0 == account);
+            let stored = Stored {
+                secrets: (password.as_ref(), own_key),
+                given,
+                actor,
+            };
+            let (job, version) = self.store_one(&mut tx, member, stored, now).await?;
+            match (parent, version) {
+                (Some(parent), Some(version)) => {
+                    tx.record_synced(member.0, version, parent).await?;
+                }
+                (None, Some(version)) => parent = Some((member.0, version)),
+                (_, None) => {}
+            }
+            if member.0 == account {
+                ordered = Some(job);
+            }
+        }
+        tx.commit().await?;
+        ordered.ok_or(OrderError::NotFound)
+    }
+
+    /// Stores for one account; says under which job, and the password's version.
+    async fn store_one(
+        &self,
+        tx: &mut Tx,
+        (account, system): (AccountId, SystemId),
+        stored: Stored<'_>,
+        now: Timestamp,
+    ) -> Result<(JobId, Option<i64>), OrderError> {
+        let kept = self.keep(tx, account, stored.secrets, "stored").await?;
         let mut parts = Parts::NONE;
         for (part, version) in [
             (Part::Password, kept.versions.0),
@@ -200,7 +244,7 @@ impl Orders {
             system,
             kind: JobKind::Rotate,
             cause: Cause::Order,
-            actor: actor.to_owned(),
+            actor: stored.actor.to_owned(),
             priority: Priority::Immediate,
             run_at: now,
             parts,
@@ -214,13 +258,12 @@ impl Orders {
             "job": job.0,
             "version": kept.versions.0,
             "key_version": kept.versions.1,
-            "given": given,
+            "given": stored.given,
         });
-        tx.audit(&Event::by(actor, "credential.stored", account, body), now)
-            .await?;
+        let event = Event::by(stored.actor, "credential.stored", account, body);
+        tx.audit(&event, now).await?;
         tx.replan(account, now).await?;
-        tx.commit().await?;
-        Ok(job)
+        Ok((job, kept.versions.0))
     }
 
     fn draw(&self, row: &AccountRow) -> Result<Secret, OrderError> {

@@ -8,11 +8,13 @@ mod link;
 mod order;
 mod quarantine;
 mod running;
+mod synced;
 mod wait;
 mod worker;
 
 pub use discovery::{DiscoverError, Discoverer};
 pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
+pub use synced::Straggler;
 pub use wait::TestVerdict;
 pub use worker::{Worker, WorkerOptions};

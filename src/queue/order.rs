@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keywheel_connectors::{Account, Credential, Login, Reason, Secret};
 
-use super::given::{NewKey, given};
+use super::given::NewKey;
 use super::wait::TEST_WAIT_MAX;
 use crate::clock::SharedClock;
 use crate::engine::Engine;
@@ -73,7 +73,7 @@ impl ChangeOrder {
     }
 
     /// What it changes.
-    fn wanted(&self) -> Parts {
+    pub(super) fn wanted(&self) -> Parts {
         if !self.gives() {
             return self.parts;
         }
@@ -131,14 +131,13 @@ impl Orders {
         }
     }
 
-    /// Orders a change of one account. An identical open order is joined.
+    /// Orders a change of one account, or of those that share its password. An identical open
+    /// order is joined; the job is the first account's of them.
     ///
     /// # Errors
     /// [`OrderError`].
     pub async fn change(&self, order: ChangeOrder, actor: &str) -> Result<JobId, OrderError> {
-        let given = given(order.account, order.password.as_ref(), order.key.as_ref());
-        let system = self.fit(order.account, &given, true).await?;
-        drop(given);
+        let (order, system) = self.led(order).await?;
         loop {
             let mut tx = self.store.begin().await?;
             tx.lock_queue(system).await?;
@@ -301,7 +300,7 @@ impl Orders {
         account: AccountId,
         given: &[Credential],
         changes: bool,
-    ) -> Result<SystemId, OrderError> {
+    ) -> Result<(AccountRow, SystemId), OrderError> {
         let (row, system) = self.found(account).await?;
         let details = self
             .store
@@ -329,7 +328,7 @@ impl Orders {
                 .admit(&details, &row, credential)
                 .map_err(refused)?;
         }
-        Ok(system)
+        Ok((row, system))
     }
 }
 

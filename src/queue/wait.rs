@@ -31,7 +31,7 @@ impl Orders {
     /// # Errors
     /// [`OrderError`].
     pub async fn test(&self, account: AccountId, actor: &str) -> Result<TestVerdict, OrderError> {
-        let system = self.fit(account, &[], false).await?;
+        let (_, system) = self.fit(account, &[], false).await?;
         let job = loop {
             let mut tx = self.store.begin().await?;
             tx.lock_queue(system).await?;

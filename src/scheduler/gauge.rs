@@ -63,6 +63,7 @@ impl Scheduler {
                     .or_default() += count;
             }
         }
+        gauges.key_expiry = store.next_key_expiries(now).await?.into_iter().collect();
         let anchors = store.audit_anchors(1).await?;
         gauges.last_anchor = anchors.first().map(|anchor| anchor.at);
         let (idle, used) = store.connections();

@@ -21,6 +21,8 @@ pub enum Tick {
     SessionReaper,
     /// Ends requests whose time is over.
     RequestExpiry,
+    /// Tells subscribers of their parents' new passwords.
+    AccountSync,
     /// Counts the database for the metrics.
     Gauges,
     /// Gives audit rows their places in the chain.
@@ -33,13 +35,14 @@ pub enum Tick {
 
 impl Tick {
     /// Every tick.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StaleScan,
         Self::Beat,
         Self::LeaseReaper,
         Self::HeadRepair,
         Self::SessionReaper,
         Self::RequestExpiry,
+        Self::AccountSync,
         Self::Gauges,
         Self::AuditSeal,
         Self::AuditAnchor,
@@ -55,6 +58,7 @@ impl Tick {
             Self::HeadRepair => "head_repair",
             Self::SessionReaper => "session_reaper",
             Self::RequestExpiry => "request_expiry",
+            Self::AccountSync => "account_sync",
             Self::Gauges => "gauges",
             Self::AuditSeal => "audit_seal",
             Self::AuditAnchor => "audit_anchor",
@@ -69,6 +73,7 @@ impl Tick {
             | Self::HeadRepair
             | Self::SessionReaper
             | Self::RequestExpiry
+            | Self::AccountSync
             | Self::AuditSeal
             | Self::AuditAnchor => true,
             Self::Beat | Self::LeaseReaper | Self::Gauges | Self::AuditVerify => false,
@@ -84,7 +89,7 @@ impl SchedulerOptions {
             Tick::Beat => self.beat_every,
             Tick::LeaseReaper => self.reap_every,
             Tick::HeadRepair | Tick::SessionReaper | Tick::AuditVerify => self.housekeeping_every,
-            Tick::RequestExpiry => self.expiry_every,
+            Tick::RequestExpiry | Tick::AccountSync => self.expiry_every,
             Tick::Gauges => self.gauges_every,
             Tick::AuditSeal => self.seal_every,
             Tick::AuditAnchor => self.anchor_every,

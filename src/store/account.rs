@@ -309,11 +309,13 @@ impl Tx {
     /// Marks an account as deleted. Its name becomes free; its versions are kept.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] while it has an open job, or a functional account is linked to it;
+    /// [`StoreError::Conflict`] while it has an open job, a functional account is linked to it, or
+    /// others are synced with it;
     /// [`StoreError::Stale`] if it is gone.
     pub async fn delete_account(&mut self, id: AccountId, at: Timestamp) -> Result<(), StoreError> {
-        self.locked_account(id).await?.ok_or(GONE)?;
+        let account = self.locked_account(id).await?.ok_or(GONE)?;
         self.not_linked(id).await?;
+        self.end_subscriptions(Some(id), account.system_id).await?;
         let done = sqlx::query(
             "UPDATE schedule SET next_change_at = NULL, next_test_at = NULL, flag_at = NULL,
                 stale_at = NULL
@@ -340,8 +342,9 @@ impl Tx {
     /// Marks every account of a system as deleted; returns how many there were.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] while one of them has an open job, or a functional account is
-    /// linked to it, and none is deleted then; [`StoreError::Stale`] if the system is gone.
+    /// [`StoreError::Conflict`] while one of them has an open job, a functional account is linked
+    /// to it, or accounts elsewhere are synced with it, and none is deleted then;
+    /// [`StoreError::Stale`] if the system is gone.
     pub async fn delete_accounts(
         &mut self,
         system: SystemId,
@@ -351,6 +354,7 @@ impl Tx {
             what: "the managed system",
         })?;
         self.none_linked(system).await?;
+        self.end_subscriptions(None, system).await?;
         let open: Option<(i64,)> = sqlx::query_as(
             "SELECT account_id FROM schedule WHERE system_id = $1 AND open_job = 1 LIMIT 1",
         )

@@ -148,13 +148,15 @@ impl Tx {
     /// [`Tx::locked_account`] and [`Tx::locked_functional`].
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if either is linked already, or if a system uses the functional
-    /// account that the managed account does not live on and that is served by no directory.
+    /// [`StoreError::Conflict`] if either is linked already, if the managed account is synced with
+    /// others, or if a system uses the functional account that the managed account does not live
+    /// on and that is served by no directory.
     pub async fn link_functional(
         &mut self,
         link: FunctionalLink,
         at: Timestamp,
     ) -> Result<(), StoreError> {
+        self.not_synced(link.account).await?;
         sqlx::query(
             "INSERT INTO functional_links (functional_account_id, account_id, system_id,
                  wanted_until, linked_at)

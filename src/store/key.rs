@@ -6,7 +6,7 @@
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{KeyId, UserId};
-use crate::model::key::{AccessToken, Addresses, ApiKey, KeyHash, KeyKind, NewKey};
+use crate::model::key::{AccessToken, Addresses, ApiKey, KeyEdit, KeyHash, KeyKind, NewKey};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -21,6 +21,8 @@ struct Row {
     revoked_at: Option<i64>,
     last_used_at: Option<i64>,
     successor_id: Option<i64>,
+    password_required: i64,
+    revision: i64,
 }
 
 impl Store {
@@ -35,7 +37,8 @@ impl Store {
     ) -> Result<Option<ApiKey>, StoreError> {
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
-                    expires_at, revoked_at, last_used_at, successor_id
+                    expires_at, revoked_at, last_used_at, successor_id,
+                    CAST(password_required AS BIGINT) AS password_required, revision
              FROM api_keys WHERE hash = $1 AND kind = $2",
         )
         .bind(hash.as_str())
@@ -52,7 +55,8 @@ impl Store {
     pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
-                    expires_at, revoked_at, last_used_at, successor_id
+                    expires_at, revoked_at, last_used_at, successor_id,
+                    CAST(password_required AS BIGINT) AS password_required, revision
              FROM api_keys WHERE id = $1",
         )
         .bind(id.0)
@@ -73,7 +77,8 @@ impl Store {
     ) -> Result<Vec<ApiKey>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
-                    expires_at, revoked_at, last_used_at, successor_id
+                    expires_at, revoked_at, last_used_at, successor_id,
+                    CAST(password_required AS BIGINT) AS password_required, revision
              FROM api_keys
              WHERE (CAST($1 AS BIGINT) IS NULL OR user_id = $1) AND id > $2
              ORDER BY id LIMIT $3",
@@ -84,6 +89,29 @@ impl Store {
         .fetch_all(&self.read)
         .await?;
         rows.into_iter().map(Row::key).collect()
+    }
+
+    /// When the next key of each kind ends by itself. Keys that have a successor are left out,
+    /// since their end is planned; so are those of users who may not sign in.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn next_key_expiries(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT k.kind, MIN(k.expires_at)
+             FROM api_keys k JOIN users u ON u.id = k.user_id
+             WHERE k.revoked_at IS NULL AND k.expires_at IS NOT NULL AND k.expires_at > $1
+               AND k.successor_id IS NULL AND u.disabled = 0
+             GROUP BY k.kind ORDER BY k.kind",
+        )
+        .bind(now.0)
+        .fetch_all(&self.read)
+        .await?;
+        let ends = rows.into_iter();
+        Ok(ends.map(|(kind, at)| (kind, Timestamp(at))).collect())
     }
 
     /// An access token by its hash, live or expired.
@@ -126,6 +154,8 @@ impl Row {
             revoked_at: self.revoked_at.map(Timestamp),
             last_used_at: self.last_used_at.map(Timestamp),
             successor_id: self.successor_id.map(KeyId),
+            password_required: self.password_required == 1,
+            revision: self.revision,
         })
     }
 }
@@ -139,8 +169,9 @@ impl Tx {
         let id: KeyId = self.id(KeyId::KIND).await?;
         let done = sqlx::query(
             "INSERT INTO api_keys (id, kind, user_id, name, hash, prefix, addresses, created_at,
-                                   expires_at, revoked_at, last_used_at, successor_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, NULL, NULL)",
+                                   expires_at, revoked_at, last_used_at, successor_id,
+                                   password_required, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, NULL, NULL, $10, 1)",
         )
         .bind(id.0)
         .bind(key.kind.as_str())
@@ -151,6 +182,7 @@ impl Tx {
         .bind(key.addresses.to_string())
         .bind(now.0)
         .bind(key.expires_at.map(|at| at.0))
+        .bind(i64::from(key.password_required))
         .execute(&mut *self.inner)
         .await
         .map_err(|error| StoreError::from(error).about("the key"))?;
@@ -163,23 +195,59 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Stale`] if there is no such key, or it has been revoked before.
     pub async fn revoke_key(&mut self, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
-        let done =
-            sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-                .bind(id.0)
-                .bind(now.0)
-                .execute(&mut *self.inner)
-                .await?;
+        let done = sqlx::query(
+            "UPDATE api_keys SET revoked_at = $2, revision = revision + 1
+             WHERE id = $1 AND revoked_at IS NULL",
+        )
+        .bind(id.0)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await?;
         exactly(1, done.rows_affected(), "the key")?;
-        for gone in [
-            "DELETE FROM sessions WHERE key_id = $1",
-            "DELETE FROM access_tokens WHERE key_id = $1",
-        ] {
-            sqlx::query(gone)
-                .bind(id.0)
-                .execute(&mut *self.inner)
-                .await?;
-        }
+        self.end_key_sessions(id).await?;
+        sqlx::query("DELETE FROM access_tokens WHERE key_id = $1")
+            .bind(id.0)
+            .execute(&mut *self.inner)
+            .await?;
         Ok(())
+    }
+
+    /// Ends every session that was opened with a key; how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn end_key_sessions(&mut self, id: KeyId) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM sessions WHERE key_id = $1")
+            .bind(id.0)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Edits a key that is at this revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if there is no such key, it was revoked, or was edited meanwhile.
+    pub async fn edit_key(
+        &mut self,
+        id: KeyId,
+        edit: &KeyEdit,
+        revision: i64,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE api_keys SET name = $3, addresses = $4, expires_at = $5,
+                    password_required = $6, revision = revision + 1
+             WHERE id = $1 AND revision = $2 AND revoked_at IS NULL",
+        )
+        .bind(id.0)
+        .bind(revision)
+        .bind(&edit.name)
+        .bind(edit.addresses.to_string())
+        .bind(edit.expires_at.map(|at| at.0))
+        .bind(i64::from(edit.password_required))
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the key")
     }
 
     /// Lets a key end at `end`, since another one takes its place.
@@ -193,7 +261,7 @@ impl Tx {
         end: Timestamp,
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "UPDATE api_keys SET expires_at = $2, successor_id = $3
+            "UPDATE api_keys SET expires_at = $2, successor_id = $3, revision = revision + 1
              WHERE id = $1 AND revoked_at IS NULL AND successor_id IS NULL",
         )
         .bind(id.0)

@@ -6,10 +6,12 @@
 //! Invariant: a write without a transaction does not compile, and every write says how many rows
 //! it meant.
 
+mod access_policy;
 mod account;
 mod asset;
 mod audit;
 mod audit_chain;
+mod audit_export;
 mod audit_key;
 mod claim;
 mod credential;
@@ -30,6 +32,7 @@ mod login_budget;
 mod migrate;
 mod node;
 mod page;
+mod password;
 mod policy;
 mod principal;
 mod quarantine;
@@ -37,10 +40,13 @@ mod request;
 mod rotation;
 mod scan;
 mod schedule;
+mod session;
 mod settle;
 mod smart_rule;
+mod subscription;
 mod system;
 mod target;
+mod totp;
 mod wide;
 mod workgroup;
 
@@ -59,6 +65,7 @@ pub use account::{AccountFilter, ListedAccount};
 pub use asset::AssetFilter;
 
 pub use audit_chain::AUDIT_HEAD;
+pub use audit_export::AuditExport;
 pub use audit_key::AuditKeysRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, SealedSecret, VersionRow};
@@ -78,6 +85,7 @@ pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
 pub use scan::Scanned;
 pub use settle::{Ending, Settled, SystemHealth};
+pub use subscription::Subscription;
 pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
 

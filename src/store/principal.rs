@@ -189,10 +189,7 @@ impl Tx {
             .await?;
         exactly(1, done.rows_affected(), "the user")?;
         if disabled {
-            sqlx::query("DELETE FROM sessions WHERE user_id = $1")
-                .bind(user.0)
-                .execute(&mut *self.inner)
-                .await?;
+            self.end_sessions_of(user).await?;
             sqlx::query(
                 "DELETE FROM access_tokens
                  WHERE key_id IN (SELECT id FROM api_keys WHERE user_id = $1)",

@@ -1,4 +1,4 @@
-//! Requests for credentials, their approvals, and access policies.
+//! Requests for credentials, and their approvals.
 //!
 //! Invariant: a request ends once; with the end of one that rotates, the change of its account is
 //! ordered in the same transaction, whoever or whatever ends it.
@@ -9,7 +9,7 @@ use crate::model::Timestamp;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, RequestId, SystemId, UserId};
 use crate::model::job::{Cause, JobKind, Priority};
-use crate::model::request::{AccessPolicy, NewRequest, Request, RequestState};
+use crate::model::request::{NewRequest, Request, RequestState};
 
 /// Which requests are wanted; what is `None` does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,82 +137,9 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(|(id,)| RequestId(id)).collect())
     }
-
-    /// Access policies, by number.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn access_policies(&self) -> Result<Vec<AccessPolicy>, StoreError> {
-        let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
-            "SELECT id, name, description, approvals FROM access_policies ORDER BY id",
-        )
-        .fetch_all(&self.read)
-        .await?;
-        let policy = |(id, name, description, approvals)| AccessPolicy {
-            id,
-            name,
-            description,
-            approvals,
-        };
-        Ok(rows.into_iter().map(policy).collect())
-    }
-
-    /// How many must approve a request of this user for this account: the fewest that one of the
-    /// user's access policies asks for. `None`: no role lets the user ask.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn approvals_for(
-        &self,
-        user: UserId,
-        account: AccountId,
-    ) -> Result<Option<i64>, StoreError> {
-        use super::smart_rule::{references, rules_of_user};
-        let (least,): (Option<i64>,) = sqlx::query_as(concat!(
-            "SELECT MIN(p.approvals) FROM ",
-            rules_of_user!("$1"),
-            " JOIN access_policies p ON p.id = rr.access_policy
-              JOIN accounts a ON a.id = $2 AND a.deleted_at IS NULL
-              JOIN system_details d ON d.system_id = a.system_id
-              WHERE rr.role IN (1, 3) AND ",
-            references!()
-        ))
-        .bind(user.0)
-        .bind(account.0)
-        .fetch_one(&self.read)
-        .await?;
-        Ok(least)
-    }
 }
 
 impl Tx {
-    /// Makes an access policy; its number.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] if the name is taken.
-    pub async fn insert_access_policy(
-        &mut self,
-        name: &str,
-        description: &str,
-        approvals: i64,
-    ) -> Result<i64, StoreError> {
-        let id = self.ids("access policy", 1).await?;
-        let done = sqlx::query(
-            "INSERT INTO access_policies (id, name, name_key, description, approvals)
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(id)
-        .bind(name)
-        .bind(name.to_lowercase())
-        .bind(description)
-        .bind(approvals)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(|error| StoreError::from(error).about("the access policy's name"))?;
-        exactly(1, done.rows_affected(), "the access policy")?;
-        Ok(id)
-    }
-
     /// Live requests for an account: (whose, which); under [`Tx::lock_queue`], so that two that
     /// come at once count each other.
     ///

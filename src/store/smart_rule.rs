@@ -337,7 +337,7 @@ impl Tx {
     /// Replaces the roles of a group on a rule.
     ///
     /// # Errors
-    /// [`StoreError::Stale`] if there is no such group or rule.
+    /// [`StoreError::Stale`] if there is no such group, rule or policy.
     pub async fn set_rule_roles(
         &mut self,
         group: GroupId,
@@ -345,6 +345,10 @@ impl Tx {
         roles: &BTreeSet<Role>,
         policy: Option<i64>,
     ) -> Result<(), StoreError> {
+        if let Some(policy) = policy {
+            // Held until the end: nobody edits a policy while a role comes to name it.
+            self.lock_access_policy(policy).await?;
+        }
         sqlx::query("DELETE FROM rule_roles WHERE group_id = $1 AND rule_id = $2")
             .bind(group.0)
             .bind(rule.0)

@@ -106,6 +106,8 @@ pub struct AccountRow {
     pub in_doubt: i64,
     /// 1: so may the current key pair.
     pub key_in_doubt: i64,
+    /// Whose passwords it takes over.
+    pub parent_id: Option<i64>,
 }
 
 impl AccountRow {
@@ -194,8 +196,9 @@ impl Store {
                  a.current_key_version, a.last_version, a.password_rule_id, a.key_rule_id,
                  a.dss_auto_management, a.use_own_credentials, a.last_change_at,
                  a.last_key_change_at, a.in_doubt,
-                 a.key_in_doubt
+                 a.key_in_doubt, y.parent_id
              FROM jobs j JOIN accounts a ON a.id = j.account_id
+                 LEFT JOIN subscriptions y ON y.account_id = a.id
              WHERE j.claim_id = $1 AND j.state = 'running' ORDER BY a.id",
         )
         .bind(claim.0)
@@ -213,7 +216,8 @@ impl Store {
                  sam_account_name, active, epoch, current_version, current_key_version,
                  last_version, password_rule_id, key_rule_id,
                  dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
-                 in_doubt, key_in_doubt
+                 in_doubt, key_in_doubt,
+                 (SELECT parent_id FROM subscriptions WHERE account_id = accounts.id) AS parent_id
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)
@@ -246,7 +250,8 @@ impl Tx {
                  sam_account_name, active, epoch, current_version, current_key_version,
                  last_version, password_rule_id, key_rule_id,
                  dss_auto_management, use_own_credentials, last_change_at, last_key_change_at,
-                 in_doubt, key_in_doubt
+                 in_doubt, key_in_doubt,
+                 (SELECT parent_id FROM subscriptions WHERE account_id = accounts.id) AS parent_id
              FROM accounts WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id.0)

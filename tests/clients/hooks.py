@@ -55,7 +55,8 @@ def shift(case):
     """By how much an id must grow for its thing not to be missed, or to be the right one."""
     id = case.path_parameters["id"]
     ends = case.path.endswith("/revoke") or case.method == "DELETE" and (
-        case.path.endswith("/{id}") or case.path.startswith("/managedsystems/")
+        case.path.endswith(("/{id}", "/syncedaccounts"))
+        or case.path.startswith("/managedsystems/")
     )
     owned = case.method != "GET" and any(
         case.path.startswith(start) and id in ids for start, ids in OWN.items()
@@ -88,16 +89,26 @@ def before_call(context, case, kwargs):
     id = path.get("id")
     if type(id) is int and 0 < id <= STAY:
         path["id"] = id = id + shift(case)
+    # No account is synced with itself.
+    if type(id) is int and path.get("synced") == id:
+        path["synced"] = id + 1
     # An account of the system that is named, and the one that is the functional account's.
     if type(body.get("SystemID")) is int and type(body.get("AccountID")) is int:
         body["AccountID"] = ACCOUNTS * min(body["SystemID"], STAY)
     if case.path.endswith("/functional-accounts/{id}/account") and type(id) is int:
         if type(body.get("account_id")) is int:
             body["account_id"] = ACCOUNTS * min(id, STAY)
-    # Names of policies are unique: an edit may keep its own.
-    if case.path == "/api/v1/policies/{id}" and type(body.get("name")) is str:
+    # Names of policies are unique: an edit may keep its own. One access policy is built in.
+    before = {"/api/v1/policies/{id}": 0, "/api/v1/access-policies/{id}": 1}.get(case.path)
+    if before is not None and type(id) is int and type(body.get("name")) is str:
         if len(body["name"]) % 2:
-            body["name"] = f"policy{id}"
+            body["name"] = f"policy{id - before}"
+    # Passwords of users are long ones, and a second factor is nobody's but one's own.
+    if case.path.endswith("/password") and type(body.get("password")) is str:
+        if len(body["password"]) % 2:
+            body["password"] = "a password that is long enough"
+    if "/totp" in case.path and type(id) is int:
+        path["id"] = 1
     # No target answers and no drawn key is one: what is stored only, and a password, can succeed.
     if case.method == "PUT" and type(body.get("UpdateSystem")) is bool:
         body["UpdateSystem"] = False

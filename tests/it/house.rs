@@ -35,7 +35,7 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 14] = [
+const EXPOSERS: [(&str, &str); 16] = [
     (
         "connectors/src/dialogue/",
         "hands them to systems as their platform says",
@@ -50,7 +50,7 @@ const EXPOSERS: [(&str, &str); 14] = [
     ),
     (
         "src/api/clear.rs",
-        "hands a cookie, a new key or a reveal to its owner",
+        "hands a cookie, a new key or factor, or a reveal to its owner",
     ),
     (
         "src/app/audit.rs",
@@ -71,11 +71,23 @@ const EXPOSERS: [(&str, &str); 14] = [
     ),
     ("src/model/key.rs", "hashes a presented key"),
     ("src/vault.rs", "seals them"),
+    (
+        "src/vault/password.rs",
+        "measures and hashes users' passwords",
+    ),
+    (
+        "src/vault/totp.rs",
+        "computes codes of second factors, and hands their secret to an app",
+    ),
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 6] = [
+const OPENERS: [(&str, &str); 7] = [
     ("src/api/reveal.rs", "hands a credential over, on record"),
+    (
+        "src/api/sign_in.rs",
+        "computes the codes of a second factor",
+    ),
     ("src/app/audit.rs", "opens the audit trail's keys"),
     ("src/app/key_ring.rs", "opens the probe at the start"),
     ("src/engine/", "hands credentials to connectors"),

@@ -34,6 +34,8 @@ const LDAP_GIVEN: &str = "Canary-ldap-9Rt5-mXc8";
 const SSH_GIVEN: &str = "Canary-sshd-3Vb6-nHj1";
 /// Stored without touching the target.
 const STORED: &str = "Canary-kept-8Lf2-dYs7";
+/// A person's.
+const SIGN_IN: &str = "Canary-mine-4Hs6-tBw9";
 /// Sent in calls that must fail.
 const WRONG: [&str; 4] = [
     "Canary-line-1\nCanary-line-2",
@@ -211,6 +213,7 @@ impl World {
             ("the password given for the host", SSH_GIVEN),
             ("the stored password", STORED),
             ("the refused password", SHORT),
+            ("a person's password", SIGN_IN),
             ("the native key", &keys.0),
             ("the Password Safe key", &keys.1),
         ] {
@@ -260,10 +263,30 @@ impl World {
         for account in on_host {
             self.keep_generated("second", account).await;
         }
+        self.sign_in().await;
         ask_wrongly(&self.client, &self.keys, on_host[0]).await;
         let path = format!("ManagedAccounts/{refused}/Credentials");
         let short = self.client.put(&path, &json!({"Password": SHORT})).await;
         assert!(short.status >= 400, "{short:?}");
+    }
+
+    /// Somebody gets a password, signs in with it, and draws a second factor.
+    async fn sign_in(&mut self) {
+        let client = &self.client;
+        let order = json!({"password": SIGN_IN});
+        let path = "/api/v1/users/1/password";
+        client.put_native(path, &order).await.expect(204);
+        let order = json!({"name": "admin", "password": SIGN_IN});
+        let opened = client.order("/api/v1/sessions", &order).await.expect(201);
+        let wrong = json!({"password": "another, as long", "current": WRONG[2]});
+        client.put_native(path, &wrong).await.expect(400);
+        let drawn = client.order("/api/v1/users/1/totp", &json!({})).await;
+        let drawn = drawn.expect(201).json();
+        let url = drawn["otpauth_url"].as_str().unwrap();
+        let secret = url.split(['=', '&']).nth(1).unwrap();
+        let token = opened.json()["csrf_token"].as_str().unwrap().to_owned();
+        self.keep("the session's token", token.as_bytes());
+        self.keep("the second factor's secret", secret.as_bytes());
     }
 
     /// What the service answers, and what it has stored.
@@ -465,6 +488,8 @@ async fn ask_wrongly(client: &Client, keys: &(String, String), account: i64) {
         .await
         .expect(401);
     client.nobody(&format!("/api/v1/{gone}")).await;
+    let order = json!({"name": gone, "password": gone, "otp": gone});
+    client.order("/api/v1/sessions", &order).await.expect(401);
     client
         .order("/api/v1/keys", &json!({"name": gone, "secret": gone}))
         .await;

@@ -355,6 +355,7 @@ fn what_the_database_says_replaces_what_it_said_before() {
         oldest_runnable: [("scheduled".to_owned(), Timestamp(1_700_000_000_000))].into(),
         quarantine_accounts: [("failed".to_owned(), 3)].into(),
         circuits_open: [("ssh".to_owned(), 1)].into(),
+        key_expiry: [("oauth".to_owned(), Timestamp(1_760_000_000_000))].into(),
         last_anchor: Some(Timestamp(1_750_000_000_000)),
     });
     let expected = [
@@ -382,6 +383,11 @@ fn what_the_database_says_replaces_what_it_said_before() {
         ),
         (r#"quarantine_accounts{state="failed"}"#, 3.0),
         (r#"connector_circuit_open{connector="ssh"}"#, 1.0),
+        (
+            r#"api_key_expiry_timestamp_seconds{kind="oauth"}"#,
+            1_760_000_000.0,
+        ),
+        (r#"api_key_expiry_timestamp_seconds{kind="native"}"#, 0.0),
         ("audit_last_anchor_timestamp_seconds", 1_750_000_000.0),
     ];
     assert_series(&metrics.render(), &expected);

@@ -16,6 +16,7 @@ use keywheel::model::job::Priority;
 use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
 use keywheel::model::principal::NewUser;
 use keywheel::model::schedule::Planned;
+use keywheel::model::session::SessionLife;
 use keywheel::scheduler::{
     AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions, Tick, TickError, Ticked,
 };
@@ -127,6 +128,7 @@ async fn sessions(queue: &Queue, seen: &[Timestamp]) {
         prefix: KeyHash::prefix(&secret),
         addresses: Addresses::default(),
         expires_at: None,
+        password_required: false,
     };
     let key = tx.insert_key(&key, NOW).await.unwrap();
     for (nth, at) in seen.iter().enumerate() {
@@ -361,7 +363,10 @@ on_both!(
         let minute = |count: i64| Timestamp(NOW.0 + count * 60_000);
         sessions(&queue, &[minute(0), minute(3), minute(6)]).await;
         let options = SchedulerOptions {
-            session_idle: Duration::from_mins(5),
+            sessions: SessionLife {
+                idle: Duration::from_mins(5),
+                ..SessionLife::default()
+            },
             ..SchedulerOptions::default()
         };
         let node = Node::with(&queue.store, &clock, queue.node, options);

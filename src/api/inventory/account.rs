@@ -13,7 +13,7 @@ use crate::model::audit::Event;
 use crate::model::id::{AccountId, RuleId, SystemId};
 use crate::model::platform::Platform;
 use crate::queue::NewKey;
-use crate::store::{SealedSecret, Tx};
+use crate::store::{SealedSecret, StoreError, Tx};
 use crate::vault::Place;
 
 const GONE: ApiError = ApiError::NotFound {
@@ -168,6 +168,14 @@ pub async fn change(
     let target_id = settings.target_id(platform);
     tx.update_account(id, before.revision, &target_id, &settings)
         .await?;
+    if secrets.password.is_some() {
+        let shared = "is shared with other accounts; PUT ManagedAccounts/{id}/Credentials with \
+                      UpdateSystem false stores it for all of them";
+        match tx.not_synced(id).await {
+            Err(StoreError::Conflict { .. }) => return Err(ApiError::field("Password", shared)),
+            done => done?,
+        }
+    }
     let last = before.credential.last_version;
     store(act, &mut tx, id, last, &secrets, now).await?;
     tx.replan(id, now).await?;

@@ -8,6 +8,7 @@ pub mod account;
 pub mod asset;
 pub mod functional_account;
 pub mod import;
+pub mod synced_account;
 pub mod system;
 pub mod workgroup;
 

@@ -72,6 +72,8 @@ pub(super) struct AccountAnswer {
     distinguished_name: Option<String>,
     /// `managed`, `unmanaged` or `suspended`.
     state: &'static str,
+    /// The account whose passwords it takes over; null: it has its own.
+    parent_id: Option<i64>,
     /// Its own policy; null: its system's, or none.
     policy_id: Option<i64>,
     password_rule_id: i64,
@@ -118,6 +120,7 @@ impl From<Account> for AccountAnswer {
             domain_name: account.settings.domain_name,
             distinguished_name: account.settings.distinguished_name,
             state,
+            parent_id: account.parent_id.map(|id| id.0),
             policy_id: account.settings.policy_id.map(|id| id.0),
             password_rule_id: account.settings.password_rule_id.0,
             key_rule_id: account.settings.key_rule_id.0,

@@ -3,7 +3,9 @@
 //! Invariant: reading changes nothing, and rows are shown as they were written.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +21,7 @@ use crate::model::audit::AuditRow;
 use crate::model::audit_chain::{Anchor, Broken, Link, Mac, Verifier};
 use crate::model::id::AuditId;
 use crate::model::principal::Permission;
+use crate::store::StoreError;
 
 /// Rows that one request verifies: a second's work.
 const VERIFY_MAX: i64 = 50_000;
@@ -28,6 +31,7 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/audit", Permission::AuditRead, list)
         .get("/api/v1/audit/verify", Permission::AuditRead, verify)
         .get("/api/v1/audit/anchors", Permission::AuditRead, anchors)
+        .get("/api/v1/audit/export", Permission::AuditExport, export)
 }
 
 /// One row of the audit trail.
@@ -146,6 +150,38 @@ pub(super) async fn verify(State(api): State<Api>, query: ListQuery) -> Result<R
         broken: found.err().map(BrokenAnswer::from),
     })
     .into_response())
+}
+
+/// Sealed rows as JSON lines, in the order of the chain: what `keywheel audit verify --export`
+/// reads. It ends at the chain's head as it was at the beginning; an answer that is cut short is
+/// not whole, and ends without its last chunk.
+#[utoipa::path(
+    get, path = "/api/v1/audit/export", tag = "audit",
+    params(
+        ("from" = Option<i64>, Query, description = "First position, default 1"),
+        ("to" = Option<i64>, Query, description = "Last position, default the newest"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "application/jsonl"),
+        (status = "4XX", body = Problem),
+    ),
+)]
+pub(super) async fn export(State(api): State<Api>, query: ListQuery) -> Result<Response, ApiError> {
+    let from = query.filters.int("from", 1..=LONG_ID_MAX)?.unwrap_or(1);
+    let to = query.filters.int("to", 1..=LONG_ID_MAX)?;
+    if to.is_some_and(|to| to < from) {
+        return Err(ApiError::field("to", "must not be below from"));
+    }
+    let begun = api.store.export_audit(from, to).await?;
+    // A page is read once the one before it is on its way: a slow reader holds one of them.
+    let pages = futures::stream::try_unfold(begun, async |mut export| {
+        let page = export.page().await.inspect_err(|error| {
+            tracing::error!(%error, "an export of the audit trail was cut short");
+        })?;
+        Ok::<_, StoreError>(page.map(|(lines, _)| (lines, export)))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/jsonl")];
+    Ok((kind, Body::from_stream(pages)).into_response())
 }
 
 /// The newest anchors, and the key that they are signed with.

@@ -104,6 +104,11 @@ impl fmt::Debug for Given {
 }
 
 impl Given {
+    /// Any text.
+    pub(super) fn text(self) -> SecretString {
+        SecretString::from(self.0)
+    }
+
     /// A secret that is typed at a prompt, and so is one line.
     fn line(self, field: &'static str) -> Result<SecretString, ApiError> {
         let Self(text) = self;

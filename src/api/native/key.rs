@@ -3,6 +3,8 @@
 //! Invariant: a key is shown in the answer that makes it and never again, and nobody gets a key
 //! for a user who may do more than they.
 
+pub(super) mod edit;
+
 use std::time::Duration;
 
 use axum::extract::State;
@@ -36,6 +38,8 @@ pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native)
         .get("/api/v1/keys", Need::SignedIn, list)
         .post("/api/v1/keys", Need::SignedIn, create)
+        .get("/api/v1/keys/{id}", Need::SignedIn, edit::one)
+        .patch("/api/v1/keys/{id}", Need::SignedIn, edit::edit)
         .post("/api/v1/keys/{id}/revoke", Need::SignedIn, revoke)
         .post("/api/v1/keys/{id}/rotate", Need::SignedIn, rotate)
 }
@@ -62,6 +66,8 @@ pub(super) struct KeyAnswer {
     last_used_at: Option<At>,
     /// The key that takes its place, once it was rotated.
     successor_id: Option<i64>,
+    /// Signs in with its user's password alone.
+    password_required: bool,
 }
 
 impl From<ApiKey> for KeyAnswer {
@@ -84,6 +90,7 @@ impl From<ApiKey> for KeyAnswer {
             revoked_at: key.revoked_at.map(At),
             last_used_at: key.last_used_at.map(At),
             successor_id: key.successor_id.map(|id| id.0),
+            password_required: key.password_required,
         }
     }
 }
@@ -106,6 +113,9 @@ pub(super) struct KeyOrder {
     /// Networks (`10.0.0.0/8`) or addresses that it may be used from, at most 64. Default: anywhere.
     #[serde(default)]
     addresses: Vec<String>,
+    /// Of kind `passwordsafe`: signs in with its user's password alone (`pwd=[…]`).
+    #[serde(default)]
+    password_required: bool,
 }
 
 /// How a key is rotated.
@@ -167,7 +177,7 @@ impl Drawn {
         let details = json!({
             "kind": new.kind, "user": new.user_id, "name": new.name,
             "expires_at": new.expires_at.map(Timestamp::rfc3339),
-            "addresses": new.addresses,
+            "addresses": new.addresses, "password_required": new.password_required,
         });
         tx.audit(&Event::by(caller.actor(), "key.created", id, details), now)
             .await?;
@@ -194,6 +204,8 @@ impl Drawn {
             revoked_at: None,
             last_used_at: None,
             successor_id: None,
+            password_required: new.password_required,
+            revision: 1,
         });
         let body = NewKeyAnswer {
             about,
@@ -243,6 +255,8 @@ pub(super) async fn create(
     caller: Caller,
     Body(order): Body<KeyOrder>,
 ) -> Result<Response, ApiError> {
+    // A key outlives the session that it is made in.
+    caller.require_fresh(api.clock.now())?;
     let owner = order.user_id.map_or(caller.user.id, UserId);
     if owner != caller.user.id {
         caller.require(Permission::KeysWrite)?;
@@ -259,7 +273,7 @@ pub(super) async fn create(
 }
 
 /// Nobody acts for a user who may do more than they.
-fn may_act_for(caller: &Caller, user: &User) -> Result<(), ApiError> {
+pub(super) fn may_act_for(caller: &Caller, user: &User) -> Result<(), ApiError> {
     if caller.user.covers(user) {
         Ok(())
     } else {
@@ -271,15 +285,12 @@ impl KeyOrder {
     fn checked(self, user_id: UserId, now: Timestamp, api: &Api) -> Result<Drawn, ApiError> {
         let kind = KeyKind::parse(&self.kind)
             .ok_or_else(|| ApiError::field("kind", "must be native, passwordsafe or oauth"))?;
-        let name = self.name.trim().to_owned();
-        if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
-            let text = "must have 1 to 128 characters, without control characters";
-            return Err(ApiError::field("name", text));
-        }
+        let name = name(&self.name)?;
         let expires_at = self.expires_at.map(|At(at)| at);
         if expires_at.is_some_and(|at| at <= now) {
             return Err(ApiError::field("expires_at", "must lie in the future"));
         }
+        edit::may_demand(kind, self.password_required)?;
         let new = NewKey {
             kind,
             user_id,
@@ -288,9 +299,20 @@ impl KeyOrder {
             prefix: String::new(),
             addresses: networks(&self.addresses)?,
             expires_at,
+            password_required: self.password_required,
         };
         Ok(Drawn::of(new, None, api))
     }
+}
+
+/// The name of an order.
+fn name(raw: &str) -> Result<String, ApiError> {
+    let name = raw.trim();
+    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
+        let text = "must have 1 to 128 characters, without control characters";
+        return Err(ApiError::field("name", text));
+    }
+    Ok(name.to_owned())
 }
 
 /// The networks of an order.
@@ -307,7 +329,7 @@ fn networks(raw: &[String]) -> Result<Addresses, ApiError> {
     Ok(Addresses::of(networks.collect::<Result<_, _>>()?))
 }
 
-/// A key that the caller may end: their own, or any with `keys.write`.
+/// A key that the caller may see and end: their own, or any with `keys.write`.
 async fn reachable(api: &Api, caller: &Caller, segments: &Segments) -> Result<ApiKey, ApiError> {
     let may_all = caller.user.may(Permission::KeysWrite);
     let found = match segments.id::<KeyId>("id", "Key") {
@@ -336,6 +358,7 @@ pub(super) async fn rotate(
     body: Result<Body<KeyRotation>, ApiError>,
 ) -> Result<Response, ApiError> {
     let old = reachable(&api, &caller, &segments).await?;
+    caller.require_fresh(api.clock.now())?;
     if old.user_id != caller.user.id {
         // Whoever rotates a key gets to see its successor.
         let user = api.store.user(old.user_id).await?.ok_or(MISSING)?;
@@ -359,6 +382,7 @@ pub(super) async fn rotate(
         prefix: String::new(),
         addresses: old.addresses.clone(),
         expires_at: old.renewed_until(now),
+        password_required: old.password_required,
     };
     let drawn = Drawn::of(new, old.client_id(), &api);
     let end = now.plus(overlap);

@@ -1,7 +1,7 @@
 //! The native API below `/api/v1`, and what every service has: health, metrics, its description.
 //!
-//! Invariant: errors are problem details (RFC 9457), and no answer but a reveal and a new key
-//! holds a secret.
+//! Invariant: errors are problem details (RFC 9457), and no answer but a reveal, a new key, a sign-in
+//! and a new second factor holds a secret.
 
 mod access_policy;
 mod account;
@@ -17,12 +17,15 @@ mod job;
 mod key;
 mod openapi;
 mod output;
+mod password;
 mod platform;
 mod policy;
 mod problem;
 mod quarantine;
 mod reveal;
+mod session;
 mod system;
+mod totp;
 mod user;
 
 use axum::Router;
@@ -47,10 +50,13 @@ pub fn routes() -> Routes {
         .and(import::routes())
         .and(job::routes())
         .and(key::routes())
+        .and(password::routes())
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
+        .and(session::routes())
         .and(system::routes())
+        .and(totp::routes())
         .and(user::routes())
 }
 

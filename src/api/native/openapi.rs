@@ -18,11 +18,12 @@ use utoipa_swagger_ui::{SwaggerUi, Url};
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
     access_policy, account, audit, discovery, functional_account, functional_link, group, health,
-    import, job, key, platform, policy, quarantine, reveal, system, user,
+    import, job, key, password, platform, policy, quarantine, reveal, session, system, totp, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
 use crate::api::passwordsafe;
+use crate::api::sign_in::COOKIE;
 
 /// The page's own policy: its styles are written by its script.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -39,10 +40,11 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        access_policy::list, access_policy::create,
+        access_policy::list, access_policy::one, access_policy::create, access_policy::replace,
+        access_policy::delete,
         account::list, account::one, account::edit, account::rotate, account::test,
         account::suspend, account::resume, reveal::reveal,
-        audit::list, audit::verify, audit::anchors,
+        audit::list, audit::verify, audit::anchors, audit::export,
         discovery::list, discovery::run, discovery::one, discovery::discovered,
         import::run,
         functional_account::list, functional_account::one, functional_account::create,
@@ -52,15 +54,18 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         group::remove_member,
         health::alive, health::ready, health::metrics,
         job::list, job::one,
-        key::list, key::create, key::revoke, key::rotate,
+        key::list, key::create, key::edit::one, key::edit::edit, key::revoke, key::rotate,
+        password::set,
         platform::list,
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,
         quarantine::list, quarantine::run, quarantine::one,
+        session::sign_in, session::list, session::end, session::end_all,
         system::list, system::one, system::edit,
+        totp::one, totp::enrol, totp::confirm, totp::remove,
         user::list, user::one, user::create, user::disable, user::enable,
     ),
-    security(("key" = [])),
+    security(("key" = []), ("sign_in" = [])),
     modifiers(&Schemes, &Refined),
 )]
 struct Native;
@@ -77,16 +82,23 @@ impl Modify for Schemes {
             "A Password Safe session; it may read the jobs and quarantines that it ordered.",
         );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+        let cookie = ApiKeyValue::with_description(
+            COOKIE,
+            "A session that a user opened with their password, by `POST /api/v1/sessions`. Calls \
+             other than GET also carry its `csrf_token` as `X-CSRF-Token`.",
+        );
+        components.add_security_scheme("sign_in", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
 /// Whole numbers in paths and query strings: name, least and most.
-const BOUNDS: [(&str, i64, i64); 8] = [
+const BOUNDS: [(&str, i64, i64); 9] = [
     ("id", 1, LONG_ID_MAX),
     ("user", 1, LONG_ID_MAX),
     ("limit", 1, LIMIT_MAX),
     ("wait", 0, WAIT_MAX_S),
     ("from", 1, LONG_ID_MAX),
+    ("to", 1, LONG_ID_MAX),
     ("account_id", 1, i64::MAX),
     ("system_id", 1, i64::MAX),
     ("user_id", 1, i64::MAX),

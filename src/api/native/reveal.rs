@@ -78,7 +78,8 @@ pub(super) struct Revealed {
     value: Value,
 }
 
-/// Hands over the current credential.
+/// Hands over the current credential. A session that somebody opened with their password must be
+/// younger than five minutes.
 #[utoipa::path(
     post, path = "/api/v1/accounts/{id}/reveal", tag = "accounts",
     params(("id" = i64, Path, description = "The account")),
@@ -91,6 +92,7 @@ pub(super) async fn reveal(
     segments: Segments,
     body: Result<Body<RevealOrder>, ApiError>,
 ) -> Result<Response, ApiError> {
+    caller.require_fresh(api.clock.now())?;
     let id: AccountId = segments.id("id", "Managed Account")?;
     if api.store.account_row(id).await?.is_none() {
         return Err(ApiError::NotFound {
@@ -101,7 +103,7 @@ pub(super) async fn reveal(
     let why = json!({"reason": reason(&order.reason)?});
     let secret = Secret::from(order.kind.unwrap_or_default());
     let found = reveal::reveal(&api, caller.actor(), (id, secret), why).await?;
-    api.metrics.revealed("native", "reveal");
+    api.metrics.revealed(caller.actor_type(), "reveal");
     Ok(Json(Revealed {
         account_id: id.0,
         version: found.version,

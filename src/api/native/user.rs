@@ -122,7 +122,7 @@ pub(super) async fn one(State(api): State<Api>, segments: Segments) -> Result<Re
     Ok(Json(UserAnswer::from(user)).into_response())
 }
 
-async fn existing(api: &Api, segments: &Segments) -> Result<User, ApiError> {
+pub(super) async fn existing(api: &Api, segments: &Segments) -> Result<User, ApiError> {
     let id: UserId = segments.id("id", "User")?;
     api.store.user(id).await?.ok_or(MISSING)
 }
@@ -246,6 +246,30 @@ pub(super) async fn enable(
     switch(&api, &caller, &segments, false).await
 }
 
+/// Administrators alone keep administrators from their work.
+pub(super) fn may_hold_back(caller: &Caller, user: &User) -> Result<(), ApiError> {
+    if user.administrator && !caller.user.administrator {
+        return Err(ApiError::Forbidden);
+    }
+    Ok(())
+}
+
+/// The user of a path: the caller, or whom somebody with this permission names. Others are refused
+/// whether or not there is such a user.
+pub(super) async fn own_or(
+    api: &Api,
+    caller: &Caller,
+    segments: &Segments,
+    permission: Permission,
+) -> Result<User, ApiError> {
+    let id = segments.id::<UserId>("id", "User");
+    if id.as_ref().is_ok_and(|id| *id == caller.user.id) {
+        return Ok(caller.user.clone());
+    }
+    caller.require(permission)?;
+    api.store.user(id?).await?.ok_or(MISSING)
+}
+
 async fn switch(
     api: &Api,
     caller: &Caller,
@@ -253,9 +277,7 @@ async fn switch(
     disabled: bool,
 ) -> Result<Response, ApiError> {
     let user = existing(api, segments).await?;
-    if user.administrator && !caller.user.administrator {
-        return Err(ApiError::Forbidden);
-    }
+    may_hold_back(caller, &user)?;
     if user.id == caller.user.id {
         return Err(ApiError::conflict(
             "You cannot lock yourself out; ask somebody else",

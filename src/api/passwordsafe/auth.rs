@@ -1,10 +1,11 @@
 //! Signing in and out.
 //!
 //! `Authorization: PS-Auth key=<key>; runas=<user>; pwd=[<password>];` Spaces, the last `;`,
-//! `runas` and `pwd` are optional, and names match in any case. Or `Authorization: Bearer <token>`,
+//! `runas` and `pwd` are optional, and names match in any case; a registration may demand `pwd`. Or `Authorization: Bearer <token>`,
 //! with a token that an OAuth registration got for its client id and secret.
 //!
-//! Invariant: a refused sign-in says nothing of why, and does the same work whatever the reason.
+//! Invariant: a refused sign-in says nothing of why, and does the same work whatever the reason; only
+//! who has a key that demands a password learns, by the time its hash takes, that the key is one.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,12 +15,12 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::input::Fields;
-use crate::api::caller::{self, Attempt};
+use crate::api::caller::{self, Attempt, SESSION_COOKIE};
 use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::peer::Peer;
 use crate::api::route::Routes;
-use crate::api::{Api, Dialect};
+use crate::api::{Api, Dialect, sign_in};
 use crate::generate::base62;
 use crate::model::audit::Event;
 use crate::model::key::{AccessToken, ApiKey, KeyHash, KeyKind};
@@ -137,7 +138,7 @@ async fn sign_in(
     let mut response = Json(body).into_response();
     response.headers_mut().insert(
         header::SET_COOKIE,
-        clear::set_cookie(&cookie, api.settings.tls)?,
+        clear::set_cookie((SESSION_COOKIE, ""), &cookie, api.settings.tls)?,
     );
     Ok(response)
 }
@@ -158,7 +159,12 @@ async fn by_registration(
     let attempt = Attempt::begin(api, "passwordsafe", peer, presented.names())?;
     let is_it = |_: &ApiKey, user: &User| known && presented.acts_as(user);
     let kind = KeyKind::PasswordSafe;
-    attempt.by_key(kind, &presented.key, is_it).await
+    let (user, key) = attempt.found(kind, &presented.key, is_it).await?;
+    if key.password_required {
+        let given = presented.password.as_ref();
+        sign_in::prove(api, &attempt, (&user, key.id), given).await?;
+    }
+    Ok(attempt.passed((user, key)).await)
 }
 
 /// 200 whether or not there was a session.
@@ -185,12 +191,13 @@ async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Result<StatusCo
     Ok(StatusCode::OK)
 }
 
-/// What an `Authorization: PS-Auth …` header holds. The password is not kept: no registration
-/// of Keywheel's demands one.
+/// What an `Authorization: PS-Auth …` header holds.
 #[derive(Default)]
 struct Presented {
     key: SecretString,
     run_as: Option<String>,
+    /// What stood in the brackets of `pwd=[…]`.
+    password: Option<SecretString>,
 }
 
 impl Presented {
@@ -210,8 +217,9 @@ impl Presented {
             let name = name.trim().to_ascii_lowercase();
             if name == "pwd" && after.trim_start().starts_with('[') {
                 // The password may hold anything: it ends at the last bracket.
-                let end = after.rfind(']')?;
-                rest = after.get(end + 1..)?;
+                let (given, behind) = after.trim_start().strip_prefix('[')?.rsplit_once(']')?;
+                presented.password = Some(SecretString::from(given));
+                rest = behind;
                 continue;
             }
             let (value, after) = after.split_once(';').unwrap_or((after, ""));
@@ -289,6 +297,31 @@ mod tests {
     }
 
     #[test]
+    fn a_password_stands_in_brackets_and_ends_at_the_last() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test compares made-up passwords"
+        )]
+        let password = |header| {
+            let presented = Presented::parse(header)?;
+            presented.password.map(|one| one.expose_secret().to_owned())
+        };
+        for (header, given) in [
+            ("PS-Auth key=K; runas=ada; pwd=[secret];", Some("secret")),
+            ("PS-Auth key=K; pwd=[a];runas=ada", Some("a")),
+            ("PS-Auth key=K; pwd= [ a b ] ", Some(" a b ")),
+            ("PS-Auth key=K; pwd=[a;key=Z;]b];", Some("a;key=Z;]b")),
+            ("PS-Auth key=K; pwd=[[x]]", Some("[x]")),
+            ("PS-Auth key=K; pwd=[]", Some("")),
+            ("PS-Auth key=K; pwd=secret", None),
+            ("PS-Auth key=K", None),
+            ("PS-Auth key=K; pwd=[open", None),
+        ] {
+            assert_eq!(password(header).as_deref(), given, "{header}");
+        }
+    }
+
+    #[test]
     fn other_headers_are_no_key() {
         for header in [
             "",
@@ -327,6 +360,7 @@ mod tests {
             let presented = Presented {
                 key: SecretString::default(),
                 run_as: run_as.map(str::to_owned),
+                password: None,
             };
             assert_eq!(presented.acts_as(&ada), fits, "{run_as:?}");
         }

@@ -71,7 +71,7 @@ async fn set(
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
     let found = existing(&api, &segments).await;
-    let account = caller.require_on(&api, SET, found).await?;
+    let account = settable(&api, &caller, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 
@@ -87,7 +87,7 @@ async fn set_by_names(
         account: params.required("accountName")?,
     };
     let found = names.find(&api).await;
-    let account = caller.require_on(&api, SET, found).await?;
+    let account = settable(&api, &caller, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 
@@ -103,7 +103,7 @@ async fn set_by_path(
         account: segments.text("account")?,
     };
     let found = names.find(&api).await;
-    let account = caller.require_on(&api, SET, found).await?;
+    let account = settable(&api, &caller, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }
 
@@ -229,8 +229,61 @@ async fn carry_out(
     let job = api.orders.change(order, caller.actor()).await?;
     if immediate {
         ended(api, job).await?;
+        all_followed(api, caller, account, job).await?;
     }
     Ok(no_content(job_path(job)))
+}
+
+/// An account that the caller may set. Who may by a role needs one on each of those that share
+/// its password: an order for one is one for all.
+async fn settable(
+    api: &Api,
+    caller: &Caller,
+    found: Result<AccountId, ApiError>,
+) -> Result<AccountId, ApiError> {
+    let account = caller.require_on(api, SET, found).await?;
+    if !caller.user.may(Permission::CredentialsSet) {
+        for member in api.orders.members(account).await? {
+            caller.require_on(api, SET, Ok(member)).await?;
+        }
+    }
+    Ok(account)
+}
+
+/// Waits for the accounts that share the password which a job has changed.
+async fn all_followed(
+    api: &Api,
+    caller: &Caller,
+    account: AccountId,
+    job: JobId,
+) -> Result<(), ApiError> {
+    let wait_max = api.settings.wait_max;
+    let stragglers = api
+        .orders
+        .carry_on(account, caller.actor(), wait_max)
+        .await?;
+    if stragglers.is_empty() {
+        return Ok(());
+    }
+    let mut log = "The password was changed, but not on all accounts that share it; these keep \
+                   theirs, and are tried again"
+        .to_owned();
+    for one in stragglers {
+        let name = match api.store.account(one.account).await? {
+            Some(account) => account.settings.name,
+            None => String::new(),
+        };
+        for part in ["\naccount ", &one.account.0.to_string(), " (", &name, ")"] {
+            log.push_str(part);
+        }
+        if let Some(view) = &one.job {
+            attempts(&mut log, view);
+        }
+    }
+    Err(ApiError::ChangeFailed {
+        log,
+        location: job_path(job),
+    })
 }
 
 /// Waits for a change's end.
@@ -270,6 +323,11 @@ fn log_of(view: &JobView) -> String {
         }
     };
     let mut log = head.to_owned();
+    attempts(&mut log, view);
+    log
+}
+
+fn attempts(log: &mut String, view: &JobView) {
     for attempt in &view.attempts {
         log.push_str("\nattempt ");
         log.push_str(&attempt.attempt.to_string());
@@ -281,7 +339,6 @@ fn log_of(view: &JobView) -> String {
         log.push_str(": ");
         log.push_str(&attempt.log);
     }
-    log
 }
 
 fn job_path(job: JobId) -> String {

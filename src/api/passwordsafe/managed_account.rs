@@ -4,6 +4,7 @@
 //! Invariant: the requestable list shows only accounts that may be requested.
 
 mod shape;
+mod synced;
 
 pub(super) use self::shape::{Full, Requestable};
 
@@ -12,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use self::shape::{RENAMED, overlay};
+use self::shape::{RENAMED, Shown, overlay};
 use super::wire::{LIST_LIMIT, created, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;
@@ -38,7 +39,6 @@ const FINDERS: &[Permission] = &[Permission::AccountsRead, Permission::Credentia
 
 pub(super) fn routes() -> Routes {
     const OF_SYSTEM: &str = "/managedsystems/{id}/managedaccounts";
-    const SYNCED: &str = "/managedaccounts/{id}/syncedaccounts";
     Routes::new(Dialect::PasswordSafe)
         .get(OF_SYSTEM, AccountsRead, find_of_system)
         .post(OF_SYSTEM, AccountsWrite, add)
@@ -56,18 +56,7 @@ pub(super) fn routes() -> Routes {
         .get("/managedaccounts/{id}", AccountsRead, get)
         .put("/managedaccounts/{id}", AccountsWrite, change)
         .delete("/managedaccounts/{id}", AccountsWrite, remove)
-        .get(SYNCED, AccountsRead, synced)
-        .delete(SYNCED, AccountsWrite, unsync_all)
-        .post(
-            "/managedaccounts/{id}/syncedaccounts/{synced}",
-            AccountsWrite,
-            sync,
-        )
-        .delete(
-            "/managedaccounts/{id}/syncedaccounts/{synced}",
-            AccountsWrite,
-            unsync,
-        )
+        .and(synced::routes())
 }
 
 /// The account that a path names by its ID.
@@ -113,7 +102,7 @@ async fn add(
     let fields = fields?;
     let now = api.clock.now();
     let mut settings = AccountSettings::named(fields.required_text("AccountName", 245)?);
-    overlay(&fields, &mut settings, None, now)?;
+    overlay(&fields, &mut settings, Shown::default(), now)?;
     let secrets = secrets(&fields).await?;
     if secrets.are_none() && !settings.dss_auto_management && !settings.auto_management {
         return Err(ApiError::field(
@@ -158,7 +147,11 @@ async fn change(
     let now = api.clock.now();
     let act = Act::of(&api, &caller);
     let edit = |settings: &mut AccountSettings, account: &Account| {
-        overlay(&fields, settings, account.due.next_change_at, now)
+        let shown = Shown {
+            next_change_at: account.due.next_change_at,
+            parent_id: account.parent_id,
+        };
+        overlay(&fields, settings, shown, now)
     };
     let changed = account::change(act, id, secrets, edit).await;
     let changed = named(changed, &RENAMED)?;
@@ -282,33 +275,4 @@ fn entity_type(word: Option<&str>) -> Result<Option<i64>, ApiError> {
             "must be system, directory, domainlinked, database, cloud or application",
         )),
     }
-}
-
-async fn synced(
-    State(api): State<Api>,
-    segments: Segments,
-    params: Params,
-) -> Result<Response, ApiError> {
-    existing(&api, &segments).await?;
-    params.page(LIST_LIMIT)?;
-    Ok(list(Vec::<Full>::new(), None))
-}
-
-async fn unsync_all(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
-    existing(&api, &segments).await?;
-    Ok(StatusCode::OK)
-}
-
-async fn sync(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
-    existing(&api, &segments).await?;
-    let other: AccountId = segments.id("synced", "Managed Account")?;
-    api.store.account(other).await?.ok_or(GONE)?;
-    Err(ApiError::bad("Synced accounts are not available yet"))
-}
-
-async fn unsync(State(api): State<Api>, segments: Segments) -> Result<StatusCode, ApiError> {
-    existing(&api, &segments).await?;
-    Err(ApiError::NotFound {
-        what: "Synced Account",
-    })
 }

@@ -3,21 +3,19 @@
 //! Invariant: only whoever asked gets the credential, only while the request is active, and each
 //! time on record.
 
+mod ask;
 mod end;
 mod isa;
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, date, list};
-use super::{Fields, Params, Segments};
+use super::{Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::clear;
 use crate::api::error::ApiError;
@@ -25,30 +23,34 @@ use crate::api::reveal::{self, Secret};
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::model::access::Role;
-use crate::model::account::Account;
-use crate::model::audit::Event;
-use crate::model::id::{AccountId, RequestId, SystemId};
+use crate::model::id::{AccountId, RequestId};
 use crate::model::principal::Permission;
-use crate::model::request::{NewRequest, Request, RequestState};
+use crate::model::request::{Request, RequestState};
 use crate::store::{Page, RequestFilter};
 
 const GONE: ApiError = ApiError::NotFound { what: "Request" };
-const ID_MAX: i64 = 2_147_483_647;
-/// Who asks, and who approves.
-const ASKERS: Need = Need::OrRole(&[], &[Role::Requestor, Role::RequestorApprover]);
+/// Who asks, and who approves: whoever is one where it takes the other is told so.
 const EITHER: Need = Need::OrRole(
     &[],
     &[Role::Requestor, Role::RequestorApprover, Role::Approver],
 );
-/// Who may see a credential at all: whoever has lost the role since has lost the request.
-const SEERS: Need = Need::OrRole(&[Permission::CredentialsReveal], Role::REQUESTORS);
+/// Who may see a credential at all, and who is told that only requestors do.
+const SEERS: Need = Need::OrRole(
+    &[Permission::CredentialsReveal],
+    &[
+        Role::Requestor,
+        Role::RequestorApprover,
+        Role::Isa,
+        Role::Approver,
+    ],
+);
 const SEERS_WITHOUT_ASKING: Need = Need::OrRole(&[Permission::CredentialsReveal], &[Role::Isa]);
 const APPROVERS: &[Role] = &[Role::Approver, Role::RequestorApprover];
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::PasswordSafe)
         .get("/requests", EITHER, find)
-        .post("/requests", ASKERS, ask)
+        .post("/requests", EITHER, ask::ask)
         .get("/requests/{id}", EITHER, get)
         .get("/credentials/{request}", SEERS, credential)
         .post("/isarequests", SEERS_WITHOUT_ASKING, isa::see)
@@ -194,125 +196,6 @@ async fn get(
     Ok(Json(shape(&api, request).await?).into_response())
 }
 
-/// What the bodies of both kinds of requests have in common.
-struct Asked {
-    system: i64,
-    account: AccountId,
-    minutes: Option<i64>,
-    reason: String,
-}
-
-impl Asked {
-    fn read(fields: &Fields) -> Result<Self, ApiError> {
-        Ok(Self {
-            system: fields.required_int("SystemID", 1..=ID_MAX)?,
-            account: AccountId(fields.required_int("AccountID", 1..=ID_MAX)?),
-            minutes: fields.int("DurationMinutes", 1..=525_600)?,
-            reason: fields.text("Reason", 1_000)?.unwrap_or_default(),
-        })
-    }
-
-    /// The account, if it is on the system that was named.
-    async fn found(&self, api: &Api) -> Result<Account, ApiError> {
-        let found = api.store.account(self.account).await?;
-        found
-            .filter(|account| account.system_id == SystemId(self.system))
-            .ok_or(ApiError::NotFound {
-                what: "Managed Account",
-            })
-    }
-
-    fn duration(&self, default: i64, most: i64) -> Result<i64, ApiError> {
-        let minutes = self.minutes.unwrap_or(default.min(most));
-        if minutes > most {
-            let text = format!("must be 1 to {most} for this account");
-            return Err(ApiError::field("DurationMinutes", text));
-        }
-        Ok(minutes * 60_000)
-    }
-}
-
-/// True if the credential changes once a request for it has ended.
-fn rotates(account: &Account) -> bool {
-    account.settings.auto_management && account.settings.extras.change_after_release
-}
-
-async fn ask(
-    State(api): State<Api>,
-    caller: Caller,
-    fields: Result<Fields, ApiError>,
-) -> Result<Response, ApiError> {
-    let fields = fields?;
-    let asked = Asked::read(&fields)?;
-    let approvals = if caller.user.administrator {
-        Some(0)
-    } else {
-        api.store
-            .approvals_for(caller.user.id, asked.account)
-            .await?
-    };
-    let approvals_needed = approvals.ok_or(ApiError::Forbidden)?;
-    let account = asked.found(&api).await?;
-    if !account.settings.api_enabled {
-        return Err(ApiError::Forbidden);
-    }
-    if let Some(kind) = fields.text("AccessType", 20)?
-        && !kind.eq_ignore_ascii_case("View")
-    {
-        return Err(ApiError::field("AccessType", "must be View"));
-    }
-    let conflict = fields
-        .text("ConflictOption", 20)?
-        .map(|word| word.to_lowercase());
-    if !matches!(conflict.as_deref(), None | Some("reuse" | "renew")) {
-        return Err(ApiError::field("ConflictOption", "must be reuse or renew"));
-    }
-    fields.flag("RotateOnCheckin")?;
-    let extras = &account.settings.extras;
-    let lasts = asked.duration(extras.release_duration, extras.max_release_duration)?;
-    let now = api.clock.now();
-    let mut rotates = rotates(&account);
-    let mut tx = api.store.begin().await?;
-    tx.lock_queue(account.system_id).await?;
-    let mut live = tx.live_requests(account.id, now).await?;
-    let mine = live.iter().find(|(user, _)| *user == caller.user.id);
-    if let Some((_, mine)) = mine.copied() {
-        match conflict.as_deref() {
-            Some("reuse") => return Ok((StatusCode::OK, Json(mine.0)).into_response()),
-            Some("renew") => {
-                // Whoever renews keeps the credential: it changes when the new request ends.
-                let before = api.store.request(mine).await?.ok_or(GONE)?;
-                rotates |= before.rotates && before.approved_at.is_some();
-                tx.replace_request(mine, now).await?;
-                live.retain(|(_, id)| *id != mine);
-            }
-            _ => return Err(ApiError::ConflictingRequest),
-        }
-    }
-    let most = extras.max_concurrent_requests;
-    if most > 0 && i64::try_from(live.len()).is_ok_and(|live| live >= most) {
-        return Err(ApiError::ConflictingRequest);
-    }
-    let new = NewRequest {
-        user_id: caller.user.id,
-        account_id: account.id,
-        system_id: account.system_id,
-        reason: asked.reason,
-        rotates,
-        approvals_needed,
-        expires_at: now.plus(Duration::from_millis(lasts.unsigned_abs())),
-    };
-    let id = tx.insert_request(&new, now).await?;
-    let details = json!({
-        "account": account.id, "minutes": lasts / 60_000, "reason": new.reason,
-        "approvals_needed": approvals_needed,
-    });
-    tx.audit(&Event::by(caller.actor(), "request.made", id, details), now)
-        .await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(id.0)).into_response())
-}
-
 fn wanted(params: &Params) -> Result<Secret, ApiError> {
     match params.text("type").map(str::to_lowercase).as_deref() {
         None | Some("password") => Ok(Secret::Password),
@@ -325,6 +208,45 @@ fn wanted(params: &Params) -> Result<Secret, ApiError> {
     }
 }
 
+/// Passes the owner, who must still be one of those who see: whoever has lost the role since has
+/// lost the request.
+async fn may_see(api: &Api, caller: &Caller, request: &Request) -> Result<(), ApiError> {
+    let own = request.user_id == caller.user.id;
+    if caller.user.may(Permission::CredentialsReveal) {
+        return if own {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden)
+        };
+    }
+    let roles = api
+        .store
+        .roles_on(caller.user.id, request.account_id)
+        .await?;
+    let sees = Role::REQUESTORS.iter().any(|role| roles.contains(role));
+    if own && sees {
+        Ok(())
+    } else if !sees && roles.contains(&Role::Approver) {
+        Err(ApiError::RequestorOnly)
+    } else {
+        Err(ApiError::Forbidden)
+    }
+}
+
+/// Why a request that waits opens nothing: approval may come, or cannot any more.
+async fn waiting(api: &Api, request: &Request) -> Result<ApiError, ApiError> {
+    let (asker, account) = (request.user_id, request.account_id);
+    let approvers = api
+        .store
+        .count_approvers(asker, account, Some(request.id))
+        .await?;
+    Ok(if approvers < request.approvals_needed {
+        ApiError::TooFewApprovers
+    } else {
+        ApiError::NotApproved
+    })
+}
+
 async fn credential(
     State(api): State<Api>,
     caller: Caller,
@@ -332,12 +254,10 @@ async fn credential(
     params: Params,
 ) -> Result<Json<Value>, ApiError> {
     let request = existing(&api, &segments, "request").await?;
-    if request.user_id != caller.user.id {
-        return Err(ApiError::Forbidden);
-    }
+    may_see(&api, &caller, &request).await?;
     match standing(&api, &request) {
         RequestState::Active => {}
-        RequestState::Pending => return Err(ApiError::NotApproved),
+        RequestState::Pending => return Err(waiting(&api, &request).await?),
         _ => return Err(GONE),
     }
     let what = (request.account_id, wanted(&params)?);

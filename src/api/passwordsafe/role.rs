@@ -16,6 +16,7 @@ use crate::api::error::ApiError;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::access::{Group, Role, SmartRule};
+use crate::model::access_policy::AccessSchedule;
 use crate::model::audit::Event;
 use crate::model::id::SmartRuleId;
 use crate::model::principal::Permission;
@@ -42,12 +43,25 @@ async fn roles(State(_): State<Api>, params: Params) -> Result<Response, ApiErro
 async fn policies(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
     let all = api.store.access_policies().await?.into_iter();
     let shown = all.map(|policy| {
+        let schedules: Vec<Value> = policy.schedules.iter().map(schedule).collect();
         json!({
             "AccessPolicyID": policy.id, "Name": policy.name,
-            "Description": policy.description, "Schedules": [],
+            "Description": policy.description, "Schedules": schedules,
         })
     });
     Ok(list(part(shown, params.page(LIST_LIMIT)?), None))
+}
+
+/// A schedule; no public page gives its fields. Its id is a request's `AccessPolicyScheduleID`.
+fn schedule(schedule: &AccessSchedule) -> Value {
+    json!({
+        "ScheduleID": schedule.id, "Name": schedule.terms.name,
+        "RequireReason": false, "RequireTicketSystem": false, "TicketSystemID": null,
+        "AccessTypes": [{
+            "AccessType": "View", "IsSession": false, "RecordSession": false,
+            "MinApprovers": schedule.terms.approvals,
+        }],
+    })
 }
 
 async fn pair(api: &Api, segments: &Segments) -> Result<(Group, SmartRule), ApiError> {

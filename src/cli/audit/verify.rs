@@ -14,7 +14,9 @@ use super::super::{Exit, Globals, block_on, failed, load};
 use super::Ended;
 use crate::app;
 use crate::config::{Settings, read_secret_file};
-use crate::model::audit_chain::{Anchor, AnchorFault, AuditorKey, Broken, Line, Link, Verifier};
+use crate::model::audit_chain::{
+    Anchor, AnchorFault, AuditorKey, Broken, Flaw, Line, Link, Verifier,
+};
 
 /// Longest line of an export or of anchors. A row's body is far below it.
 const LINE_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,6 +42,10 @@ pub(super) struct Verify {
     #[arg(long, value_name = "SEQ", requires = "export", default_value_t = 1,
           value_parser = clap::value_parser!(i64).range(1..))]
     from: i64,
+    /// The place at which such an export ends; anchors behind it are not looked at
+    #[arg(long, value_name = "SEQ", requires = "export",
+          value_parser = clap::value_parser!(i64).range(1..))]
+    to: Option<i64>,
 }
 
 /// What was found.
@@ -107,7 +113,9 @@ impl Verify {
         let text = read_secret_file(key).map_err(|error| told(&error))?;
         let key = AuditorKey::parse(&text)
             .map_err(|error| told(&format!("{}: {error}", key.display())))?;
-        let anchors = anchors(&self.anchors, &key)?;
+        let to = self.to.unwrap_or(i64::MAX);
+        let mut anchors = anchors(&self.anchors, &key)?;
+        anchors.retain(|anchor| anchor.seq <= to);
         let mut lines = Lines::open(export)?;
         let mut next = || -> Result<Option<Line>, Exit> {
             let Some(line) = lines.next()? else {
@@ -133,11 +141,22 @@ impl Verify {
         };
         let mut result = Ok(());
         while let (Some(one), Ok(())) = (line, &result) {
+            if verifier.last().seq >= to {
+                break;
+            }
             result = verifier.row(&one.sealed());
             line = next()?;
         }
         found.take(&verifier);
-        Ok(result.and_then(|()| verifier.end()))
+        let newest = verifier.last().seq;
+        let cut = self.to.filter(|to| newest < *to).map(|seq| Broken {
+            seq,
+            id: None,
+            flaw: Flaw::Truncated { newest },
+        });
+        Ok(result
+            .and_then(|()| verifier.end())
+            .and_then(|()| cut.map_or(Ok(()), Err)))
     }
 
     /// Verifies the database that the settings name.

@@ -42,15 +42,8 @@ impl Policy {
 
     /// Writes the policy with all its fields, defaults included.
     pub fn to_json(&self) -> Value {
-        let window = |window: &Window| {
-            json!({
-                "cron": window.pattern(),
-                "duration": span_text(window.duration()),
-                "zone": window.zone().name(),
-            })
-        };
         let blackout = |blackout: &Blackout| match blackout {
-            Blackout::Recurring(recurring) => window(recurring),
+            Blackout::Recurring(recurring) => window_to_json(recurring),
             Blackout::Once { from, until } => {
                 json!({ "from": from.rfc3339(), "until": until.rfc3339() })
             }
@@ -59,7 +52,7 @@ impl Policy {
             "name": self.name,
             "mode": self.mode.as_str(),
             "max_age": span_text(self.max_age),
-            "windows": self.windows.iter().map(window).collect::<Vec<_>>(),
+            "windows": windows_to_json(&self.windows),
             "blackouts": self.blackouts.iter().map(blackout).collect::<Vec<_>>(),
             "jitter": self.jitter.as_f64(),
             "priority": self.priority,
@@ -98,6 +91,35 @@ impl From<Policy> for Value {
     fn from(policy: Policy) -> Self {
         policy.to_json()
     }
+}
+
+/// Reads a list of windows as policies hold them; the places of faults begin with `below`.
+///
+/// # Errors
+/// [`PolicyError`] with every fault and the place of each.
+pub fn windows_from_json(list: &Value, below: &str) -> Result<Vec<Window>, PolicyError> {
+    let mut faults = Vec::new();
+    let document = json!({ "windows": list });
+    let read = Fields::of(&document, below.to_owned(), &mut faults).and_then(|mut fields| {
+        fields.list("windows", WINDOWS_MAX, |item| window(item, WINDOW_MAX))
+    });
+    match read {
+        Some(windows) if faults.is_empty() => Ok(windows),
+        Some(_) | None => Err(PolicyError { faults }),
+    }
+}
+
+/// Writes windows as [`windows_from_json`] reads them.
+pub fn windows_to_json(windows: &[Window]) -> Value {
+    windows.iter().map(window_to_json).collect()
+}
+
+fn window_to_json(window: &Window) -> Value {
+    json!({
+        "cron": window.pattern(),
+        "duration": span_text(window.duration()),
+        "zone": window.zone().name(),
+    })
 }
 
 fn read(mut fields: Fields<'_>) -> Option<Policy> {

@@ -11,7 +11,8 @@ use crate::model::job::JobKind;
 use crate::model::policy::VendorSchedule;
 use crate::store::StoreError;
 
-/// All columns that a [`Row`] needs, of `accounts a`, `schedule s` and the open job `j`.
+/// All columns that a [`Row`] needs, of `accounts a`, `schedule s`, the subscription `y` and the
+/// open job `j`.
 macro_rules! columns {
     () => {
         "a.id, a.system_id, a.name, a.active, a.epoch, a.current_version, a.last_version,
@@ -21,8 +22,8 @@ macro_rules! columns {
             a.reset_on_mismatch, a.change_frequency_type, a.change_frequency_days, a.change_time,
             a.policy_id, a.next_override_at, a.extras, a.current_key_version, a.last_key_change_at,
             a.key_in_doubt, a.key_rule_id, a.dss_auto_management, a.use_own_credentials, a.revision,
-            a.created_at, a.deleted_at, s.next_change_at, s.next_test_at, s.flag_at, s.stale_at, j.id AS job_id, j.kind AS job_kind,
-            j.state AS job_state, j.run_at AS job_run_at"
+            a.created_at, a.deleted_at, s.next_change_at, s.next_test_at, s.flag_at, s.stale_at,
+            y.parent_id, j.id AS job_id, j.kind AS job_kind, j.state AS job_state, j.run_at AS job_run_at"
     };
 }
 
@@ -30,6 +31,7 @@ macro_rules! columns {
 macro_rules! tables {
     () => {
         " FROM accounts a JOIN schedule s ON s.account_id = a.id
+          LEFT JOIN subscriptions y ON y.account_id = a.id
           LEFT JOIN jobs j ON j.account_id = a.id AND j.state IN ('queued','running')"
     };
 }
@@ -77,6 +79,7 @@ pub(super) struct Row {
     next_test_at: Option<i64>,
     flag_at: Option<i64>,
     stale_at: Option<i64>,
+    parent_id: Option<i64>,
     job_id: Option<i64>,
     job_kind: Option<String>,
     job_state: Option<String>,
@@ -169,6 +172,7 @@ impl TryFrom<Row> for Account {
                 flag_at: row.flag_at.map(Timestamp),
                 stale_at: row.stale_at.map(Timestamp),
             },
+            parent_id: row.parent_id.map(AccountId),
             work,
             revision: row.revision,
             created_at: Timestamp(row.created_at),

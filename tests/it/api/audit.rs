@@ -1,7 +1,8 @@
 //! The audit trail's chain through the native API, and acts that cannot be put on record.
 
+use axum::http::header::CONTENT_TYPE;
 use keywheel::model::Timestamp;
-use keywheel::model::audit_chain::Anchor;
+use keywheel::model::audit_chain::{Anchor, Line, Link, Verifier};
 use keywheel::model::principal::Permission;
 use serde_json::json;
 
@@ -148,4 +149,43 @@ async fn what_cannot_be_put_on_record_is_neither_shown_nor_done() {
     world.write("DROP TRIGGER refuse").await;
     let shown = native.post(&format!("{account}/reveal"), &why).await;
     assert_eq!(shown.expect(200).json()["value"], "old-root");
+}
+
+#[tokio::test]
+async fn the_trail_is_exported_to_those_who_may_as_what_an_auditor_verifies() {
+    let world = World::new().await;
+    let (_, admin) = world.administrator().await;
+    world.target(&world.session(&admin).await).await;
+    let sealed = seal_all(&world.store, 99).await;
+    let (_, keys) = world.user("ann", &[Permission::AuditRead]).await;
+    let reader = world.native(&keys);
+    reader.get("/audit/export").await.expect(403);
+    let (_, keys) = world.user("bea", &[Permission::AuditExport]).await;
+    let native = world.native(&keys);
+    native.get("/audit").await.expect(200);
+    let export = native.get("/audit/export").await.expect(200);
+    assert_eq!(export.header(CONTENT_TYPE), "application/jsonl");
+    let keys = audit_keys();
+    let mut verifier = Verifier::new(&keys.chain, Link::START);
+    for line in export.body.lines() {
+        let line = Line::parse(line).unwrap();
+        assert_eq!(verifier.row(&line.sealed()), Ok(()));
+    }
+    assert_eq!(verifier.rows(), sealed);
+    assert_eq!(verifier.last(), world.store.audit_head().await.unwrap());
+    let part = native.get("/audit/export?from=3&to=4").await.expect(200);
+    let places: Vec<i64> = part
+        .body
+        .lines()
+        .map(|line| Line::parse(line).unwrap().seq)
+        .collect();
+    assert_eq!(places, [3, 4]);
+    let beyond = native.get("/audit/export?from=9999").await.expect(200);
+    assert_eq!(beyond.body, "");
+    for wrong in ["from=0", "to=x", "from=4&to=3"] {
+        native
+            .get(&format!("/audit/export?{wrong}"))
+            .await
+            .expect(400);
+    }
 }

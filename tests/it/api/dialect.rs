@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::header;
 use keywheel::api::Settings;
+use keywheel::model::session::SessionLife;
 use serde_json::json;
 
 use super::world::{PS, World, sign_in, text};
@@ -106,7 +107,10 @@ async fn a_session_slides_and_ends_after_twenty_idle_minutes() {
 #[tokio::test]
 async fn a_session_ends_after_the_idle_time_that_was_set() {
     let world = World::with(Settings {
-        session_idle: Duration::from_mins(2),
+        sessions: SessionLife {
+            idle: Duration::from_mins(2),
+            ..SessionLife::default()
+        },
         ..Settings::default()
     })
     .await;

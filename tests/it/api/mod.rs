@@ -2,7 +2,9 @@
 //!
 //! Invariant: every test has its own database and moves its own clock.
 
+mod access_policy;
 mod audit;
+mod browser;
 mod credential;
 mod description;
 mod dialect;
@@ -11,12 +13,17 @@ mod functional_account;
 mod functional_link;
 mod import;
 mod key;
+mod key_edit;
 mod key_life;
 mod limits;
 mod native;
 mod oauth;
+mod password;
 mod permission;
 mod platform;
 mod policy;
 mod principal;
+mod session;
+mod synced;
+mod totp;
 pub(crate) mod world;

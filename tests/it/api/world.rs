@@ -24,7 +24,7 @@ use keywheel::model::principal::{NewUser, Permission};
 use keywheel::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use keywheel::scheduler::{Scheduler, SchedulerOptions, Tick};
 use keywheel::store::{Backend, Store};
-use keywheel::vault::{Kek, Vault};
+use keywheel::vault::{Kek, Passwords, Vault};
 use keywheel_connectors::TargetKind;
 use keywheel_connectors::dialogue::{Dialogues, Library};
 use keywheel_connectors::fake::{Fake, FakeWorld};
@@ -187,6 +187,7 @@ impl World {
             dice,
             metrics,
             limits: Arc::default(),
+            passwords: Passwords::default(),
             readiness: Readiness::expecting(&["queue"]),
             platforms,
             settings,
@@ -328,6 +329,7 @@ impl World {
                 prefix: KeyHash::prefix(key),
                 addresses: Addresses::default(),
                 expires_at: None,
+                password_required: false,
             };
             tx.insert_key(&new, NOON).await.unwrap();
         }

@@ -70,6 +70,8 @@ async fn seed(client: &Client) {
             post("Requests", request).await;
         }
     }
+    let synced = "ManagedAccounts/2/SyncedAccounts/3";
+    client.post(synced, &json!({})).await.expect(201);
     seed_natively(client).await;
 }
 
@@ -218,19 +220,24 @@ async fn examine(description: &str, never: &[&str]) {
     assert_eq!(daemon.stop(), 0);
 }
 
-/// A token needs a secret that no description tells; nobody judges their own requests, which are
-/// all there are; and accounts are not synced yet.
+/// A sign-in and a second factor need what no description tells, and so there is no such session.
+const NEVER_IN_NATIVE: &[&str] = &[
+    "POST /api/v1/sessions",
+    "POST /api/v1/users/{id}/totp/confirm",
+    "DELETE /api/v1/sessions/{id}",
+];
+
+/// A token needs a secret that no description tells, and nobody judges their own requests, which
+/// are all there are.
 const NEVER_IN_DIALECT: &[&str] = &[
     "POST /auth/connect/token",
     "PUT /requests/{id}/approve",
     "PUT /requests/{id}/deny",
-    "POST /managedaccounts/{id}/syncedaccounts/{synced}",
-    "DELETE /managedaccounts/{id}/syncedaccounts/{synced}",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_native_api_answers_as_it_is_described() {
-    examine("/openapi.json", &[]).await;
+    examine("/openapi.json", NEVER_IN_NATIVE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

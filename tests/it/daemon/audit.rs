@@ -11,36 +11,36 @@ use crate::support::daemon::{Ended, Home};
 use crate::support::wait::eventually;
 
 /// Where every row is sealed and anchored at once.
-const HURRIED: [(&str, &str); 1] = [("KEYWHEEL_AUDIT__ANCHOR_INTERVAL_S", "1")];
+pub(super) const HURRIED: [(&str, &str); 1] = [("KEYWHEEL_AUDIT__ANCHOR_INTERVAL_S", "1")];
 
 /// The files that an auditor is handed, in a folder without a database or settings.
-struct Auditor {
-    home: Home,
+pub(super) struct Auditor {
+    pub(super) home: Home,
 }
 
 impl Auditor {
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.file("audit.jsonl")).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
-    fn verify(&self, more: &[&str]) -> Ended {
+    pub(super) fn verify(&self, more: &[&str]) -> Ended {
         let fixed = ["audit", "verify", "--key", "key.json", "--export"];
         self.home.run(&[&fixed, more].concat())
     }
 
     /// Verifies these rows against the anchors.
-    fn verify_rows(&self, rows: &[String]) -> Ended {
+    pub(super) fn verify_rows(&self, rows: &[String]) -> Ended {
         std::fs::write(self.file("changed.jsonl"), rows.join("\n")).unwrap();
         self.verify(&["changed.jsonl", "--anchors", "anchors.jsonl"])
     }
 
     #[track_caller]
-    fn broken(&self, rows: &[String], words: &[&str]) {
+    pub(super) fn broken(&self, rows: &[String], words: &[&str]) {
         let found = self.verify_rows(rows);
         assert_eq!(found.code, Some(1), "{found:?}");
         for word in words {
@@ -49,7 +49,7 @@ impl Auditor {
     }
 }
 
-fn anchors(path: &Path) -> Vec<Anchor> {
+pub(super) fn anchors(path: &Path) -> Vec<Anchor> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines()
         .map(|line| Anchor::parse(line).unwrap())
@@ -73,7 +73,7 @@ fn sealed() -> Home {
 }
 
 /// Exports everything, as an operator does for an auditor.
-fn handed_over(home: &Home) -> Auditor {
+pub(super) fn handed_over(home: &Home) -> Auditor {
     let auditor = Auditor { home: Home::new() };
     let file = |name| auditor.file(name).display().to_string();
     for arguments in [
@@ -98,7 +98,7 @@ fn handed_over(home: &Home) -> Auditor {
     auditor
 }
 
-fn edited(line: &str, edit: impl FnOnce(&mut Line)) -> String {
+pub(super) fn edited(line: &str, edit: impl FnOnce(&mut Line)) -> String {
     let mut read = Line::parse(line).unwrap();
     edit(&mut read);
     read.to_text().unwrap()

@@ -2,6 +2,8 @@
 
 mod address;
 mod audit;
+mod audit_export;
+mod checkout;
 mod command;
 mod connector;
 mod directories;
@@ -16,6 +18,7 @@ mod platform;
 mod refusal;
 mod signal;
 mod tls;
+mod user;
 
 use std::path::Path;
 

@@ -323,7 +323,7 @@ async fn both_names_find_one_requestable_account() {
 }
 
 #[tokio::test]
-async fn no_account_is_synced_yet() {
+async fn an_account_that_is_alone_is_synced_with_nobody() {
     let (_world, client) = service().await;
     with_account(&client).await;
     let path = "/managedaccounts/1/syncedaccounts";

@@ -10,6 +10,7 @@ mod managed_account;
 mod managed_system;
 mod reference;
 mod request;
+mod schedule;
 mod workgroup;
 
 use serde_json::{Value, json};

@@ -11,16 +11,21 @@ use super::{names, service, with_account};
 use crate::api::world::{Answer, Client, World};
 
 /// A world with account 1, `root`, and three people: ada may ask, bob may approve, eve neither.
-struct Office {
-    world: World,
-    admin: Client,
-    ada: Client,
-    bob: Client,
-    eve: Client,
+pub(super) struct Office {
+    pub(super) world: World,
+    pub(super) admin: Client,
+    pub(super) ada: Client,
+    pub(super) bob: Client,
+    pub(super) eve: Client,
 }
 
 /// Somebody whose group has these roles on a rule.
-async fn member(world: &World, admin: &Client, name: &str, (rule, roles): (i64, Value)) -> Client {
+pub(super) async fn member(
+    world: &World,
+    admin: &Client,
+    name: &str,
+    (rule, roles): (i64, Value),
+) -> Client {
     let (user, keys) = world.user(name, &[]).await;
     let granted = [Permission::UsersWrite, Permission::RolesWrite];
     let (_, maker) = world.user(&format!("{name}-maker"), &granted).await;
@@ -39,23 +44,23 @@ async fn member(world: &World, admin: &Client, name: &str, (rule, roles): (i64, 
 
 /// Approval by one person is needed if `approved`; the credential changes after use if `rotates`.
 async fn office(approved: bool, rotates: bool) -> Office {
+    let order = approved.then(|| json!({"name": "Four eyes", "approvals": 1}));
+    office_with(order, rotates).await
+}
+
+/// Ada asks by this access policy, or by the built-in one.
+pub(super) async fn office_with(order: Option<Value>, rotates: bool) -> Office {
     let (world, admin) = service().await;
     with_account(&admin).await;
     let body = json!({"ChangePasswordAfterAnyReleaseFlag": rotates, "MaxConcurrentRequests": 2});
     admin.put("/managedaccounts/1", &body).await.expect(200);
-    let (_, keys) = world.user("policies", &[Permission::RolesWrite]).await;
-    let order = json!({"name": "Four eyes", "approvals": 1});
-    let native = world.native(&keys);
-    let policy = native
-        .post("/access-policies", &order)
-        .await
-        .expect(201)
-        .json();
-    let policy = if approved {
-        policy["id"].clone()
-    } else {
-        json!(1)
-    };
+    let mut policy = json!(1);
+    if let Some(order) = order {
+        let (_, keys) = world.user("policies", &[Permission::RolesWrite]).await;
+        let native = world.native(&keys);
+        let made = native.post("/access-policies", &order).await.expect(201);
+        policy = made.json()["id"].clone();
+    }
     let asks = json!({"Roles": [{"RoleID": 1}], "AccessPolicyID": policy});
     let ada = member(&world, &admin, "ada", (1, asks)).await;
     let judges = json!({"Roles": [{"RoleID": 2}]});
@@ -71,11 +76,11 @@ async fn office(approved: bool, rotates: bool) -> Office {
     }
 }
 
-fn body() -> Value {
+pub(super) fn body() -> Value {
     json!({"SystemID": 1, "AccountID": 1, "DurationMinutes": 60, "RotateOnCheckin": false})
 }
 
-fn location(answer: &Answer) -> &str {
+pub(super) fn location(answer: &Answer) -> &str {
     answer.header(axum::http::header::LOCATION)
 }
 
@@ -149,10 +154,10 @@ async fn who_may_not_ask_is_refused_and_bad_requests_are_told() {
         eve,
         ..
     } = office(false, false).await;
-    for client in [&bob, &eve] {
+    for (client, number) in [(&bob, 4032), (&eve, 4031)] {
         assert_eq!(
             client.post("/requests", &body()).await.expect(403).json(),
-            json!(4031)
+            json!(number)
         );
     }
     for (change, field) in [
@@ -279,7 +284,8 @@ async fn a_request_waits_for_approval_by_somebody_else() {
         "pw-canary"
     );
     bob.put("/requests/1/approve", &json!({})).await.expect(409);
-    bob.get("/credentials/1").await.expect(403);
+    let refused = bob.get("/credentials/1").await.expect(403);
+    assert_eq!(refused.json(), json!(4032), "approvers do not see");
     ada.put("/requests/1/checkin", &json!({})).await.expect(204);
     ada.post("/requests", &body()).await.expect(201);
     bob.put("/requests/2/deny", &json!({"Reason": "no"}))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keywheel::model::Timestamp;
 use keywheel::model::audit::Event;
-use keywheel::model::audit_chain::{Anchor, Flaw, Link, Verifier};
+use keywheel::model::audit_chain::{Anchor, Flaw, Line, Link, Verifier};
 use keywheel::store::{AUDIT_HEAD, AuditKeysRow, Backend, Store, StoreError};
 use serde_json::json;
 
@@ -351,3 +351,56 @@ on_both!(the_newest_anchors_are_kept, |db| {
     let mut tx = store.begin().await.unwrap();
     conflicts(tx.record_audit_anchor(&anchor(300), Timestamp(0)).await);
 });
+
+on_both!(
+    an_export_reads_on_page_by_page_and_ends_where_the_head_was,
+    |db| {
+        let queue = db.queue().await;
+        let store = &queue.store;
+        record(store, 2_500).await;
+        seal_all(store, 1_000).await;
+        let head = store.audit_head().await.unwrap();
+        let mut export = store.export_audit(1, None).await.unwrap();
+        let (first, rows) = export.page().await.unwrap().unwrap();
+        assert_eq!((rows, first.lines().count()), (1_000, 1_000));
+        // What follows is not read before it is asked for; what is sealed since is not part of it.
+        queue
+            .write("UPDATE audit SET actor = 'eve' WHERE seq = 2400")
+            .await;
+        record(store, 9).await;
+        seal_all(store, 1_000).await;
+        let mut lines: Vec<String> = first.lines().map(str::to_owned).collect();
+        while let Some((page, rows)) = export.page().await.unwrap() {
+            assert!(rows <= 1_000, "{rows}");
+            lines.extend(page.lines().map(str::to_owned));
+        }
+        assert_eq!(i64::try_from(lines.len()).unwrap(), head.seq);
+        let keys = audit_keys();
+        let mut verifier = Verifier::new(&keys.chain, Link::START);
+        let rows = lines.iter().map(|line| Line::parse(line).unwrap().sealed());
+        let broken = rows.map(|row| verifier.row(&row)).find_map(Result::err);
+        let broken = broken.expect("a broken row");
+        assert_eq!((broken.seq, broken.flaw), (2_400, Flaw::Mac));
+
+        // A part begins behind the link that it names itself.
+        let mut part = store.export_audit(5, Some(7)).await.unwrap();
+        let (page, rows) = part.page().await.unwrap().unwrap();
+        assert_eq!(rows, 3);
+        assert_eq!(part.page().await.unwrap(), None);
+        let lines: Vec<Line> = page
+            .lines()
+            .map(|line| Line::parse(line).unwrap())
+            .collect();
+        assert!(lines[1].previous.is_none());
+        let before = Link {
+            seq: 4,
+            mac: lines[0].previous.unwrap(),
+        };
+        let mut verifier = Verifier::new(&keys.chain, before);
+        for line in lines {
+            assert_eq!(verifier.row(&line.sealed()), Ok(()));
+        }
+        let mut beyond = store.export_audit(9_999, None).await.unwrap();
+        assert_eq!(beyond.page().await.unwrap(), None);
+    }
+);

@@ -2,7 +2,7 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::id::{KeyId, UserId};
-use keywheel::model::key::{AccessToken, KeyHash, KeyKind};
+use keywheel::model::key::{AccessToken, Addresses, KeyEdit, KeyHash, KeyKind, NewKey};
 use keywheel::store::StoreError;
 use secrecy::SecretString;
 
@@ -134,4 +134,76 @@ on_both!(an_access_token_is_found_until_it_is_swept, |db| {
     tx.commit().await.unwrap();
     assert_eq!(store.access_token(&hash("one")).await.unwrap(), None);
     assert!(store.access_token(&hash("two")).await.unwrap().is_some());
+});
+
+on_both!(
+    an_edit_of_a_key_counts_and_a_second_of_the_same_is_stale,
+    |db| {
+        let store = db.store().await;
+        let (user, id) = seeded(&store).await;
+        let before = store.key(id).await.unwrap().unwrap();
+        assert_eq!((before.revision, before.password_required), (1, false));
+        let edit = KeyEdit {
+            name: "desk".into(),
+            addresses: Addresses::parse("192.0.2.0/24").unwrap(),
+            expires_at: None,
+            password_required: true,
+        };
+        let cookie = KeyHash::of(&SecretString::from("cookie"));
+        let mut tx = store.begin().await.unwrap();
+        tx.open_session(&cookie, user, id, Timestamp(10))
+            .await
+            .unwrap();
+        tx.edit_key(id, &edit, 1).await.unwrap();
+        let again = tx.edit_key(id, &edit, 1).await.unwrap_err();
+        assert!(matches!(again, StoreError::Stale { .. }));
+        assert_eq!(tx.end_key_sessions(id).await.unwrap(), 1);
+        assert_eq!(tx.end_key_sessions(id).await.unwrap(), 0);
+        tx.commit().await.unwrap();
+        let after = store.key(id).await.unwrap().unwrap();
+        assert_eq!((after.revision, after.password_required), (2, true));
+        assert_eq!((after.name.as_str(), after.expires_at), ("desk", None));
+        assert_eq!(after.addresses, edit.addresses);
+        let mut tx = store.begin().await.unwrap();
+        tx.revoke_key(id, Timestamp(20)).await.unwrap();
+        let revoked = tx.edit_key(id, &edit, 3).await.unwrap_err();
+        assert!(matches!(revoked, StoreError::Stale { .. }));
+    }
+);
+
+on_both!(the_next_expiry_leaves_out_what_ends_as_planned, |db| {
+    let store = db.store().await;
+    let (user, first) = seeded(&store).await;
+    let now = Timestamp(100);
+    let ends = async |at| store.next_key_expiries(at).await.unwrap();
+    let at = |at| vec![("passwordsafe".to_owned(), Timestamp(at))];
+    assert_eq!(ends(now).await, at(900));
+    assert_eq!(ends(Timestamp(900)).await, [], "it has ended");
+    let mut tx = store.begin().await.unwrap();
+    let later = NewKey {
+        expires_at: Some(Timestamp(2_000)),
+        ..key_of(user, "fedcba9876543210")
+    };
+    let later = tx.insert_key(&later, Timestamp(30)).await.unwrap();
+    let endless = NewKey {
+        expires_at: None,
+        kind: KeyKind::Native,
+        ..key_of(user, "an-endless-key")
+    };
+    tx.insert_key(&endless, Timestamp(30)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ends(now).await, at(900), "the earliest");
+    let mut tx = store.begin().await.unwrap();
+    tx.succeed_key(first, later, Timestamp(500)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ends(now).await, at(2_000), "the first has a successor");
+    let mut tx = store.begin().await.unwrap();
+    tx.set_user_disabled(user, true).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ends(now).await, [], "its user may not sign in");
+    let mut tx = store.begin().await.unwrap();
+    tx.set_user_disabled(user, false).await.unwrap();
+    tx.revoke_key(later, Timestamp(50)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ends(now).await, []);
 });

@@ -3,6 +3,7 @@
 //! Invariant: `house.rs` finds every public method's name below.
 
 mod access;
+mod access_policy;
 mod account;
 mod asset;
 mod audit_chain;
@@ -20,6 +21,7 @@ mod inventory;
 mod job;
 mod key;
 mod node;
+mod password;
 mod policy;
 mod principal;
 mod quarantine;
@@ -27,9 +29,12 @@ mod request;
 mod rotation;
 mod scan;
 mod schedule;
+mod session;
 mod settle;
 mod stress;
+mod subscription;
 mod system;
 mod target;
+mod totp;
 mod wide;
 mod workgroup;

@@ -31,6 +31,7 @@ pub(super) fn key_of(user: UserId, key: &str) -> NewKey {
         prefix: KeyHash::prefix(&key),
         addresses: Addresses::parse("10.0.0.0/8,192.0.2.7").unwrap(),
         expires_at: Some(Timestamp(900)),
+        password_required: false,
     }
 }
 

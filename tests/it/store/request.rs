@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use keywheel::model::Timestamp;
-use keywheel::model::access::{NewGroup, Role};
-use keywheel::model::id::{AccountId, RequestId, SmartRuleId, SystemId, UserId};
+use keywheel::model::id::{AccountId, RequestId, SystemId, UserId};
 use keywheel::model::job::{JobKind, Priority};
 use keywheel::model::principal::NewUser;
 use keywheel::model::request::{NewRequest, Request, RequestState};
@@ -18,11 +17,11 @@ fn later() -> Timestamp {
     NOW.plus(Duration::from_hours(1))
 }
 
-fn account() -> AccountId {
+pub(super) fn account() -> AccountId {
     account_id(1, 1)
 }
 
-async fn user(store: &Store, name: &str) -> UserId {
+pub(super) async fn user(store: &Store, name: &str) -> UserId {
     let new = NewUser {
         name: name.to_owned(),
         display_name: String::new(),
@@ -36,7 +35,7 @@ async fn user(store: &Store, name: &str) -> UserId {
     id
 }
 
-fn new(user_id: UserId, approvals_needed: i64, rotates: bool) -> NewRequest {
+pub(super) fn new(user_id: UserId, approvals_needed: i64, rotates: bool) -> NewRequest {
     NewRequest {
         user_id,
         account_id: account(),
@@ -48,7 +47,7 @@ fn new(user_id: UserId, approvals_needed: i64, rotates: bool) -> NewRequest {
     }
 }
 
-async fn made(store: &Store, new: &NewRequest) -> RequestId {
+pub(super) async fn made(store: &Store, new: &NewRequest) -> RequestId {
     let mut tx = store.begin().await.unwrap();
     tx.lock_queue(new.system_id).await.unwrap();
     let id = tx.insert_request(new, NOW).await.unwrap();
@@ -214,40 +213,3 @@ on_both!(
         assert_eq!(ids(live).await, [second]);
     }
 );
-
-on_both!(the_mildest_of_a_users_access_policies_counts, |db| {
-    let queue = db.queue().await;
-    queue.system(1, 1, 9, 1).await;
-    let store = &queue.store;
-    let ada = user(store, "ada").await;
-    let mut tx = store.begin().await.unwrap();
-    let four_eyes = tx.insert_access_policy("Four eyes", "", 1).await.unwrap();
-    let group = NewGroup {
-        name: "Night".to_owned(),
-        description: String::new(),
-        permissions: [].into(),
-    };
-    let group = tx.insert_group(&group, NOW).await.unwrap();
-    tx.add_member(group, ada).await.unwrap();
-    tx.commit().await.unwrap();
-    let known = store.access_policies().await.unwrap();
-    let known: Vec<_> = known.iter().map(|one| (one.id, one.approvals)).collect();
-    assert_eq!(known, [(1, 0), (four_eyes, 1)]);
-    let mut tx = store.begin().await.unwrap();
-    conflicts(tx.insert_access_policy("FOUR EYES", "", 2).await);
-    tx.rollback().await.unwrap();
-    let needed = async || store.approvals_for(ada, account()).await.unwrap();
-    assert_eq!(needed().await, None);
-    for (role, policy, meant) in [
-        (Role::Approver, None, None),
-        (Role::Requestor, Some(four_eyes), Some(1)),
-        (Role::RequestorApprover, Some(1), Some(0)),
-    ] {
-        let mut tx = store.begin().await.unwrap();
-        tx.set_rule_roles(group, SmartRuleId(1), &[role].into(), policy)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(needed().await, meant, "{role:?}");
-    }
-});

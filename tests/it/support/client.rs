@@ -164,6 +164,15 @@ impl Client {
             .await
     }
 
+    pub(crate) async fn put_native(&self, path: &str, body: &Value) -> Answer {
+        self.http
+            .put(format!("{}{path}", self.url))
+            .bearer_auth(&self.native)
+            .json(body)
+            .answer(self)
+            .await
+    }
+
     /// Imports a CSV file by the native API.
     pub(crate) async fn import(&self, file: &str, dry_run: bool) -> Answer {
         let call = self

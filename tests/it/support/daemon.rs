@@ -75,6 +75,43 @@ impl Home {
         }
     }
 
+    /// The same with this on its standard input.
+    pub(crate) fn run_fed(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut program = keywheel();
+        program
+            .args(arguments)
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It may end without having read: that is its answer.
+        drop(std::io::Write::write_all(&mut stdin, input.as_bytes()));
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts the program, whose output goes to a file of the folder.
+    pub(crate) fn follow(&self, arguments: &[&str]) -> Following {
+        let out = self.path().join("followed");
+        let mut program = keywheel();
+        program
+            .args(arguments)
+            .current_dir(self.path())
+            .stdout(File::create(&out).unwrap())
+            .stderr(Stdio::null());
+        Following {
+            child: program.spawn().unwrap(),
+            out,
+        }
+    }
+
     /// A start that must not succeed.
     pub(crate) fn refusal(&self) -> Ended {
         let ended = self.run(&["serve", "--listen", "127.0.0.1:0"]);
@@ -210,6 +247,30 @@ impl Daemon {
     pub(crate) fn kill(self) {
         self.signal("KILL");
         assert_eq!(self.ended().signal(), Some(9));
+    }
+}
+
+/// A command that goes on until it is ended.
+pub(crate) struct Following {
+    child: Child,
+    out: PathBuf,
+}
+
+impl Following {
+    /// The whole lines that it has printed so far.
+    #[track_caller]
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        assert_eq!(self.child.try_wait().unwrap(), None, "it has ended");
+        let printed = std::fs::read_to_string(&self.out).unwrap();
+        let whole = printed.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        drop(self.child.wait());
     }
 }
 

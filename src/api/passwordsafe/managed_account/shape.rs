@@ -11,7 +11,7 @@ use crate::api::passwordsafe::Fields;
 use crate::api::passwordsafe::wire::{Overlay, date};
 use crate::model::Timestamp;
 use crate::model::account::{Account, AccountExtras, AccountSettings};
-use crate::model::id::RuleId;
+use crate::model::id::{AccountId, RuleId};
 use crate::model::schedule::vendor_words;
 use crate::store::ListedAccount;
 
@@ -121,8 +121,8 @@ impl Full {
             change_frequency_type,
             change_frequency_days,
             change_time,
-            parent_account_id: None,
-            is_subscribed_account: false,
+            parent_account_id: account.parent_id.map(|id| id.0),
+            is_subscribed_account: account.parent_id.is_some(),
             last_change_date: account.credential.last_change_at().map(date),
             next_change_date: account.due.next_change_at.map(date),
             is_changing: change_state == 1,
@@ -199,12 +199,18 @@ impl Requestable {
     }
 }
 
-/// Overlays what a body gives on an account's settings. `shown` is the next change that the
-/// client may have read: sent back, it is no wish.
+/// What the client may have read: sent back, it is no wish.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shown {
+    pub(super) next_change_at: Option<Timestamp>,
+    pub(super) parent_id: Option<AccountId>,
+}
+
+/// Overlays what a body gives on an account's settings.
 pub(super) fn overlay(
     fields: &Fields,
     settings: &mut AccountSettings,
-    shown: Option<Timestamp>,
+    shown: Shown,
     now: Timestamp,
 ) -> Result<(), ApiError> {
     let given = Overlay(fields);
@@ -228,14 +234,16 @@ pub(super) fn overlay(
     )?;
     given.schedule(&mut settings.schedule)?;
     if let Some(day) = next_change(fields)?
-        && shown.and_then(day_of) != Some(day)
+        && shown.next_change_at.and_then(day_of) != Some(day)
     {
         settings.next_override_at = Some(settings.schedule.on_date(day, now));
     }
-    if given.given_int("ParentAccountID")?.is_some() {
+    if let Some(parent) = given.given_int("ParentAccountID")?
+        && shown.parent_id != Some(AccountId(parent))
+    {
         return Err(ApiError::field(
             "ParentAccountID",
-            "synced accounts are not available yet",
+            "cannot be set; POST ManagedAccounts/{parent}/SyncedAccounts/{account} syncs",
         ));
     }
     overlay_extras(given, &mut settings.extras)

@@ -319,6 +319,7 @@ fn account(new: bool) -> Value {
         flag("ChangeIISAppPoolFlag"),
         flag("RestartIISAppPoolFlag"),
         kept("WorkgroupID"),
+        id_of("ParentAccountID"),
         flag("ChangeWindowsAutoLogonFlag"),
         flag("ChangeComPlusFlag"),
         flag("ChangeDComFlag"),
@@ -382,6 +383,7 @@ fn request() -> Value {
         words("AccessType", &["View"]),
         words("ConflictOption", &["reuse", "renew"]),
         flag("RotateOnCheckin"),
+        id_of("AccessPolicyScheduleID"),
     ]);
     object(fields)
 }

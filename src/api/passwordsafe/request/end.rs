@@ -122,18 +122,27 @@ fn ended_meanwhile(error: StoreError) -> ApiError {
     }
 }
 
-/// A request of somebody else that waits for approval, if the caller approves such.
-async fn to_judge(api: &Api, caller: &Caller, segments: &Segments) -> Result<Request, ApiError> {
+/// A request of somebody else that waits for approval, if the caller approves such; and why.
+async fn to_judge(
+    api: &Api,
+    caller: &Caller,
+    segments: &Segments,
+    fields: Result<Fields, ApiError>,
+) -> Result<(Request, Option<String>), ApiError> {
     let request = existing(api, segments, "id").await?;
     let own = request.user_id == caller.user.id;
     if own || !approves(api, caller, request.account_id).await? {
         return Err(ApiError::ApproverOnly);
     }
-    match standing(api, &request) {
-        RequestState::Pending => Ok(request),
-        state if state.is_live() => Err(ApiError::conflict("The request is approved already")),
-        _ => Err(GONE),
+    let state = standing(api, &request);
+    if !state.is_live() {
+        return Err(GONE);
     }
+    let why = reason(fields)?;
+    if state != RequestState::Pending {
+        return Err(ApiError::conflict("The request is approved already"));
+    }
+    Ok((request, why))
 }
 
 async fn approve(
@@ -142,8 +151,7 @@ async fn approve(
     segments: Segments,
     fields: Result<Fields, ApiError>,
 ) -> Result<StatusCode, ApiError> {
-    let request = to_judge(&api, &caller, &segments).await?;
-    let why = reason(fields)?;
+    let (request, why) = to_judge(&api, &caller, &segments, fields).await?;
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
     let open = tx.approve_request(request.id, caller.user.id, now).await?;
@@ -163,9 +171,9 @@ async fn deny(
     segments: Segments,
     fields: Result<Fields, ApiError>,
 ) -> Result<StatusCode, ApiError> {
-    let request = to_judge(&api, &caller, &segments).await?;
+    let (request, why) = to_judge(&api, &caller, &segments, fields).await?;
     let how = (RequestState::Denied, "request.denied");
-    end(&api, &caller, &request, how, reason(fields)?).await?;
+    end(&api, &caller, &request, how, why).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

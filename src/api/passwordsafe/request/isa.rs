@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{Asked, rotates, wanted};
+use super::ask::{Asked, account_of, found, rotates};
+use super::wanted;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::clear;
@@ -29,9 +30,11 @@ pub(super) async fn see(
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
     const SEE: (Permission, &[Role]) = (Permission::CredentialsReveal, &[Role::Isa]);
-    let asked = Asked::read(&fields?)?;
-    caller.require_on(&api, SEE, Ok(asked.account)).await?;
-    let account = asked.found(&api).await?;
+    let fields = fields?;
+    let named = account_of(&fields)?;
+    caller.require_on(&api, SEE, Ok(named)).await?;
+    let account = found(&api, &fields, named).await?;
+    let asked = Asked::read(&fields)?;
     let extras = &account.settings.extras;
     let lasts = asked.duration(extras.isa_release_duration, extras.max_release_duration)?;
     let secret = wanted(&params)?;

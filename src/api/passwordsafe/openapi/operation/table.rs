@@ -81,10 +81,32 @@ pub(in crate::api::passwordsafe::openapi) fn answers() -> Vec<(&'static str, Val
                 ("AccessPolicyID", int.clone()),
                 ("Name", text.clone()),
                 ("Description", text.clone()),
-                ("Schedules", json!({"type": "array"})),
+                (
+                    "Schedules",
+                    json!({"type": "array", "items": schedule(&int, &text)}),
+                ),
             ]),
         ),
     ]
+}
+
+/// A schedule of an access policy; a request may name its id.
+fn schedule(int: &Value, text: &Value) -> Value {
+    let flag = json!({"type": "boolean"});
+    let kind = object(&[
+        ("AccessType", json!({"const": "View"})),
+        ("IsSession", flag.clone()),
+        ("RecordSession", flag.clone()),
+        ("MinApprovers", int.clone()),
+    ]);
+    object(&[
+        ("ScheduleID", int.clone()),
+        ("Name", text.clone()),
+        ("RequireReason", flag.clone()),
+        ("RequireTicketSystem", flag),
+        ("TicketSystemID", json!({"type": ["integer", "null"]})),
+        ("AccessTypes", json!({"type": "array", "items": kind})),
+    ])
 }
 
 fn auth() -> Vec<Operation> {
@@ -299,15 +321,18 @@ fn managed_accounts() -> Vec<Operation> {
             .takes("ManagedAccountEdit")
             .shows("ManagedAccount"),
         operation("DELETE", "/managedaccounts/{id}", "Deletes an account").removes(),
-        operation("GET", SYNCED, "Lists synced accounts: none yet").lists("ManagedAccount"),
-        operation("DELETE", SYNCED, "Ends the sync of every account").removes(),
         operation(
-            "POST",
-            ONE_SYNCED,
-            "Is refused: accounts are not synced yet",
+            "GET",
+            SYNCED,
+            "Lists the accounts that share this one's password",
         )
-        .also("400"),
-        operation("DELETE", ONE_SYNCED, "Finds no synced account yet"),
+        .lists("ManagedAccount"),
+        operation("DELETE", SYNCED, "Ends the sync of every account").removes(),
+        operation("POST", ONE_SYNCED, "Syncs an account with this one")
+            .shows("ManagedAccount")
+            .makes("ManagedAccount")
+            .also("400"),
+        operation("DELETE", ONE_SYNCED, "Ends the sync of an account").removes(),
     ]
 }
 
