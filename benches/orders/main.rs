@@ -142,10 +142,10 @@ async fn orders(
         if round % 2 == 0 {
             bare_rate = bare.rate(SPAN).await;
         }
-        let (sent, spent) = (work.sent.load(Ordering::SeqCst), site.processor_s());
+        let (sent, before_s) = (work.sent.load(Ordering::SeqCst), site.processor_s());
         let rate = lines.rate(work, SPAN);
         let sent = u32::try_from(work.sent.load(Ordering::SeqCst) - sent).unwrap();
-        cost.push((site.processor_s() - spent) * 1e6 / f64::from(sent));
+        cost.push((site.processor_s() - before_s) * 1e6 / f64::from(sent));
         if round % 2 == 1 {
             bare_rate = bare.rate(SPAN).await;
         }

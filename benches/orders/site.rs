@@ -119,7 +119,7 @@ async fn fill(database: &Database) -> AnyPool {
         pool: AnyPool::connect(&database.url).await.unwrap(),
         node: NodeId(0),
     };
-    for system in FIRST_SYSTEM..FIRST_SYSTEM + SYSTEMS {
+    for system in (FIRST_SYSTEM..).take(SYSTEMS) {
         let accounts = i64::try_from(ACCOUNTS_EACH).unwrap();
         let system = i64::try_from(system).unwrap();
         queue.system(system, 1, 100, accounts).await;
@@ -152,8 +152,11 @@ pub(crate) fn order(nth: usize, cookie: &str) -> Vec<u8> {
     request("POST", &path, cookie, r#"{"Queue":true}"#)
 }
 
+/// The nth request of a kind, with a session's cookie.
+pub(crate) type Nth = fn(usize, &str) -> Vec<u8>;
+
 /// Reads of three kinds: their names, and the nth of each.
-pub(crate) const READS: [(&str, fn(usize, &str) -> Vec<u8>); 3] = [
+pub(crate) const READS: [(&str, Nth); 3] = [
     ("GET ManagedAccounts/{id}", |nth, cookie| {
         let (system, account) = nth_account(nth % 10_000);
         let path = format!("ManagedAccounts/{}", account_id(system, account).0);

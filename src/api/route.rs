@@ -74,6 +74,32 @@ impl Need {
 }
 
 impl Need {
+    /// As the descriptions say it; `None` where nothing is needed.
+    pub(super) fn in_words(self) -> Option<String> {
+        let any = |permissions: &[Permission]| {
+            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
+            any.join(" or ")
+        };
+        Some(match self {
+            Self::Open => return None,
+            Self::SignedIn => "Needs to be signed in.".to_owned(),
+            Self::One(permission) => format!("Needs `{permission}`."),
+            Self::Any(permissions) => format!("Needs {}.", any(permissions)),
+            Self::OrRole(permissions, roles) => {
+                let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+                let roles = format!("the role {} on a smart rule", roles.join(" or "));
+                if permissions.is_empty() {
+                    format!("Needs {roles}.")
+                } else {
+                    format!("Needs {}, or {roles}.", any(permissions))
+                }
+            }
+            Self::OrOwn(permission) => {
+                format!("Needs `{permission}`, or that the caller ordered it.")
+            }
+        })
+    }
+
     /// The budget that such calls have beside that of all calls.
     const fn budget(self) -> Option<Budget> {
         match self {

@@ -23,10 +23,10 @@ use crate::model::Timestamp;
 use crate::store::Page;
 
 /// Rows of a list, at most and where nobody said.
-const LIMIT_MAX: i64 = 200;
+pub(super) const LIMIT_MAX: i64 = 200;
 const LIMIT_DEFAULT: i64 = 50;
 /// Seconds a GET may wait; proxies cut longer ones.
-const WAIT_MAX_S: i64 = 60;
+pub(super) const WAIT_MAX_S: i64 = 60;
 /// Jobs, quarantines and audit rows: what a JSON number holds exactly.
 pub(super) const LONG_ID_MAX: i64 = 9_007_199_254_740_991;
 
@@ -68,6 +68,10 @@ fn is_json(kind: &HeaderValue) -> bool {
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     nul::none_in_json(body)?;
+    // A list of values would be taken for the record whose fields have that order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::bad("must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let mut pointer = String::new();
@@ -302,6 +306,13 @@ mod tests {
                 (fault.field, fault.text)
             }
             other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_record_whose_fields_have_its_order() {
+        for body in ["[]", " [\"a\"]"] {
+            assert_eq!(faults(body).1, "must be a JSON object", "{body}");
         }
     }
 

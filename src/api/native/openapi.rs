@@ -1,22 +1,28 @@
-//! The API's description: `/openapi.json`, and a page to read it at `/docs/api`.
+//! The API's description: `/openapi.json`, and a page at `/docs/api` to read it and the dialect's.
 //!
 //! Invariant: every native route is described, and what is described exists; a test compares.
+
+use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use utoipa::openapi::OpenApi as Description;
+use serde_json::json;
+use utoipa::Number;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Description, RefOr, Required, Schema};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{SwaggerUi, Url};
 
+use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
     access_policy, account, audit, discovery, functional_account, functional_link, group, health,
     import, job, key, password, platform, policy, quarantine, reveal, session, system, totp, user,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
-use crate::api::route::Need;
+use crate::api::passwordsafe;
 use crate::api::sign_in::COOKIE;
 
 /// The page's own policy: its styles are written by its script.
@@ -60,7 +66,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         user::list, user::one, user::create, user::disable, user::enable,
     ),
     security(("key" = []), ("sign_in" = [])),
-    modifiers(&Schemes),
+    modifiers(&Schemes, &Refined),
 )]
 struct Native;
 
@@ -85,6 +91,112 @@ impl Modify for Schemes {
     }
 }
 
+/// Whole numbers in paths and query strings: name, least and most.
+const BOUNDS: [(&str, i64, i64); 9] = [
+    ("id", 1, LONG_ID_MAX),
+    ("user", 1, LONG_ID_MAX),
+    ("limit", 1, LIMIT_MAX),
+    ("wait", 0, WAIT_MAX_S),
+    ("from", 1, LONG_ID_MAX),
+    ("to", 1, LONG_ID_MAX),
+    ("account_id", 1, i64::MAX),
+    ("system_id", 1, i64::MAX),
+    ("user_id", 1, i64::MAX),
+];
+
+/// Words in query strings: name and pattern.
+const PATTERNS: [(&str, &str); 3] = [
+    ("cursor", "^[0-9]{0,15}$"),
+    ("state", "^(|open|ended)$"),
+    ("lock", "^(|open|locked|no_password|unknown)$"),
+];
+
+/// Says what holds for all operations alike, and what their types cannot say.
+struct Refined;
+
+impl Modify for Refined {
+    fn modify(&self, description: &mut Description) {
+        let schemas = &description.components.get_or_insert_default().schemas;
+        let optional: BTreeSet<String> = schemas
+            .iter()
+            .filter(|(_, schema)| {
+                matches!(schema, RefOr::T(Schema::Object(object)) if object.required.is_empty())
+            })
+            .map(|(name, _)| format!("#/components/schemas/{name}"))
+            .collect();
+        let operations = description.paths.paths.values_mut().flat_map(|path| {
+            [
+                &mut path.get,
+                &mut path.post,
+                &mut path.put,
+                &mut path.patch,
+                &mut path.delete,
+            ]
+        });
+        for operation in operations.flatten() {
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    bounded(parameter);
+                }
+            }
+            // An empty body stands for `{}`.
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                let mut names = body.content.values().filter_map(named);
+                if names.any(|name| optional.contains(name)) {
+                    body.required = Some(Required::False);
+                }
+            }
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.content.values().any(is_problem)
+                    && let Some(problem) = response.content.shift_remove("application/json")
+                {
+                    let kind = "application/problem+json".to_owned();
+                    response.content.insert(kind, problem);
+                }
+            }
+        }
+    }
+}
+
+fn named(content: &RefOr<Content>) -> Option<&str> {
+    match content {
+        RefOr::T(Content {
+            schema: Some(RefOr::Ref(schema)),
+            ..
+        }) => Some(&schema.ref_location),
+        _ => None,
+    }
+}
+
+fn is_problem(content: &RefOr<Content>) -> bool {
+    named(content) == Some("#/components/schemas/Problem")
+}
+
+/// Gives a parameter its limits; an empty one of a query string was not given.
+fn bounded(parameter: &mut Parameter) {
+    if matches!(parameter.parameter_in, ParameterIn::Query) {
+        parameter.extensions = serde_json::from_value(json!({"allowEmptyValue": true})).ok();
+    }
+    let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else {
+        return;
+    };
+    let bounds = BOUNDS.iter().find(|(name, ..)| *name == parameter.name);
+    if let Some(&(_, least, most)) = bounds {
+        schema.minimum = Some(whole(least));
+        schema.maximum = Some(whole(most));
+    }
+    // Empty ones match too: the words of a query string do not know of `allowEmptyValue`.
+    let pattern = PATTERNS.iter().find(|(name, _)| *name == parameter.name);
+    if let Some((_, pattern)) = pattern {
+        schema.pattern = Some((*pattern).to_owned());
+    }
+}
+
+fn whole(number: i64) -> Number {
+    isize::try_from(number).map_or(Number::Int(isize::MAX), Number::Int)
+}
+
 /// The description of the native API, OpenAPI 3.1, with the permission of each operation.
 pub fn description() -> Description {
     let mut description = Native::openapi();
@@ -99,7 +211,7 @@ pub fn description() -> Description {
             "PATCH" => &mut path.patch,
             _ => &mut path.delete,
         };
-        if let (Some(operation), Some(needs)) = (operation, needs(route.need)) {
+        if let (Some(operation), Some(needs)) = (operation, route.need.in_words()) {
             let said = operation.description.get_or_insert_default();
             let pause = if said.is_empty() { "" } else { "\n\n" };
             said.push_str(pause);
@@ -109,33 +221,14 @@ pub fn description() -> Description {
     description
 }
 
-fn needs(need: Need) -> Option<String> {
-    match need {
-        Need::Open => None,
-        Need::SignedIn => Some("Needs to be signed in.".to_owned()),
-        Need::One(permission) => Some(format!("Needs `{permission}`.")),
-        Need::Any(permissions) => {
-            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
-            Some(format!("Needs {}.", any.join(" or ")))
-        }
-        Need::OrRole(permissions, roles) => {
-            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
-            let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-            Some(format!(
-                "Needs {}, or the role {} on a smart rule.",
-                any.join(" or "),
-                roles.join(" or ")
-            ))
-        }
-        Need::OrOwn(permission) => Some(format!(
-            "Needs `{permission}`, or that the caller ordered it."
-        )),
-    }
-}
-
-/// `/openapi.json` and `/docs/api`; both are open, since they describe the program, not its data.
+/// `/openapi.json`, `/openapi-passwordsafe.json` and `/docs/api`; they are open, since they
+/// describe the program, not its data.
 pub(super) fn router() -> Router<Api> {
-    let page = SwaggerUi::new("/docs/api").url("/openapi.json", description());
+    let native = Url::with_primary("Native API", "/openapi.json", true);
+    let dialect = Url::new("Password Safe dialect", "/openapi-passwordsafe.json");
+    let page = SwaggerUi::new("/docs/api")
+        .url(native, description())
+        .external_url_unchecked(dialect, passwordsafe::description());
     Router::<Api>::from(page).layer(axum::middleware::map_response(
         async |mut answer: Response| {
             let headers = answer.headers_mut();

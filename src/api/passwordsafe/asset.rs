@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, Overlay, created, date, list, named};
 use super::workgroup::named_in;
@@ -37,9 +38,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `Asset`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Asset)]
 #[serde(rename_all = "PascalCase")]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "WorkgroupID")]
     workgroup_id: i64,
     #[serde(rename = "AssetID")]

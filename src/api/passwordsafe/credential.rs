@@ -78,15 +78,20 @@ async fn set(
 async fn set_by_names(
     State(api): State<Api>,
     caller: Caller,
-    params: Params,
+    params: Result<Params, ApiError>,
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
-    let names = Names {
-        workgroup: params.required("workgroupName")?,
-        asset: params.required("assetName")?,
-        account: params.required("accountName")?,
+    // What is wrong with the names is said to those alone who may set every account.
+    let found = async {
+        let params = params?;
+        let names = Names {
+            workgroup: params.required("workgroupName")?,
+            asset: params.required("assetName")?,
+            account: params.required("accountName")?,
+        };
+        names.find(&api).await
     };
-    let found = names.find(&api).await;
+    let found = found.await;
     let account = settable(&api, &caller, found).await?;
     carry_out(&api, &caller, account, Wanted::read(&fields?)?, true).await
 }

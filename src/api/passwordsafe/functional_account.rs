@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::key_pair::GivenKeys;
 use super::wire::{LIST_LIMIT, Overlay, created, list, named, password};
@@ -41,9 +42,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `FunctionalAccount`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionalAccount)]
 #[serde(rename_all = "PascalCase")]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "FunctionalAccountID")]
     functional_account_id: i64,
     #[serde(rename = "PlatformID")]

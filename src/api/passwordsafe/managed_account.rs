@@ -6,14 +6,14 @@
 mod shape;
 mod synced;
 
-pub(super) use self::shape::Full;
+pub(super) use self::shape::{Full, Requestable};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use self::shape::{RENAMED, Requestable, Shown, overlay};
+use self::shape::{RENAMED, Shown, overlay};
 use super::wire::{LIST_LIMIT, created, gives_secret, list, named, secrets};
 use super::{Fields, Params, Segments, managed_system};
 use crate::api::caller::Caller;

@@ -4,12 +4,14 @@
 
 mod shape;
 
+pub(super) use self::shape::Shape;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use self::shape::{RENAMED, Shape, overlay};
+use self::shape::{RENAMED, overlay};
 use super::wire::{LIST_LIMIT, created, list, named};
 use super::workgroup::named_in;
 use super::{Fields, Params, Segments, asset, functional_account};

@@ -14,6 +14,7 @@ mod input;
 mod key_pair;
 mod managed_account;
 mod managed_system;
+mod openapi;
 mod password_rule;
 mod permission;
 mod platform;
@@ -37,6 +38,7 @@ pub(super) use key_pair::GivenKeys;
 pub(super) use platform::EITHER;
 
 pub use input::{Fields, Page, Params, Records, Segments};
+pub use openapi::description;
 
 /// Where the dialect answers.
 pub const BASE: &str = "/BeyondTrust/api/public/v3";

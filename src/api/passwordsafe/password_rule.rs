@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::platform::EITHER;
 use super::wire::{LIST_LIMIT, list, part};
@@ -29,9 +30,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `PasswordRule`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PasswordRule)]
 #[serde(rename_all = "PascalCase")]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "PasswordRuleID")]
     password_rule_id: i64,
     name: String,
@@ -71,9 +73,10 @@ impl From<PasswordRule> for Shape {
 }
 
 /// `DSSKeyRule`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DSSKeyRule)]
 #[serde(rename_all = "PascalCase")]
-struct KeyShape {
+pub(super) struct KeyShape {
     #[serde(rename = "DSSKeyRuleID")]
     dss_key_rule_id: i64,
     name: &'static str,

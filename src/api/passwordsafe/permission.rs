@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, list, part};
 use super::{Params, Records, Segments};
@@ -43,8 +44,9 @@ pub(super) fn routes() -> Routes {
         .delete(OF_GROUP, Permission::UsersWrite, clear)
 }
 
-#[derive(Serialize)]
-struct Shape {
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserGroup)]
+pub(super) struct Shape {
     #[serde(rename = "GroupID")]
     group_id: i64,
     #[serde(rename = "Name")]

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, list, part};
 use super::{Params, Segments};
@@ -55,8 +56,9 @@ pub(super) fn routes() -> Routes {
         .get("/entitytypes/{id}/platforms", EITHER, platforms_of)
 }
 
-#[derive(Serialize)]
-struct EntityType {
+#[derive(Serialize, ToSchema)]
+#[schema(as = EntityType)]
+pub(super) struct EntityType {
     #[serde(rename = "EntityTypeID")]
     id: i64,
     #[serde(rename = "Name")]
@@ -66,13 +68,14 @@ struct EntityType {
 }
 
 /// `Platform`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Platform)]
 #[serde(rename_all = "PascalCase")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the vendor's record is made of flags"
 )]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "PlatformID")]
     platform_id: i64,
     name: String,

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, date, list};
 use super::{Params, Segments};
@@ -57,9 +58,10 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `Request`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Request)]
 #[serde(rename_all = "PascalCase")]
-struct Shape {
+pub(super) struct Shape {
     #[serde(rename = "RequestID")]
     request_id: i64,
     #[serde(rename = "SystemID")]

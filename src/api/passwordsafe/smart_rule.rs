@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::managed_account::Full;
 use super::wire::{LIST_LIMIT, date, list};
@@ -40,7 +41,8 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `SmartRule`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SmartRule)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Shape {
     #[serde(rename = "SmartRuleID")]

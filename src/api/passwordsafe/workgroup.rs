@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::wire::{LIST_LIMIT, created, list, named};
 use super::{Fields, Params, Segments};
@@ -28,8 +29,9 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `Workgroup`.
-#[derive(Serialize)]
-struct Shape {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Workgroup)]
+pub(super) struct Shape {
     #[serde(rename = "OrganizationID")]
     organization_id: String,
     #[serde(rename = "ID")]

@@ -66,7 +66,10 @@ impl Tail {
         for row in self.newest(store, after).await? {
             self.print(row)?;
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             let page = store.sealed_audit(after, PAGE).await?;
             if page.is_empty() {
                 clock.sleep(PAUSE).await;
@@ -78,7 +81,6 @@ impl Tail {
                 }
             }
         }
-        Ok(())
     }
 
     /// The newest wanted rows up to a place, oldest first. Read backwards page by page, so that a

@@ -124,10 +124,11 @@ fn a_length_of_time_is_the_sum_of_its_parts() {
             ("m", 60),
             ("s", 1),
         ];
-        let written: String = parts
+        let written: Vec<String> = parts
             .iter()
             .map(|(count, unit)| format!("{count}{}", units[*unit].0))
             .collect();
+        let written = written.concat();
         let seconds: u64 = parts
             .iter()
             .map(|(count, unit)| count * units[*unit].1)

@@ -2,11 +2,12 @@
 //! the sign-in by OAuth to a login on the host. It exits with 0 after most failures, so that its
 //! words and the effects are what counts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::installed;
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, Home, read_registration};
 use crate::support::fleet::Sshd;
@@ -36,7 +37,7 @@ impl PsCli {
         let (id, secret) = read_registration(&home.data("admin-credentials.toml"));
         let base = format!("{}/BeyondTrust/api/public/v3", daemon.url);
         Self {
-            program: installed(),
+            program: installed("ps-cli/bin/ps-cli"),
             home: home.path().to_owned(),
             settings: vec![
                 ("PSCLI_API_URL", base),
@@ -85,19 +86,6 @@ impl PsCli {
         let said = self.says(&format!("--format json {line}"));
         serde_json::from_str(&said).unwrap_or_else(|_| panic!("{line} says no JSON: {said}"))
     }
-}
-
-/// Where `scripts/clients.sh` puts it: below the folder that holds the program under test.
-fn installed() -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_keywheel"));
-    let target = built.ancestors().nth(2).expect("target/debug/keywheel");
-    let program = target.join("clients/ps-cli/bin/ps-cli");
-    assert!(
-        program.is_file(),
-        "{} is missing: run scripts/clients.sh",
-        program.display()
-    );
-    program
 }
 
 fn id(made: &Value, field: &str) -> i64 {

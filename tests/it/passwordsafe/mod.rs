@@ -4,6 +4,7 @@
 
 mod access;
 mod asset;
+mod description;
 mod functional_account;
 mod managed_account;
 mod managed_system;

@@ -43,12 +43,11 @@ fn nodes() -> impl Strategy<Value = Node> {
 
 fn element(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
-    match u8::try_from(body.len()) {
-        Ok(short @ ..0x80) => bytes.push(short),
-        _ => {
-            bytes.push(0x84);
-            bytes.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
-        }
+    if let Ok(short @ ..0x80) = u8::try_from(body.len()) {
+        bytes.push(short);
+    } else {
+        bytes.push(0x84);
+        bytes.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
     }
     bytes.extend(body);
     bytes
@@ -216,7 +215,10 @@ fn controls_are_read_within_their_bytes_and_doubt_is_an_objection() {
 
 /// A value and two spellings of it in a name. Source: RFC 4514, 2.4.
 fn spelled(value: &str) -> [String; 2] {
-    let hex = value.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let hex = value.bytes().fold(String::new(), |mut hex, byte| {
+        std::fmt::Write::write_fmt(&mut hex, format_args!("\\{byte:02x}")).unwrap();
+        hex
+    });
     let mut escaped = String::new();
     for sign in value.chars() {
         if " #=\"+,;<>\\".contains(sign) {

@@ -259,14 +259,8 @@ fn only_our_own_line_comes_and_goes() {
                 prop_assert!(!holds(&file, &new));
                 prop_assert!(added.starts_with(&file), "what was there stays");
                 let more = &added[file.len()..];
-                prop_assert_eq!(
-                    more.strip_prefix(b"\n")
-                        .unwrap_or(more)
-                        .iter()
-                        .filter(|byte| **byte == b'\n')
-                        .count(),
-                    1
-                );
+                let line = more.strip_prefix(b"\n").unwrap_or(more);
+                prop_assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
                 added
             }
         };
@@ -375,7 +369,7 @@ fn what_a_host_is_handed_is_one_line_of_chpasswd() {
                 );
             }
             Err(reason) => {
-                prop_assert!(secret.chars().count() < 8 || !reason.text.contains(&secret))
+                prop_assert!(secret.chars().count() < 8 || !reason.text.contains(&secret));
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ fn target() -> Target {
     Target {
         host: "web1.example".to_owned(),
         port: 22,
-        timeout: std::time::Duration::from_secs(60),
+        timeout: std::time::Duration::from_mins(1),
         in_flight: 4,
         kind: TargetKind::Ssh(SshTarget {
             host_key: Some(host_key),

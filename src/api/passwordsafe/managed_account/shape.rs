@@ -4,6 +4,7 @@
 
 use chrono::NaiveDate;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Fields;
@@ -18,7 +19,8 @@ use crate::store::ListedAccount;
 pub(super) const RENAMED: [(&str, &str); 1] = [("name", "AccountName")];
 
 /// `ManagedAccount`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManagedAccount)]
 #[serde(rename_all = "PascalCase")]
 #[expect(
     clippy::struct_excessive_bools,
@@ -139,9 +141,10 @@ impl Full {
 }
 
 /// The requestable account: note `SystemId` and `AccountId`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestableAccount)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Requestable {
+pub(in crate::api::passwordsafe) struct Requestable {
     #[serde(rename = "PlatformID")]
     platform_id: i64,
     system_id: i64,

@@ -3,6 +3,7 @@
 //! Invariant: what a client reads, it may send back whole without changing anything.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Fields;
@@ -23,13 +24,14 @@ pub(super) const RENAMED: [(&str, &str); 4] = [
 ];
 
 /// `ManagedSystem`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManagedSystem)]
 #[serde(rename_all = "PascalCase")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the vendor's record is made of flags"
 )]
-pub(super) struct Shape {
+pub(in crate::api::passwordsafe) struct Shape {
     #[serde(rename = "ManagedSystemID")]
     managed_system_id: i64,
     #[serde(rename = "EntityTypeID")]

@@ -104,7 +104,7 @@ fn a_json_body_says_what_its_fields_say() {
                     );
                 }
                 Some(Value::Bool(flag)) => {
-                    prop_assert_eq!(fields.flag(name).ok().flatten(), Some(*flag))
+                    prop_assert_eq!(fields.flag(name).ok().flatten(), Some(*flag));
                 }
                 Some(_) => prop_assert!(fields.text(name, 9).is_err()),
             }
