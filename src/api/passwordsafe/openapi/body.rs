@@ -224,7 +224,8 @@ fn managed() -> Vec<Field> {
         flag("ChangePasswordAfterAnyReleaseFlag"),
         flag("ResetPasswordOnMismatchFlag"),
         words("ChangeFrequencyType", &["first", "last", "xdays"]),
-        int("ChangeFrequencyDays", 1, 999),
+        // 1 to 999 with xdays; otherwise not looked at.
+        kept("ChangeFrequencyDays"),
         Field::new(
             "ChangeTime",
             json!({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}),
