@@ -16,12 +16,12 @@ async fn made(client: &Client, order: Value) -> Value {
 }
 
 /// Edits a key as it was read.
-async fn edit(client: &Client, key: &Value, patch: &Value) -> Answer {
+async fn edit(client: &Client, key: &Value, edited: &Value) -> Answer {
     let path = format!("/keys/{}", key["id"]);
     let read = client.get(&path).await;
     let tag = read.header(header::ETAG).to_owned();
     let headers = [("if-match", tag.as_str())];
-    client.call("PATCH", &path, Some(patch), &headers).await
+    client.call("PATCH", &path, Some(edited), &headers).await
 }
 
 /// A session of the dialect, opened with this key from this address.
@@ -48,14 +48,14 @@ async fn an_edit_is_based_on_what_was_read_and_stands_in_the_audit_trail() {
     assert_eq!(read.header(header::ETAG), "\"1\"");
     assert!(!read.body.contains(key["key"].as_str().unwrap()));
     let end = Timestamp(NOON.0 + 3_600_000).rfc3339();
-    let patch = json!({"name": " desk ", "addresses": ["10.1.2.3/8"], "expires_at": end});
+    let edited = json!({"name": " desk ", "addresses": ["10.1.2.3/8"], "expires_at": end});
     admin
-        .call("PATCH", &path, Some(&patch), &[])
+        .call("PATCH", &path, Some(&edited), &[])
         .await
         .expect(428);
     let headers = [("if-match", "\"1\"")];
     let done = admin
-        .call("PATCH", &path, Some(&patch), &headers)
+        .call("PATCH", &path, Some(&edited), &headers)
         .await
         .expect(200);
     assert_eq!(done.header(header::ETAG), "\"2\"");
@@ -66,7 +66,7 @@ async fn an_edit_is_based_on_what_was_read_and_stands_in_the_audit_trail() {
     );
     assert_eq!(shown["addresses"], json!(["10.0.0.0/8"]));
     admin
-        .call("PATCH", &path, Some(&patch), &headers)
+        .call("PATCH", &path, Some(&edited), &headers)
         .await
         .expect(412);
     assert_eq!(admin.get(&path).await.expect(200).json(), shown);
@@ -82,7 +82,7 @@ async fn an_edit_is_based_on_what_was_read_and_stands_in_the_audit_trail() {
     let events: Vec<_> = rows.iter().map(|row| row.event.as_str()).collect();
     assert_eq!(events, ["key.edited", "key.edited", "key.created"]);
     assert!(rows[1].body.contains("10.0.0.0/8"), "{:?}", rows[1]);
-    for (patch, pointer) in [
+    for (edited, pointer) in [
         (json!({"name": ""}), "/name"),
         (json!({"name": null}), "/name"),
         (json!({"addresses": ["example.org"]}), "/addresses/0"),
@@ -91,7 +91,7 @@ async fn an_edit_is_based_on_what_was_read_and_stands_in_the_audit_trail() {
         (json!({"password_required": true}), "/password_required"),
         (json!({"kind": "oauth"}), "/kind"),
     ] {
-        let refused = edit(&admin, &key, &patch).await.expect(400);
+        let refused = edit(&admin, &key, &edited).await.expect(400);
         assert_eq!(refused.json()["errors"][0]["pointer"], pointer);
     }
     let revoke = format!("{path}/revoke");

@@ -406,10 +406,10 @@ async fn a_key_may_demand_the_password_of_its_user() {
     let rotate = format!("/keys/{}/rotate", made["id"]);
     let next = admin.post(&rotate, &json!({})).await.expect(201).json();
     assert_eq!(next["password_required"], true);
-    let patch = json!({"password_required": false});
+    let edited = json!({"password_required": false});
     let path = format!("/keys/{}", made["id"]);
     admin
-        .call("PATCH", &path, Some(&patch), &[("if-match", "*")])
+        .call("PATCH", &path, Some(&edited), &[("if-match", "*")])
         .await
         .expect(200);
     with("").await.expect(200);

@@ -130,7 +130,7 @@ async fn a_factor_is_asked_for_once_it_is_confirmed_and_a_code_works_once() {
         .await
         .expect(200);
     // A code of the step before is good where it was not used.
-    stage.world.clock.advance(Duration::from_secs(60));
+    stage.world.clock.advance(Duration::from_mins(1));
     let late = stage.code();
     stage.world.clock.advance(Duration::from_secs(30));
     stage.sign_in(Some(&late)).await.expect(201);

@@ -119,6 +119,12 @@ fn connectors(targets: &FakeWorld) -> Connectors {
     }
 }
 
+fn vault(dice: &SeededDice) -> Vault {
+    let kek = Kek::from_bytes([7; Kek::LEN]);
+    let key = Vault::new_data_key(&kek, dice).unwrap();
+    Vault::new(kek, vec![key]).unwrap()
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Settings::default()).await
@@ -134,9 +140,7 @@ impl World {
         let store = database.store().await.counting(metrics.clone());
         let clock = ManualClock::at(NOON);
         let dice = Arc::new(SeededDice::new(7));
-        let kek = Kek::from_bytes([7; Kek::LEN]);
-        let key = Vault::new_data_key(&kek, &*dice).unwrap();
-        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
+        let vault = Arc::new(vault(&dice));
         let targets = FakeWorld::new();
         let connectors = connectors(&targets);
         let platforms = connectors.platforms.clone();

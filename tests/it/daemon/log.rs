@@ -62,7 +62,8 @@ async fn ask(daemon: &Daemon, home: &Home) {
             "{path}: {status}"
         );
     }
-    let forged: String = FORGED.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let forged: Vec<_> = FORGED.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let forged = forged.concat();
     for path in [
         format!("/{forged}"),
         format!("/api/v1/accounts?name={forged}"),
@@ -79,7 +80,7 @@ async fn ask(daemon: &Daemon, home: &Home) {
     }
     let sign_in = "POST /BeyondTrust/api/public/v3/Auth/SignAppin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
     for headers in [
-        format!("Authorization: PS-Auth key=Kw7Forged; runas=\u{1b}[2JKw7Forged;\r\n"),
+        "Authorization: PS-Auth key=Kw7Forged; runas=\u{1b}[2JKw7Forged;\r\n".to_owned(),
         "Authorization: PS-Auth key=Kw7Forged; runas=\u{e9}\u{202e}Kw7Forged;\r\n".to_owned(),
         "User-Agent: Kw7Forged\u{1b}[2J\r\n".to_owned(),
         "User-Agent: Kw7Forged\n2026-01-01T00:00:00Z  WARN keywheel: Kw7Forged\r\n".to_owned(),

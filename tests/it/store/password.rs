@@ -67,10 +67,10 @@ on_both!(
             tx.use_password(user, &hash("one"), Timestamp(12)).await
         };
         // Whichever comes first waits for the other.
-        let (used, ()) = tokio::join!(signing_in, async {
+        let (outcome, ()) = tokio::join!(signing_in, async {
             tokio::task::yield_now().await;
             changing.commit().await.unwrap();
         });
-        assert!(matches!(used.unwrap_err(), StoreError::Stale { .. }));
+        assert!(matches!(outcome.unwrap_err(), StoreError::Stale { .. }));
     }
 );

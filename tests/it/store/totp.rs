@@ -60,8 +60,8 @@ on_both!(a_recovery_code_works_once_and_ends_with_its_factor, |db| {
     assert_eq!(store.recovery_codes_left(user).await.unwrap(), 2);
     let mut tx = store.begin().await.unwrap();
     for (text, good) in [("a", true), ("a", false), ("c", false)] {
-        let used = tx.use_recovery_code(user, &code(text), now).await;
-        assert_eq!(used.unwrap(), good, "{text}");
+        let taken = tx.use_recovery_code(user, &code(text), now).await;
+        assert_eq!(taken.unwrap(), good, "{text}");
     }
     tx.commit().await.unwrap();
     assert_eq!(store.recovery_codes_left(user).await.unwrap(), 1);
@@ -121,13 +121,13 @@ on_both!(two_who_show_one_code_at_once_are_one, |db| {
         .unwrap();
     tx.commit().await.unwrap();
     for step in 2..12 {
-        let once = async || {
+        let show = async || {
             let mut tx = store.begin().await.unwrap();
-            let used = tx.use_totp_step(user, step).await.unwrap();
+            let taken = tx.use_totp_step(user, step).await.unwrap();
             tx.commit().await.unwrap();
-            used
+            taken
         };
-        let (one, two) = tokio::join!(once(), once());
-        assert!(one != two, "step {step}: {one}, {two}");
+        let (one, other) = tokio::join!(show(), show());
+        assert!(one != other, "step {step}: {one}, {other}");
     }
 });

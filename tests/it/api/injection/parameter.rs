@@ -11,7 +11,8 @@ use crate::api::world::Answer;
 
 /// Percent-encoded, every byte of it.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let bytes: Vec<_> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    bytes.concat()
 }
 
 /// Names of parameters that some route knows.
