@@ -10,7 +10,11 @@ use super::{Mode, Policy, VendorSchedule, share};
 use crate::model::Timestamp;
 
 /// Moves between windows and blackouts before the search gives up.
-const MOVES_MAX: usize = 2_000;
+///
+/// A policy is taken if 2,000 find a start, which may be the one night of a year in which the clocks
+/// leave a gap between blackouts, ten weeks ahead. To the next it is a year: five times as far, and
+/// as far again to be safe.
+const MOVES_MAX: usize = 20_000;
 
 /// When a change is to start, and whether that is soon enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

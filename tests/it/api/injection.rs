@@ -79,6 +79,9 @@ impl Stage {
         let native = world.native(&keys).below("").kept();
         let Target { system, root, ann } = world.target(&session).await;
         assert_eq!((system, root, ann), (1, 1, 2), "the table names them so");
+        let requestable = json!({"ApiEnabled": true, "MaxConcurrentRequests": 0});
+        let path = "/ManagedAccounts/1";
+        session.put(path, &requestable).await.expect(200);
         let policy = json!({"name": "first", "max_age": "90d"});
         native.post("/api/v1/policies", &policy).await.expect(201);
         for name in ["bystander", "other"] {

@@ -54,7 +54,7 @@ async fn settle(world: &World, accounts: &[i64]) {
         for id in accounts {
             let account = world.store.account(AccountId(*id)).await.unwrap().unwrap();
             if account.work.is_some() {
-                world.clock.advance(Duration::from_secs(1));
+                world.clock.advance(Duration::from_secs(10));
                 return None;
             }
         }

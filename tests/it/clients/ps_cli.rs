@@ -241,12 +241,13 @@ async fn changes(cli: &PsCli, client: &Client, sshd: &Sshd, account: i64) {
     let now = client.reveal(account).await;
     assert!(sshd.accepts("kw_u0", &now) && !sshd.accepts("kw_u0", &initial));
 
+    let changed = client.changed_at(account).await;
     cli.says(&format!("{change} -q"));
-    let next = until("the queued change has ended", async || {
-        let next = client.reveal(account).await;
-        (next != now).then_some(next)
+    until("the queued change has ended", async || {
+        (client.changed_at(account).await != changed).then_some(())
     })
     .await;
+    let next = client.reveal(account).await;
     assert!(sshd.accepts("kw_u0", &next) && !sshd.accepts("kw_u0", &now));
 
     // Stored, and the host hears nothing.
@@ -303,13 +304,14 @@ async fn asks(cli: &PsCli, client: &Client, sshd: &Sshd, (system, account): (i64
     let request = id(&request, "RequestID");
     let seen = cli.says(&format!("credentials get-by-request-id -r {request}"));
     assert!(seen.contains(&before), "the password, and nobody else's");
+    let changed = client.changed_at(account).await;
     cli.says(&format!("requests rotate-on-checkin -r-id {request}"));
     cli.says(&format!("requests checkin-request -r-id {request}"));
-    let after = until("the change after the release has ended", async || {
-        let now = client.reveal(account).await;
-        (now != before).then_some(now)
+    until("the change after the release has ended", async || {
+        (client.changed_at(account).await != changed).then_some(())
     })
     .await;
+    let after = client.reveal(account).await;
     assert!(sshd.accepts("kw_u0", &after) && !sshd.accepts("kw_u0", &before));
     let said = cli.run(&[
         "credentials",

@@ -264,3 +264,21 @@ fn settings_are_settled_field_by_field() {
     assert_eq!((found.mode, found.mode_from), (Mode::Flag, Origin::Default));
     assert_eq!((found.schedule, found.vendor()), (Schedule::Default, None));
 }
+
+#[test]
+fn the_one_start_of_a_year_is_found_however_far_it_is() {
+    // Sundays are closed in Casablanca, but for the hour that comes twice when Ramadan begins.
+    let policy = policy(json!({
+        "name": "p", "max_age": "1h", "jitter": 0.0,
+        "windows": [window("0 2 * * SUN", "17m", "UTC")],
+        "blackouts": [window("*/20 * * * +SUN", "20m", "Africa/Casablanca")],
+    }));
+    let now = at("2026-03-08T00:00:00Z");
+    let due = next_run(&policy, Some(now), now, 0, now);
+    assert!(
+        due.at >= at("2027-01-01T00:00:00Z") && due.cannot_meet,
+        "{due:?}"
+    );
+    assert!(policy.windows()[0].open_since(due.at).is_some());
+    assert_eq!(policy.blackouts()[0].around(due.at), None);
+}

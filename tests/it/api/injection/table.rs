@@ -255,7 +255,14 @@ pub(super) fn dialect() -> Vec<Row> {
     ];
     // Nothing is live: what ends nothing keeps nothing.
     let nothing = &["/Reason"];
+    let mut edited_system = system();
+    edited_system["PlatformID"] = json!(1001);
     let mut rows = vec![
+        // By names, before a row gives the asset another one.
+        row("PUT", "/workgroups/{workgroup}/assets/{asset}/managedsystems/managedaccounts/{account}/credentials",
+            "/workgroups/Default/assets/web1/managedsystems/managedaccounts/root/credentials",
+            json!({"Password": "pw-canary", "UpdateSystem": false})).unshown(&["/Password"]),
+        row("PUT", "/credentials", "/credentials?workgroupName=Default&assetName=web1&accountName=root", json!({"Password": "pw-canary", "UpdateSystem": false})).unshown(&["/Password"]),
         row("POST", "/workgroups", "", json!({"Name": "w#", "OrganizationID": "5c9b0c52-0000-4000-8000-000000000001"})).unshown(&["/OrganizationID"]),
         row("POST", "/workgroups/{workgroup}/assets", "/workgroups/Default/assets", asset()),
         row("PUT", "/assets/{id}", "/assets/1", asset()),
@@ -263,16 +270,12 @@ pub(super) fn dialect() -> Vec<Row> {
             .unshown(&["/AssetName", "/DnsName", "/DomainName", "/IPAddress", "/MacAddress", "/AssetType"]),
         row("POST", "/functionalaccounts", "", functional()).unshown(&["/Password"]),
         row("POST", "/workgroups/{workgroup}/managedsystems", "/workgroups/1/managedsystems", system()).unshown(&["/SystemName"]),
-        row("PUT", "/managedsystems/{id}", "/managedsystems/1", system()).unshown(schedule),
+        row("PUT", "/managedsystems/{id}", "/managedsystems/1", edited_system).unshown(schedule),
         row("POST", "/managedsystems/{id}/managedaccounts", "/managedsystems/1/managedaccounts", account()).unshown(schedule),
         row("PUT", "/managedaccounts/{id}", "/managedaccounts/2", account()).unshown(schedule),
         row("PUT", "/managedaccounts/{id}/credentials", "/managedaccounts/1/credentials", json!({"Password": "pw-canary", "UpdateSystem": false})).unshown(&["/Password"]),
-        row("PUT", "/workgroups/{workgroup}/assets/{asset}/managedsystems/managedaccounts/{account}/credentials",
-            "/workgroups/Default/assets/web1/managedsystems/managedaccounts/root/credentials",
-            json!({"Password": "pw-canary", "UpdateSystem": false})).unshown(&["/Password"]),
-        row("PUT", "/credentials", "/credentials?workgroupName=Default&assetName=web1&accountName=root", json!({"Password": "pw-canary", "UpdateSystem": false})).unshown(&["/Password"]),
         row("POST", "/quickrules", "", json!({"IDs": [1], "Title": "q#", "Description": "d", "RuleType": "ManagedAccount", "Category": "Quick Rules"})).unshown(&["/Category"]),
-        row("POST", "/requests", "", json!({"SystemID": 1, "AccountID": 1, "DurationMinutes": 5, "Reason": "r", "AccessType": "View", "ConflictOption": "reuse"})).unshown(&["/ConflictOption"]),
+        row("POST", "/requests", "", json!({"SystemID": 1, "AccountID": 1, "DurationMinutes": 5, "Reason": "r", "AccessType": "View", "ConflictOption": "renew"})).unshown(&["/ConflictOption"]),
         row("POST", "/isarequests", "", json!({"SystemID": 1, "AccountID": 1, "DurationMinutes": 5, "Reason": "r"})),
         row("PUT", "/requests/{id}/checkin", "/requests/1/checkin", json!({"Reason": "r"})).unshown(nothing),
         row("PUT", "/requests/{id}/approve", "/requests/1/approve", json!({"Reason": "r"})),
