@@ -1,5 +1,5 @@
 //! Who calls: by an API key, by the cookie of a Password Safe session, or by that of a session which
-//! a user opened with their password ([`super::sign_in`]).
+//! a user opened with their password (`api/sign_in.rs`).
 //!
 //! Invariant: whatever is wrong with a key or a cookie, the caller learns only that it is not
 //! signed in; the reason goes to a metric.

@@ -91,6 +91,8 @@ enum Driver {
     All,
     /// The system.
     System,
+    /// The account's name on a system.
+    NameOn(String),
     /// The account's name, perhaps in a domain.
     Name {
         domain: Option<String>,
@@ -117,10 +119,19 @@ impl Store {
             };
             return self.listed(filter, page, driver).await;
         };
+        // Many systems have a `root`: where the system's name is one system's, start from there.
+        let narrowed = AccountFilter {
+            system_id: self.only_system(filter).await?,
+            ..filter.clone()
+        };
+        let filter = &narrowed;
         // A login name may itself hold `\` or `@`: as it stands goes first.
-        let plain = Driver::Name {
-            domain: None,
-            name: name.clone(),
+        let plain = match filter.system_id {
+            Some(_) => Driver::NameOn(name.clone()),
+            None => Driver::Name {
+                domain: None,
+                name: name.clone(),
+            },
         };
         let found = self.listed(filter, page, plain).await?;
         if !found.is_empty() {
@@ -139,6 +150,24 @@ impl Store {
         Ok(found)
     }
 
+    /// The system that a filter names: by its id, or by a name that no other has.
+    async fn only_system(&self, filter: &AccountFilter) -> Result<Option<SystemId>, StoreError> {
+        let (None, Some(name)) = (filter.system_id, &filter.system_name) else {
+            return Ok(filter.system_id);
+        };
+        let found: Vec<(i64,)> = sqlx::query_as(
+            "SELECT system_id FROM system_details WHERE name_key = $1 AND deleted_at IS NULL
+             LIMIT 2",
+        )
+        .bind(name.to_lowercase())
+        .fetch_all(&self.read)
+        .await?;
+        Ok(match found.as_slice() {
+            [(only,)] => Some(SystemId(*only)),
+            _ => None,
+        })
+    }
+
     async fn listed(
         &self,
         filter: &AccountFilter,
@@ -148,6 +177,11 @@ impl Store {
         let (text, domain, last) = match driver {
             Driver::All => (select!(""), None, None),
             Driver::System => (select!(" AND a.system_id = $3"), None, None),
+            Driver::NameOn(name) => (
+                select!(" AND a.system_id = $3 AND a.name_key = $12"),
+                None,
+                Some(name),
+            ),
             Driver::Name { domain, name } => (select!(" AND a.name_key = $12"), domain, Some(name)),
             Driver::Principal(name) => (
                 select!(" AND lower(a.user_principal_name) = $12"),

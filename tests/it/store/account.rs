@@ -257,6 +257,16 @@ on_both!(accounts_are_listed_by_what_callers_know, |db| {
             ..all()
         },
         AccountFilter {
+            system_name: Some("dir1".to_owned()),
+            account_name: Some("Ann".to_owned()),
+            ..all()
+        },
+        AccountFilter {
+            system_name: Some("DIR1".to_owned()),
+            account_name: Some("dom\\ann".to_owned()),
+            ..all()
+        },
+        AccountFilter {
             ip_address: Some("10.0.0.2".to_owned()),
             ..all()
         },
