@@ -26,6 +26,9 @@ const CALM_TO_MS: i64 = 32_503_680_000_000;
 /// pattern that names every minute, needs 1,440.
 const STEPS_MAX: usize = 4_000;
 
+/// Every minute of an hour by number has 170 bytes.
+const PATTERN_MAX_BYTES: usize = 200;
+
 /// `at`, moved into the years in which calendar arithmetic cannot overflow.
 pub(super) fn calm(at: Timestamp) -> Timestamp {
     Timestamp(at.0.clamp(CALM_FROM_MS, CALM_TO_MS))
@@ -54,6 +57,8 @@ pub(super) struct Opening {
 pub(super) enum PatternError {
     #[error("must have five fields: minute, hour, day of month, month, day of week")]
     Fields,
+    #[error("must have at most 200 characters")]
+    TooLong,
     #[error("is not a cron pattern: {0}")]
     Syntax(String),
     #[error("never matches any day")]
@@ -64,6 +69,10 @@ pub(super) enum PatternError {
 pub(super) fn parse_pattern(pattern: &str) -> Result<Cron, PatternError> {
     if pattern.split_whitespace().count() != 5 || !pattern.is_ascii() {
         return Err(PatternError::Fields);
+    }
+    // What is wrong is told with the part at fault.
+    if pattern.len() > PATTERN_MAX_BYTES {
+        return Err(PatternError::TooLong);
     }
     let cron = CronParser::builder()
         .seconds(Seconds::Disallowed)
