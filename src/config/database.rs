@@ -65,6 +65,8 @@ impl DatabaseUrl {
                 Some((user, _)) => (format!("{user}:***@"), rest),
                 None => (format!("{user}@"), rest),
             },
+            // A port is a number: what is none may be a password before a host that was left out.
+            None if !has_sound_port(rest) => return format!("{scheme}://***"),
             None => (String::new(), rest),
         };
         match rest.split_once('?') {
@@ -82,6 +84,14 @@ impl DatabaseUrl {
     fn text(&self) -> &str {
         self.0.expose_secret()
     }
+}
+
+/// False if what stands where a port would is no number.
+fn has_sound_port(rest: &str) -> bool {
+    let place = rest.split(['/', '?']).next().unwrap_or_default();
+    // An IPv6 address has colons of its own.
+    let port = place.rsplit(']').next().unwrap_or_default().split_once(':');
+    port.is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Default for DatabaseUrl {

@@ -319,6 +319,20 @@ fn settings_that_contradict_each_other_are_refused() {
     assert!(faults[0].contains("retry_first_s"), "{faults:?}");
 }
 
+#[test]
+fn a_url_without_its_host_shows_no_password_where_the_port_would_be() {
+    for (text, shown) in [
+        ("postgres://db:5432/kw", "postgres://db:5432/kw"),
+        ("postgres://[::1]:5432/kw", "postgres://[::1]:5432/kw"),
+        ("postgres:///kw?host=/run/db", "postgres:///kw?host=/run/db"),
+        ("postgres://kw:s3cret/kw", "postgres://***"),
+        ("postgres://kw:s3/cret/kw", "postgres://***"),
+    ] {
+        let url = DatabaseUrl::parse(text).unwrap();
+        assert_eq!(format!("{url:?}"), shown);
+    }
+}
+
 const URL: &str = "postgres://kw:s3cret@db/kw";
 
 #[test]

@@ -219,6 +219,11 @@ impl Tx {
         .await
         .map_err(|error| StoreError::from(error).about("the account's parent"))?;
         exactly(1, done.rows_affected(), "the managed account")?;
+        // From when it was that one's subscriber before; what it had then counts for nothing now.
+        sqlx::query("DELETE FROM synced_versions WHERE account_id = $1")
+            .bind(account.0)
+            .execute(&mut *self.inner)
+            .await?;
         Ok(true)
     }
 

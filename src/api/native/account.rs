@@ -302,7 +302,8 @@ pub(super) async fn edit_policy(
 }
 
 /// Orders a new random credential. With `wait` the answer is held back until the job has ended
-/// or an attempt has failed.
+/// or an attempt has failed. Of an account that takes over another's password the job is its
+/// parent's; those that share it follow.
 #[utoipa::path(
     post, path = "/api/v1/accounts/{id}/rotate", tag = "accounts",
     params(

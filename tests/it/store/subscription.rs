@@ -126,6 +126,16 @@ on_both!(who_is_behind_is_read_off_the_versions, |db| {
     );
     store(&queue, one, Some((parent, second))).await;
     assert_eq!(behind(&queue, NOW).await, []);
+    // Whoever leaves and joins again finds what the parent has by then, and takes over nothing.
+    let mut tx = queue.store.begin().await.unwrap();
+    assert!(tx.unsubscribe(one, parent).await.unwrap());
+    tx.commit().await.unwrap();
+    store(&queue, parent, None).await;
+    sync(&queue, parent, one).await.unwrap();
+    assert_eq!(behind(&queue, NOW).await, []);
+    let third = store(&queue, parent, None).await;
+    store(&queue, one, Some((parent, third))).await;
+    assert_eq!(behind(&queue, NOW).await, []);
     // A password of its own is none of the parent's.
     store(&queue, one, None).await;
     assert_eq!(behind(&queue, NOW).await, [one]);
