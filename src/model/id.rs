@@ -55,6 +55,16 @@ ids! {
     DataKeyId: "data key",
     /// A node, new at every start.
     NodeId: "node",
+    /// A customer or department whose passwords are documented.
+    OrganizationId: "organization",
+    /// A category of password records.
+    PasswordCategoryId: "password category",
+    /// A folder of password records.
+    PasswordFolderId: "password folder",
+    /// A documented password.
+    PasswordRecordId: "password record",
+    /// A value that a password record has or had.
+    PasswordVersionId: "password version",
     /// A platform.
     PlatformId: "platform",
     /// A rotation policy.

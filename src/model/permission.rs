@@ -41,12 +41,20 @@ pub enum Permission {
     KeysWrite,
     /// Read metrics.
     MetricsRead,
+    /// Read password records, without their values.
+    PasswordsRead,
+    /// See the value of a password record that is not an account's.
+    PasswordsReveal,
+    /// Add, edit and delete password records and what they are kept in.
+    PasswordsWrite,
     /// Read policies.
     PoliciesRead,
     /// Add, edit and delete policies.
     PoliciesWrite,
     /// Order a change of every account of a system.
     QuarantinesRun,
+    /// Read reports.
+    ReportsRead,
     /// Read the roles of groups on smart rules.
     RolesRead,
     /// Give and take roles on smart rules.
@@ -63,6 +71,8 @@ pub enum Permission {
     UsersRead,
     /// Make users and groups, and grant permissions.
     UsersWrite,
+    /// Read, make and edit the workflows that tell of reveals.
+    WorkflowsWrite,
 }
 
 /// How much of a Password Safe feature permission is needed.
@@ -76,7 +86,7 @@ pub enum AccessLevel {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::AccountsRead,
         Self::AccountsWrite,
         Self::AssetsRead,
@@ -92,9 +102,13 @@ impl Permission {
         Self::JobsResolve,
         Self::KeysWrite,
         Self::MetricsRead,
+        Self::PasswordsRead,
+        Self::PasswordsReveal,
+        Self::PasswordsWrite,
         Self::PoliciesRead,
         Self::PoliciesWrite,
         Self::QuarantinesRun,
+        Self::ReportsRead,
         Self::RolesRead,
         Self::RolesWrite,
         Self::RulesRead,
@@ -103,6 +117,7 @@ impl Permission {
         Self::SystemsWrite,
         Self::UsersRead,
         Self::UsersWrite,
+        Self::WorkflowsWrite,
     ];
 
     /// As it stands in the database and on the wire.
@@ -123,9 +138,13 @@ impl Permission {
             Self::JobsResolve => "jobs.resolve",
             Self::KeysWrite => "keys.write",
             Self::MetricsRead => "metrics.read",
+            Self::PasswordsRead => "passwords.read",
+            Self::PasswordsReveal => "passwords.reveal",
+            Self::PasswordsWrite => "passwords.write",
             Self::PoliciesRead => "policies.read",
             Self::PoliciesWrite => "policies.write",
             Self::QuarantinesRun => "quarantines.run",
+            Self::ReportsRead => "reports.read",
             Self::RolesRead => "roles.read",
             Self::RolesWrite => "roles.write",
             Self::RulesRead => "rules.read",
@@ -134,6 +153,7 @@ impl Permission {
             Self::SystemsWrite => "systems.write",
             Self::UsersRead => "users.read",
             Self::UsersWrite => "users.write",
+            Self::WorkflowsWrite => "workflows.write",
         }
     }
 
@@ -171,8 +191,13 @@ impl Permission {
             | Self::JobsRead
             | Self::JobsResolve
             | Self::MetricsRead
+            | Self::PasswordsRead
+            | Self::PasswordsReveal
+            | Self::PasswordsWrite
             | Self::PoliciesRead
-            | Self::PoliciesWrite => return None,
+            | Self::PoliciesWrite
+            | Self::ReportsRead
+            | Self::WorkflowsWrite => return None,
         })
     }
 
@@ -185,6 +210,7 @@ impl Permission {
             Self::PoliciesRead => Some(Self::PoliciesWrite),
             Self::SystemsRead => Some(Self::SystemsWrite),
             Self::JobsRead => Some(Self::JobsResolve),
+            Self::PasswordsRead => Some(Self::PasswordsWrite),
             Self::RolesRead => Some(Self::RolesWrite),
             Self::RulesRead => Some(Self::RulesWrite),
             Self::UsersRead => Some(Self::UsersWrite),
@@ -199,12 +225,16 @@ impl Permission {
             | Self::JobsResolve
             | Self::KeysWrite
             | Self::MetricsRead
+            | Self::PasswordsReveal
+            | Self::PasswordsWrite
             | Self::PoliciesWrite
             | Self::QuarantinesRun
+            | Self::ReportsRead
             | Self::RolesWrite
             | Self::RulesWrite
             | Self::SystemsWrite
-            | Self::UsersWrite => None,
+            | Self::UsersWrite
+            | Self::WorkflowsWrite => None,
         }
     }
 }
