@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use super::Seeing;
 use crate::model::Timestamp;
 use crate::model::id::{OrganizationId, PasswordCategoryId, PasswordFolderId, PasswordRecordId};
 use crate::model::password_record::PasswordRecord;
+use crate::store::password_reader::{Seeing, names};
 use crate::store::{Page, Store, StoreError};
 
 /// Values of all filters together that a text has room for.
@@ -183,12 +183,14 @@ macro_rules! any_of {
 /// `$4` stale since, then three times from and until.
 const HOLDS: &str = concat!(
     " WHERE (CAST($1 AS BIGINT) IS NULL OR p.restricted = 0 OR EXISTS (
-            SELECT 1 FROM password_readers x WHERE x.record_id = p.id AND (x.user_id = $1
-                OR x.group_id IN (SELECT g.group_id FROM group_members g WHERE g.user_id = $1))))
+            SELECT 1 FROM password_readers x WHERE x.record_id = p.id AND ",
+    names!("$1"),
+    "))
         AND (CAST($1 AS BIGINT) IS NULL OR p.gate_id IS NULL OR p.gate_id IN (
             SELECT x.folder_id FROM password_readers x WHERE x.folder_id IS NOT NULL
-                AND (x.user_id = $1 OR x.group_id IN (
-                    SELECT g.group_id FROM group_members g WHERE g.user_id = $1))))
+                AND ",
+    names!("$1"),
+    "))
         AND (CAST($2 AS BIGINT) IS NULL OR $2 = CASE WHEN p.archived = 1 OR EXISTS (
             SELECT 1 FROM accounts a WHERE a.id = p.account_id AND a.deleted_at IS NOT NULL)
             THEN 1 ELSE 0 END)
