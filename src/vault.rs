@@ -27,7 +27,7 @@ use crate::model::id::{
 
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
-pub use totp::{enrolment, step_of};
+pub use totp::{code_at, enrolment, otp_secret, step_of};
 
 /// The first byte of every sealed value.
 const FORMAT: u8 = 0x01;

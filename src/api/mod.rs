@@ -16,6 +16,7 @@ mod nul;
 pub mod passwordsafe;
 mod peer;
 mod readiness;
+mod record;
 mod replan;
 mod reveal;
 pub mod route;

@@ -103,7 +103,8 @@ impl Need {
     /// The budget that such calls have beside that of all calls.
     const fn budget(self) -> Option<Budget> {
         match self {
-            Self::One(Permission::CredentialsReveal)
+            Self::One(Permission::CredentialsReveal | Permission::PasswordsReveal)
+            | Self::Any([Permission::PasswordsReveal, ..])
             | Self::OrRole([Permission::CredentialsReveal], _) => Some(Budget::Reveals),
             Self::One(Permission::QuarantinesRun) => Some(Budget::Quarantines),
             Self::Open

@@ -5,11 +5,13 @@
 use std::collections::BTreeSet;
 
 use super::Timestamp;
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, differing};
 use super::id::{
     AccountId, GroupId, OrganizationId, PasswordCategoryId, PasswordFolderId, PasswordRecordId,
     PasswordVersionId, RuleId, SystemId, UserId,
 };
+use super::organization::OrganizationStatus;
+use super::reveal::Subject;
 
 /// Longest name, login name, and names of resources.
 const LINE_MAX_CHARS: usize = 255;
@@ -27,6 +29,8 @@ pub struct PasswordRecord {
     pub organization_id: OrganizationId,
     /// What that one is called.
     pub organization_name: String,
+    /// Where that one stands.
+    pub organization_status: OrganizationStatus,
     /// What people write.
     pub fields: PasswordFields,
     /// The name of its category.
@@ -71,6 +75,26 @@ impl PasswordRecord {
         match &self.account {
             Some(account) => Some(&account.login),
             None => self.fields.username.as_deref(),
+        }
+    }
+
+    /// What is known of it, beside its value.
+    pub fn subject(&self) -> Subject {
+        let organization = (
+            self.organization_id,
+            self.organization_name.clone(),
+            self.organization_status,
+        );
+        Subject {
+            record_id: Some(self.id),
+            account: self.account.as_ref().map(|one| (one.id, one.name())),
+            name: self.fields.name.clone(),
+            username: self.username().map(str::to_owned),
+            url: self.fields.url.clone(),
+            notes: self.fields.notes.clone(),
+            organization: Some(organization),
+            category: self.fields.category_id.zip(self.category_name.clone()),
+            updated_by: self.updated_by.clone(),
         }
     }
 
@@ -174,6 +198,29 @@ impl PasswordFields {
             embedded: None,
             rule_id: RuleId(0),
         }
+    }
+
+    /// The names of the fields in which another differs.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        differing!(self, other, name username url notes autofill_selectors category_id folder_id
+            restricted archived shareable embedded rule_id)
+    }
+
+    /// What `now` becomes by an edit that was `before` when it began and is this at its end: what
+    /// the edit did not touch stays as others have made it meanwhile.
+    #[must_use]
+    pub fn onto(&self, before: &Self, now: &Self) -> Self {
+        macro_rules! latest {
+            ($($field:ident)+) => {
+                Self {$($field: if self.$field == before.$field {
+                    now.$field.clone()
+                } else {
+                    self.$field.clone()
+                },)+}
+            };
+        }
+        latest!(name username url notes autofill_selectors category_id folder_id restricted
+            archived shareable embedded rule_id)
     }
 
     /// What is wrong with it.
@@ -318,6 +365,21 @@ mod tests {
             ResourceKind::MANAGED_ACCOUNT,
             "managed-accounts"
         ));
+    }
+
+    #[test]
+    fn an_edit_touches_what_it_names_and_leaves_the_rest_to_others() {
+        let before = PasswordFields::named("Web");
+        let edit = PasswordFields {
+            notes: Some("mine".into()),
+            ..before.clone()
+        };
+        let now = PasswordFields {
+            url: Some("theirs".into()),
+            ..before.clone()
+        };
+        let both = edit.onto(&before, &now);
+        assert_eq!(both.differing(&before), ["url", "notes"]);
     }
 
     #[test]

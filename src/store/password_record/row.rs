@@ -10,6 +10,7 @@ use crate::model::id::{
     AccountId, OrganizationId, PasswordCategoryId, PasswordFolderId, PasswordRecordId,
     PasswordVersionId, RuleId, SystemId, UserId,
 };
+use crate::model::organization::OrganizationStatus;
 use crate::model::password_record::{
     Embedded, LinkedAccount, PasswordFields, PasswordRecord, ResourceKind,
 };
@@ -20,7 +21,8 @@ static BY_ID: LazyLock<Wide> = LazyLock::new(|| {
     Wide::new(
         0,
         "id",
-        "SELECT p.id, p.organization_id, o.name AS organization_name, p.category_id,
+        "SELECT p.id, p.organization_id, o.name AS organization_name,
+             o.status AS organization_status, p.category_id,
              c.name AS category_name, p.folder_id, p.account_id, a.name AS login, a.system_id,
              d.name AS system_name, a.current_version, a.last_change_at,
              a.deleted_at AS account_deleted_at, CAST(p.restricted AS BIGINT) AS restricted,
@@ -45,6 +47,7 @@ struct Row {
     id: i64,
     organization_id: i64,
     organization_name: String,
+    organization_status: i64,
     category_id: Option<i64>,
     category_name: Option<String>,
     folder_id: Option<i64>,
@@ -114,10 +117,17 @@ impl TryFrom<Row> for PasswordRecord {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let account = row.account();
         let embedded = row.embedded()?;
+        let status = OrganizationStatus::of(row.organization_status);
+        let status = status.ok_or(StoreError::Corrupt {
+            table: "organizations",
+            row: row.organization_id,
+            problem: "its status is none",
+        })?;
         Ok(Self {
             id: PasswordRecordId(row.id),
             organization_id: OrganizationId(row.organization_id),
             organization_name: row.organization_name,
+            organization_status: status,
             fields: PasswordFields {
                 name: row.name,
                 username: row.username,
