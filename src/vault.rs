@@ -21,7 +21,9 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::generate::Dice;
-use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId, UserId};
+use crate::model::id::{
+    AccountId, DataKeyId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
+};
 
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
@@ -99,6 +101,26 @@ impl Place {
         Self {
             column: "enable_secret",
             ..Self::functional_account(id)
+        }
+    }
+
+    /// Where a value of a password record is sealed.
+    pub const fn password(record: PasswordRecordId, version: PasswordVersionId) -> Self {
+        Self {
+            table: "password_versions",
+            row: record.0,
+            column: "sealed",
+            version: version.0,
+        }
+    }
+
+    /// Where a password record's secret of one-time codes is sealed.
+    pub const fn password_otp(record: PasswordRecordId) -> Self {
+        Self {
+            table: "password_texts",
+            row: record.0,
+            column: "otp",
+            version: 0,
         }
     }
 

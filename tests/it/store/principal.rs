@@ -188,3 +188,12 @@ on_both!(a_session_slides_ends_and_is_swept_when_idle, |db| {
     tx.commit().await.unwrap();
     assert_eq!(store.session_by_hash(&one).await.unwrap(), None);
 });
+
+/// A user without permissions.
+pub(super) async fn user(tx: &mut keywheel::store::Tx, name: &str) -> UserId {
+    let new = NewUser {
+        name: name.to_owned(),
+        ..ada()
+    };
+    tx.insert_user(&new, Timestamp(1)).await.unwrap()
+}
