@@ -49,7 +49,7 @@ CREATE TABLE grants (
 -- API keys; only hashes are kept.
 CREATE TABLE api_keys (
     id BIGINT PRIMARY KEY,                         -- dense
-    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe', 'oauth')), -- which interface takes it
+    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe', 'oauth', 'itglue')), -- which interface takes it
     user_id BIGINT NOT NULL REFERENCES users (id), -- who acts with it
     name TEXT NOT NULL,                            -- what people read
     hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the key or client secret, hex
@@ -61,6 +61,8 @@ CREATE TABLE api_keys (
     last_used_at BIGINT,                           -- last use, at a minute's grain
     successor_id BIGINT REFERENCES api_keys (id),  -- the key that takes its place
     password_required SMALLINT NOT NULL,           -- 1: signs in with its user's password alone
+    password_access SMALLINT NOT NULL,             -- 1: of kind itglue, sees and sets values
+    organizations TEXT NOT NULL,                   -- ids in reach, by commas; '' all
     revision BIGINT NOT NULL                       -- counts edits; the ETag
 );
 

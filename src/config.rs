@@ -6,6 +6,7 @@
 //! setting's path and its layer; no setting prints a secret.
 
 mod database;
+mod itglue;
 mod layer;
 mod load;
 mod rules;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::key::Addresses;
 
 pub use database::{DatabaseTarget, DatabaseUrl};
+pub use itglue::ItGlue;
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
 pub use secret_file::{SecretFileError, read_secret_file};
 
@@ -35,12 +37,13 @@ pub struct Settings {
     pub audit: Audit,
     pub connectors: Connectors,
     pub auth: Auth,
+    pub itglue: ItGlue,
     pub metrics: Metrics,
     pub log: Log,
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 11] = [
+pub(crate) const SECTIONS: [&str; 12] = [
     "server",
     "data",
     "database",
@@ -50,6 +53,7 @@ pub(crate) const SECTIONS: [&str; 11] = [
     "audit",
     "connectors",
     "auth",
+    "itglue",
     "metrics",
     "log",
 ];

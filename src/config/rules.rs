@@ -86,6 +86,7 @@ impl Settings {
             audit,
             connectors,
             auth,
+            itglue,
             ..
         } = self;
         let all = [
@@ -147,7 +148,14 @@ impl Settings {
             ),
             ("connectors.processes", connectors.processes, 0, 64),
         ];
-        all.into_iter().chain(auth_limits(auth)).collect()
+        let dialect = (
+            "itglue.requests_per_5_minutes",
+            itglue.requests_per_5_minutes,
+            1,
+            1_000_000,
+        );
+        let rest = auth_limits(auth).into_iter().chain([dialect]);
+        all.into_iter().chain(rest).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keywheel::model::Timestamp;
 use keywheel::model::id::{KeyId, UserId};
-use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey, Reach};
 use keywheel::model::principal::{NewUser, Permission};
 use keywheel::store::{Store, StoreError};
 use secrecy::SecretString;
@@ -32,6 +32,7 @@ pub(super) fn key_of(user: UserId, key: &str) -> NewKey {
         addresses: Addresses::parse("10.0.0.0/8,192.0.2.7").unwrap(),
         expires_at: Some(Timestamp(900)),
         password_required: false,
+        reach: Reach::default(),
     }
 }
 
