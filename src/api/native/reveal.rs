@@ -66,7 +66,7 @@ pub(super) fn by_way(caller: &Caller, said: Option<String>) -> Result<AccessMeth
     let Some(said) = said else {
         return Ok(match caller.by {
             By::SignIn(..) => AccessMethod::Show,
-            By::Key(_) | By::Session(..) => AccessMethod::ApiShow,
+            By::Key(_) | By::ItGlue(_) | By::Session(..) => AccessMethod::ApiShow,
         });
     };
     let way = AccessMethod::parse(&said).filter(|way| WAYS.contains(way));
