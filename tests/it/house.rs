@@ -82,7 +82,11 @@ const EXPOSERS: [(&str, &str); 16] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 7] = [
+const OPENERS: [(&str, &str); 8] = [
+    (
+        "src/api/record/",
+        "shows values of records, on record, and compares them",
+    ),
     ("src/api/reveal.rs", "hands a credential over, on record"),
     (
         "src/api/sign_in.rs",
