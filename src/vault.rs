@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::generate::Dice;
-use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId, UserId};
+use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId, UserId, WorkflowActionId};
 
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
@@ -99,6 +99,24 @@ impl Place {
         Self {
             column: "enable_secret",
             ..Self::functional_account(id)
+        }
+    }
+
+    /// Where the address of a webhook or of Slack is sealed.
+    pub const fn workflow_url(id: WorkflowActionId) -> Self {
+        Self {
+            table: "workflow_actions",
+            row: id.0,
+            column: "url",
+            version: 0,
+        }
+    }
+
+    /// Where the secret is sealed that a webhook is signed with.
+    pub const fn signing_secret(id: WorkflowActionId) -> Self {
+        Self {
+            column: "signing_secret",
+            ..Self::workflow_url(id)
         }
     }
 

@@ -15,3 +15,4 @@ mod scheduler;
 mod store;
 mod support;
 mod wall;
+mod workflow;
