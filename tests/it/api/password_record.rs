@@ -219,7 +219,7 @@ async fn a_rotation_that_fails_changes_nothing_of_the_record() {
         .await
         .unwrap();
     let system = world.targets.system(HOST);
-    system.changes(OnChange::Refuse);
+    system.every_change("root", OnChange::Refuse);
     let order = json!({"reason": "left", "value": "New-root-77"});
     let path = format!("/passwords/{id}/rotate");
     let answer = admin.post(&path, &order).await;
