@@ -9,6 +9,7 @@ mod database;
 mod itglue;
 mod layer;
 mod load;
+mod notify;
 mod rules;
 mod secret_file;
 
@@ -22,6 +23,7 @@ use crate::model::key::Addresses;
 pub use database::{DatabaseTarget, DatabaseUrl};
 pub use itglue::ItGlue;
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
+pub use notify::{Notify, Smtp, SmtpSecurity};
 pub use secret_file::{SecretFileError, read_secret_file};
 
 /// Everything that can be set. Its `Debug` and its serialised form hide secrets.
@@ -38,12 +40,14 @@ pub struct Settings {
     pub connectors: Connectors,
     pub auth: Auth,
     pub itglue: ItGlue,
+    pub smtp: Smtp,
+    pub notify: Notify,
     pub metrics: Metrics,
     pub log: Log,
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "server",
     "data",
     "database",
@@ -54,6 +58,8 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "connectors",
     "auth",
     "itglue",
+    "smtp",
+    "notify",
     "metrics",
     "log",
 ];
@@ -81,6 +87,8 @@ pub struct Server {
     pub drain_timeout_s: u32,
     /// Proxies whose `X-Forwarded-For` is believed: networks, with commas between them.
     pub trusted_proxies: Addresses,
+    /// Where people reach the service, for the links in notices. Without it: the listener's URL.
+    pub public_url: Option<String>,
 }
 
 impl Default for Server {
@@ -95,11 +103,18 @@ impl Default for Server {
             request_timeout_s: 300,
             drain_timeout_s: 120,
             trusted_proxies: Addresses::default(),
+            public_url: None,
         }
     }
 }
 
 impl Server {
+    /// Where people reach a service that answers at `listening`, without a slash at the end.
+    pub fn public_url<'a>(&'a self, listening: &'a str) -> &'a str {
+        let set = self.public_url.as_deref();
+        set.unwrap_or(listening).trim_end_matches('/')
+    }
+
     /// True if the listener speaks HTTPS, and nothing else.
     pub fn speaks_tls(&self) -> bool {
         self.tls_certificate_file.is_some() && self.tls_key_file.is_some()

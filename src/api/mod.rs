@@ -42,6 +42,7 @@ use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
 use crate::vault::{Passwords, Vault};
+use crate::workflow::Workflows;
 
 use limits::Budget;
 
@@ -56,6 +57,8 @@ pub struct Api {
     pub store: Store,
     /// Takes orders.
     pub orders: Orders,
+    /// Tells of reveals.
+    pub workflows: Workflows,
     /// Seals and opens.
     pub vault: Arc<Vault>,
     /// Verifies the audit trail.
