@@ -318,7 +318,7 @@ async fn one_time_codes_are_shown_and_their_secret_is_not() {
     let code = admin.get(&path).await.expect(200).json();
     let digits = code["code"].as_str().unwrap();
     assert!(digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()));
-    assert_eq!(code["seconds_left"], 30);
+    assert_eq!(code["seconds_left"], 20);
     let (_, viewed) = events(&world, id).await.pop().unwrap();
     assert_eq!(viewed["method"], "otp");
     let none = made(&admin, acme, &json!({"name": "None"})).await;
