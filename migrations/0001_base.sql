@@ -49,7 +49,7 @@ CREATE TABLE grants (
 -- API keys; only hashes are kept.
 CREATE TABLE api_keys (
     id BIGINT PRIMARY KEY,                         -- dense
-    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe', 'oauth')), -- which interface takes it
+    kind TEXT NOT NULL CHECK (kind IN ('native', 'passwordsafe', 'oauth', 'itglue')), -- which interface takes it
     user_id BIGINT NOT NULL REFERENCES users (id), -- who acts with it
     name TEXT NOT NULL,                            -- what people read
     hash TEXT NOT NULL UNIQUE,                     -- SHA-256 of the key or client secret, hex
@@ -61,6 +61,8 @@ CREATE TABLE api_keys (
     last_used_at BIGINT,                           -- last use, at a minute's grain
     successor_id BIGINT REFERENCES api_keys (id),  -- the key that takes its place
     password_required SMALLINT NOT NULL,           -- 1: signs in with its user's password alone
+    password_access SMALLINT NOT NULL,             -- 1: of kind itglue, sees and sets values
+    organizations TEXT NOT NULL,                   -- ids in reach, by commas; '' all
     revision BIGINT NOT NULL                       -- counts edits; the ETag
 );
 
@@ -664,6 +666,136 @@ CREATE TABLE user_sessions (
     seen_at BIGINT NOT NULL                        -- last call, at a minute's grain
 );
 CREATE INDEX user_sessions_user ON user_sessions (user_id, id);
+
+-- Customers or departments whose passwords are documented.
+CREATE TABLE organizations (
+    id BIGINT PRIMARY KEY,                         -- dense
+    name TEXT NOT NULL,                            -- as given
+    name_key TEXT NOT NULL UNIQUE,                 -- lower-cased
+    short_name TEXT,                               -- NULL where not given
+    description TEXT,                              -- NULL where not given
+    alert TEXT,                                    -- NULL where not given
+    quick_notes TEXT,                              -- NULL where not given; perhaps in HTML
+    kind BIGINT NOT NULL,                          -- number of its type
+    status BIGINT NOT NULL,                        -- number of its status
+    is_primary SMALLINT NOT NULL,                  -- 1: whose service this is
+    parent_id BIGINT REFERENCES organizations (id), -- the one that it is a part of
+    created_at BIGINT NOT NULL,                    -- when it was made
+    updated_at BIGINT NOT NULL                     -- last edit
+);
+
+-- Categories of password records.
+CREATE TABLE password_categories (
+    id BIGINT PRIMARY KEY,                         -- dense
+    name TEXT NOT NULL,                            -- as given
+    name_key TEXT NOT NULL UNIQUE,                 -- lower-cased
+    created_at BIGINT NOT NULL,                    -- when it was made; 0: with the store
+    updated_at BIGINT NOT NULL                     -- last edit; 0: none
+);
+INSERT INTO password_categories VALUES (1, 'Administrative', 'administrative', 0, 0);
+INSERT INTO password_categories VALUES (2, 'Application', 'application', 0, 0);
+INSERT INTO password_categories VALUES (3, 'Network', 'network', 0, 0);
+INSERT INTO password_categories VALUES (4, 'Service Account', 'service account', 0, 0);
+INSERT INTO password_categories VALUES (5, 'User', 'user', 0, 0);
+INSERT INTO password_categories VALUES (6, 'Vendor', 'vendor', 0, 0);
+INSERT INTO password_categories VALUES (7, 'Cloud', 'cloud', 0, 0);
+INSERT INTO ids VALUES ('password category', 8);
+
+-- Folders of password records: a tree in each organization.
+CREATE TABLE password_folders (
+    id BIGINT PRIMARY KEY,                         -- dense
+    organization_id BIGINT NOT NULL REFERENCES organizations (id), -- whose
+    parent_id BIGINT REFERENCES password_folders (id), -- the folder that it is in; NULL at the top
+    parent_key BIGINT NOT NULL,                    -- the same, 0 at the top: NULLs are never equal
+    name TEXT NOT NULL,                            -- as given
+    name_key TEXT NOT NULL,                        -- lower-cased
+    restricted SMALLINT NOT NULL,                  -- 1: open only to those in password_readers
+    gate_id BIGINT,                                -- the nearest restricted folder of itself and those above
+    created_at BIGINT NOT NULL,                    -- when it was made
+    updated_at BIGINT NOT NULL,                    -- last edit
+    UNIQUE (organization_id, parent_key, name_key)
+);
+CREATE INDEX password_folders_parent ON password_folders (parent_id);
+
+-- Documented passwords: what lists look at.
+CREATE TABLE password_records (
+    id BIGINT PRIMARY KEY,                         -- dense
+    organization_id BIGINT NOT NULL REFERENCES organizations (id), -- whose
+    category_id BIGINT REFERENCES password_categories (id), -- NULL: none
+    folder_id BIGINT REFERENCES password_folders (id), -- NULL: none
+    gate_id BIGINT,                                -- its folder's
+    account_id BIGINT REFERENCES accounts (id),    -- the managed account whose credential it shows
+    restricted SMALLINT NOT NULL,                  -- 1: seen only by those in password_readers
+    archived SMALLINT NOT NULL,                    -- 1: put away
+    shareable SMALLINT NOT NULL,                   -- 1: may be shared
+    otp_enabled SMALLINT NOT NULL,                 -- 1: it has the secret of one-time codes
+    resource_id BIGINT,                            -- of what it is embedded in, outside; NULL: in nothing
+    rule_id BIGINT NOT NULL,                       -- rule for values that are generated
+    version BIGINT,                                -- its value in password_versions; NULL: none, or an account's
+    value_changed_at BIGINT,                       -- when that became the value
+    said_changed_at BIGINT,                        -- when it did, as its maker said; NULL: as above
+    updated_by BIGINT REFERENCES users (id),       -- who last changed it
+    created_at BIGINT NOT NULL,                    -- when it was made
+    updated_at BIGINT NOT NULL,                    -- last edit
+    revision BIGINT NOT NULL,                      -- counts edits; the ETag
+    resource_type TEXT,                            -- of what it is embedded in
+    name TEXT NOT NULL,                            -- as given
+    name_key TEXT NOT NULL,                        -- lower-cased
+    username TEXT,                                 -- as given; NULL where none is, or an account's
+    username_key TEXT,                             -- lower-cased
+    url TEXT,                                      -- as given
+    url_key TEXT,                                  -- lower-cased
+    resource_name TEXT,                            -- what it is embedded in is called
+    resource_name_key TEXT                         -- lower-cased
+);
+CREATE INDEX password_records_organization ON password_records (organization_id, id);
+CREATE INDEX password_records_name ON password_records (name_key, id);
+CREATE INDEX password_records_folder ON password_records (folder_id, id);
+CREATE INDEX password_records_category ON password_records (category_id, id);
+CREATE INDEX password_records_account ON password_records (account_id) WHERE account_id IS NOT NULL;
+
+-- Documented passwords: what is long, and read one record at a time.
+CREATE TABLE password_texts (
+    record_id BIGINT PRIMARY KEY REFERENCES password_records (id), -- whose
+    notes TEXT,                                    -- as given; perhaps in HTML
+    search_key TEXT NOT NULL,                      -- the notes, lower-cased; '' where there are none
+    autofill_selectors TEXT,                       -- for browser extensions
+    otp BYTEA                                      -- the secret of one-time codes, sealed
+);
+
+-- Every value that a record has or had.
+CREATE TABLE password_versions (
+    id BIGINT PRIMARY KEY,                         -- dense
+    record_id BIGINT NOT NULL REFERENCES password_records (id), -- whose
+    sealed BYTEA NOT NULL,                         -- the value
+    created_at BIGINT NOT NULL,                    -- when it became the value
+    created_by BIGINT REFERENCES users (id)        -- who set it
+);
+CREATE INDEX password_versions_record ON password_versions (record_id, id);
+
+-- Who sees restricted records and folders.
+CREATE TABLE password_readers (
+    record_id BIGINT REFERENCES password_records (id), -- which record, or
+    folder_id BIGINT REFERENCES password_folders (id), -- which folder
+    user_id BIGINT REFERENCES users (id),          -- who, or
+    group_id BIGINT REFERENCES user_groups (id),   -- which group
+    CHECK ((record_id IS NULL) <> (folder_id IS NULL)),
+    CHECK ((user_id IS NULL) <> (group_id IS NULL))
+);
+CREATE INDEX password_readers_record ON password_readers (record_id) WHERE record_id IS NOT NULL;
+CREATE INDEX password_readers_folder ON password_readers (folder_id) WHERE folder_id IS NOT NULL;
+CREATE INDEX password_readers_user ON password_readers (user_id);
+CREATE INDEX password_readers_group ON password_readers (group_id);
+
+-- When a user last had which value before them.
+CREATE TABLE last_accesses (
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who
+    kind TEXT NOT NULL CHECK (kind IN ('account', 'record')), -- an account's value, or a record's own
+    subject_id BIGINT NOT NULL,                    -- which account or record
+    action TEXT NOT NULL,                          -- how: an access method, created, updated or imported
+    at BIGINT NOT NULL,                            -- when
+    PRIMARY KEY (user_id, kind, subject_id)
+);
 
 -- Workflows: who is told that somebody has seen a password.
 CREATE TABLE workflows (

@@ -6,6 +6,7 @@
 //! setting's path and its layer; no setting prints a secret.
 
 mod database;
+mod itglue;
 mod layer;
 mod load;
 mod notify;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::key::Addresses;
 
 pub use database::{DatabaseTarget, DatabaseUrl};
+pub use itglue::ItGlue;
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
 pub use notify::{Notify, Smtp, SmtpSecurity};
 pub use secret_file::{SecretFileError, read_secret_file};
@@ -37,6 +39,7 @@ pub struct Settings {
     pub audit: Audit,
     pub connectors: Connectors,
     pub auth: Auth,
+    pub itglue: ItGlue,
     pub smtp: Smtp,
     pub notify: Notify,
     pub metrics: Metrics,
@@ -44,7 +47,7 @@ pub struct Settings {
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "server",
     "data",
     "database",
@@ -54,6 +57,7 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "audit",
     "connectors",
     "auth",
+    "itglue",
     "smtp",
     "notify",
     "metrics",

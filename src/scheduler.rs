@@ -9,6 +9,7 @@
 mod audit;
 mod gauge;
 mod request;
+mod session;
 mod sink;
 mod sync;
 mod tick;
@@ -19,17 +20,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::metrics::Metrics;
-use crate::model::audit::Event;
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
-use crate::model::principal::Session;
 use crate::model::session::SessionLife;
 use crate::store::{Store, StoreError};
 
@@ -256,7 +254,10 @@ impl Scheduler {
             Tick::Beat => self.beat().await?,
             Tick::LeaseReaper => self.reap().await?,
             Tick::HeadRepair => self.repair().await?,
-            Tick::SessionReaper => self.end_sessions().await?,
+            Tick::SessionReaper => {
+                self.end_sessions().await?;
+                self.revoke_idle_keys().await?;
+            }
             Tick::RequestExpiry => self.end_requests().await?,
             Tick::AccountSync => self.sync().await?,
             Tick::Gauges => self.count().await?,
@@ -385,29 +386,6 @@ impl Scheduler {
         tx.commit().await?;
         if repaired > 0 {
             tracing::warn!(systems = repaired, "queue heads were later than their jobs");
-        }
-        Ok(())
-    }
-
-    /// They are refused already; what is left of them is their rows.
-    async fn end_sessions(&self) -> Result<(), StoreError> {
-        let now = self.inner.clock.now();
-        let life = self.inner.options.sessions;
-        let before = Session::idle_since(life.idle, now);
-        let mut tx = self.inner.store.begin().await?;
-        let sessions = tx.end_idle_sessions(before).await?;
-        let tokens = tx.end_expired_tokens(now).await?;
-        for (session, user) in tx.end_old_user_sessions(life.ended_by(now)).await? {
-            let event = Event::by_service("session.expired", session, json!({"user": user}));
-            tx.audit(&event, now).await?;
-        }
-        tx.commit().await?;
-        if sessions + tokens > 0 {
-            tracing::debug!(
-                sessions,
-                tokens,
-                "idle sessions and expired tokens were removed"
-            );
         }
         Ok(())
     }

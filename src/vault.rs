@@ -21,11 +21,14 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::generate::Dice;
-use crate::model::id::{AccountId, DataKeyId, FunctionalAccountId, UserId, WorkflowActionId};
+use crate::model::id::{
+    AccountId, DataKeyId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
+    WorkflowActionId,
+};
 
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
-pub use totp::{enrolment, step_of};
+pub use totp::{code_at, enrolment, otp_secret, step_of};
 
 /// The first byte of every sealed value.
 const FORMAT: u8 = 0x01;
@@ -99,6 +102,26 @@ impl Place {
         Self {
             column: "enable_secret",
             ..Self::functional_account(id)
+        }
+    }
+
+    /// Where a value of a password record is sealed.
+    pub const fn password(record: PasswordRecordId, version: PasswordVersionId) -> Self {
+        Self {
+            table: "password_versions",
+            row: record.0,
+            column: "sealed",
+            version: version.0,
+        }
+    }
+
+    /// Where a password record's secret of one-time codes is sealed.
+    pub const fn password_otp(record: PasswordRecordId) -> Self {
+        Self {
+            table: "password_texts",
+            row: record.0,
+            column: "otp",
+            version: 0,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who calls: by an API key, by the cookie of a Password Safe session, or by that of a session which
+//! Who calls: by an API key of the native API or of the IT Glue dialect, by the cookie of a Password Safe session, or by that of a session which
 //! a user opened with their password (`api/sign_in.rs`).
 //!
 //! Invariant: whatever is wrong with a key or a cookie, the caller learns only that it is not
@@ -17,7 +17,7 @@ use crate::generate::native_key_is_wellformed;
 use crate::model::Timestamp;
 use crate::model::access::Role;
 use crate::model::id::{AccountId, KeyId, SessionId, UserId, UserSessionId};
-use crate::model::key::{ApiKey, KeyHash, KeyKind};
+use crate::model::key::{ApiKey, KeyHash, KeyKind, Reach};
 use crate::model::principal::{Permission, Session, User};
 use crate::model::session::UserSession;
 use crate::store::{SignedIn, StoreError};
@@ -43,6 +43,8 @@ pub struct Caller {
 pub enum By {
     /// A native key.
     Key(KeyId),
+    /// A key of the IT Glue dialect.
+    ItGlue(KeyId),
     /// A session of the Password Safe dialect, opened with this key.
     Session(SessionId, KeyId),
     /// A session that the user opened with their password, then.
@@ -58,7 +60,7 @@ impl Caller {
     /// Who pays for the call.
     pub(crate) fn spender(&self) -> Spender {
         match self.by {
-            By::Key(key) | By::Session(_, key) => Spender::Key(key),
+            By::Key(key) | By::ItGlue(key) | By::Session(_, key) => Spender::Key(key),
             By::SignIn(..) => Spender::User(self.user.id),
         }
     }
@@ -67,6 +69,7 @@ impl Caller {
     pub(crate) fn actor_type(&self) -> &'static str {
         match self.by {
             By::Key(_) => "native",
+            By::ItGlue(_) => "itglue",
             By::Session(..) => "passwordsafe",
             By::SignIn(..) => "user",
         }
@@ -80,7 +83,7 @@ impl Caller {
     pub fn require_fresh(&self, now: Timestamp) -> Result<(), ApiError> {
         match self.by {
             By::SignIn(_, at) if now.since(at) >= UserSession::FRESH => Err(ApiError::SignInAgain),
-            By::Key(_) | By::Session(..) | By::SignIn(..) => Ok(()),
+            By::Key(_) | By::ItGlue(_) | By::Session(..) | By::SignIn(..) => Ok(()),
         }
     }
 
@@ -305,6 +308,29 @@ pub(crate) async fn by_bearer(
         user,
         by: By::Key(key.id),
     }))
+}
+
+/// The header that holds a key of the IT Glue dialect.
+const ITGLUE_HEADER: &str = "x-api-key";
+
+/// The caller of `x-api-key: ITG.…`, or of the same key as a bearer, with what the key reaches.
+pub(crate) async fn by_itglue_key(
+    api: &Api,
+    headers: &HeaderMap,
+    from: Peer,
+) -> Result<(Caller, Reach), ApiError> {
+    let own = headers.get(ITGLUE_HEADER);
+    let own = own.and_then(|value| value.to_str().ok()).map(str::trim);
+    let own = own.filter(|key| !key.is_empty());
+    let Some(key) = own.or_else(|| bearer(headers)) else {
+        return Err(refused(api, "itglue", "missing"));
+    };
+    let key = SecretString::from(key);
+    let names = vec![format!("key {}", KeyHash::prefix(&key))];
+    let attempt = Attempt::begin(api, "itglue", from, names)?;
+    let (user, key) = attempt.by_key(KeyKind::ItGlue, &key, |_, _| true).await?;
+    let by = By::ItGlue(key.id);
+    Ok((Caller { user, by }, key.reach))
 }
 
 /// What stands behind `Authorization: Bearer`.

@@ -14,6 +14,9 @@
 //! Invariant: no answer holds a secret, a bound value, or the text of an internal fault; those
 //! go to the log, under the answer's trace id.
 
+mod jsonapi;
+mod problem;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ use crate::queue::OrderError;
 use crate::store::StoreError;
 use crate::vault::{PasswordError, VaultError};
 
+pub use jsonapi::Refusal;
+
 const TOKEN_MISSING: &str = "Send the session's csrf_token as X-CSRF-Token, from this site";
 const SIGN_IN_AGAIN: &str = "Sign in again: this needs a sign-in younger than five minutes";
 
@@ -33,6 +38,8 @@ const SIGN_IN_AGAIN: &str = "Sign in again: this needs a sign-in younger than fi
 pub enum Dialect {
     /// Password Safe: a JSON string, or a bare number.
     PasswordSafe,
+    /// IT Glue: JSON:API.
+    ItGlue,
     /// Native: problem details, RFC 9457.
     Native,
 }
@@ -42,6 +49,7 @@ impl Dialect {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::PasswordSafe => "passwordsafe",
+            Self::ItGlue => "itglue",
             Self::Native => "native",
         }
     }
@@ -92,6 +100,9 @@ pub enum ApiError {
     /// Correct the request.
     #[error("invalid request")]
     Invalid(Vec<Fault>),
+    /// What the IT Glue dialect has titles of its own for; the first one's status is the answer's.
+    #[error("refused")]
+    Refused(Vec<Refusal>),
     /// The target did not take the change, and nothing is lost.
     #[error("the change failed")]
     ChangeFailed {
@@ -170,6 +181,12 @@ impl ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(one: Refusal) -> Self {
+        Self::Refused(vec![one])
+    }
+}
+
 impl From<OrderError> for ApiError {
     fn from(error: OrderError) -> Self {
         match error {
@@ -227,6 +244,9 @@ impl ApiError {
             | Self::TokenMissing
             | Self::SignInAgain => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Refused(refusals) => refusals
+                .first()
+                .map_or(StatusCode::UNPROCESSABLE_ENTITY, |one| one.status),
             Self::Invalid(_) | Self::ChangeFailed { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } | Self::ConflictingRequest => StatusCode::CONFLICT,
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
@@ -268,6 +288,10 @@ impl ApiError {
             ),
             Self::NotFound { what } => ("not_found", format!("{what} not found")),
             Self::Invalid(faults) => ("invalid", in_words(faults)),
+            Self::Refused(refusals) => {
+                let words = refusals.iter().map(|one| one.text.as_str());
+                ("refused", words.collect::<Vec<_>>().join("; "))
+            }
             Self::ChangeFailed { log, .. } => ("change_failed", log.clone()),
             Self::StillRunning { .. } => (
                 "still_running",
@@ -356,6 +380,7 @@ impl ApiError {
         let status = match (dialect, self.status()) {
             // The dialect has no preconditions: an edit that came second is a conflict.
             (Dialect::PasswordSafe, StatusCode::PRECONDITION_FAILED) => StatusCode::CONFLICT,
+            (Dialect::ItGlue, _) => self.jsonapi_status(),
             (_, status) => status,
         };
         if status.is_server_error() {
@@ -363,6 +388,7 @@ impl ApiError {
         }
         let (kind, body) = match dialect {
             Dialect::PasswordSafe => ("application/json", self.password_safe()),
+            Dialect::ItGlue => ("application/vnd.api+json", self.jsonapi()),
             Dialect::Native => ("application/problem+json", self.problem(status, trace_id)),
         };
         let mut response = (status, body.to_string()).into_response();
@@ -399,25 +425,6 @@ impl ApiError {
             other => Value::String(other.said().text),
         }
     }
-
-    fn problem(&self, status: StatusCode, trace_id: &str) -> Value {
-        let said = self.said();
-        let mut problem = json!({
-            "type": format!("urn:keywheel:problem:{}", said.code),
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-            "code": said.code,
-            "detail": said.text,
-            "trace_id": trace_id,
-        });
-        if let (Self::Invalid(faults), Some(problem)) = (self, problem.as_object_mut()) {
-            let errors = faults
-                .iter()
-                .map(|fault| json!({"pointer": pointer(&fault.field), "detail": fault.text}));
-            problem.insert("errors".to_owned(), errors.collect());
-        }
-        problem
-    }
 }
 
 /// `Name: must be …; Port: …`.
@@ -430,18 +437,6 @@ fn in_words(faults: &[Fault]) -> String {
         }
     });
     words.collect::<Vec<_>>().join("; ")
-}
-
-/// A field's name, or a dotted path, as a JSON pointer; RFC 6901.
-fn pointer(field: &str) -> String {
-    if field.is_empty() {
-        return String::new();
-    }
-    if field.starts_with('/') {
-        return field.to_owned();
-    }
-    let escaped = field.replace('~', "~0").replace('/', "~1");
-    format!("/{}", escaped.replace('.', "/"))
 }
 
 #[cfg(test)]
@@ -464,6 +459,7 @@ mod tests {
                 what: "Managed Account",
             },
             ApiError::field("Port", "must be a number"),
+            Refusal::unprocessable("Invalid folder", "there is no such folder").into(),
             ApiError::ChangeFailed {
                 log: "refused".into(),
                 location: "/api/v1/jobs/3".into(),
@@ -493,9 +489,10 @@ mod tests {
     #[test]
     fn no_answer_shows_what_happened_inside() {
         for error in every_kind() {
-            for dialect in [Dialect::PasswordSafe, Dialect::Native] {
+            for dialect in [Dialect::PasswordSafe, Dialect::ItGlue, Dialect::Native] {
                 let body = match dialect {
                     Dialect::PasswordSafe => error.password_safe(),
+                    Dialect::ItGlue => error.jsonapi(),
                     Dialect::Native => error.problem(error.status(), "t"),
                 };
                 assert!(!body.to_string().contains("canary-7731"), "{body}");
@@ -522,7 +519,7 @@ mod tests {
     fn who_asks_too_much_is_told_how_many_whole_seconds_to_wait() {
         for (millis, seconds) in [(0, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
             let wait = Duration::from_millis(millis);
-            for dialect in [Dialect::PasswordSafe, Dialect::Native] {
+            for dialect in [Dialect::PasswordSafe, Dialect::ItGlue, Dialect::Native] {
                 let response = ApiError::TooMany { wait }.render(dialect, "t");
                 assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
                 assert_eq!(response.headers()[header::RETRY_AFTER], seconds);

@@ -54,6 +54,8 @@ pub(crate) enum Spender {
 pub(crate) enum Budget {
     /// Calls of any kind.
     Requests,
+    /// Calls of the IT Glue dialect, over a longer time.
+    ItGlue,
     /// Secrets in the clear.
     Reveals,
     /// Orders that change a whole system.
@@ -65,6 +67,7 @@ impl Budget {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::ItGlue => "itglue",
             Self::Reveals => "reveals",
             Self::Quarantines => "quarantines",
         }
@@ -75,6 +78,7 @@ impl Budget {
 #[derive(Debug, Default)]
 pub struct Limits {
     requests: Counts<Spender>,
+    itglue: Counts<Spender>,
     reveals: Counts<Spender>,
     quarantines: Counts<Spender>,
     failed_addresses: Counts<IpAddr>,
@@ -92,6 +96,7 @@ impl Limits {
     ) -> Result<(), Duration> {
         let counts = match budget {
             Budget::Requests => &self.requests,
+            Budget::ItGlue => &self.itglue,
             Budget::Reveals => &self.reveals,
             Budget::Quarantines => &self.quarantines,
         };

@@ -1,6 +1,6 @@
-//! The HTTP interfaces: the Password Safe dialect and the native API.
+//! The HTTP interfaces: the Password Safe dialect, the IT Glue dialect and the native API.
 //!
-//! Both are thin: they parse, check a permission, call the same operations, and render. They
+//! All are thin: they parse, check a permission, call the same operations, and render. They
 //! never call the engine or a connector: they give orders and wait for their end.
 //!
 //! Invariant: a caller that disconnects cancels nothing; orders are durable before anybody waits.
@@ -10,12 +10,14 @@ mod clear;
 pub mod error;
 mod header;
 pub mod inventory;
+pub mod itglue;
 mod limits;
 pub mod native;
 mod nul;
 pub mod passwordsafe;
 mod peer;
 mod readiness;
+mod record;
 mod replan;
 mod reveal;
 pub mod route;
@@ -106,13 +108,23 @@ pub struct Settings {
     pub reveals_per_minute: u32,
     /// Quarantines in a minute with one key.
     pub quarantines_per_minute: u32,
+    /// Calls in five minutes with one key of the IT Glue dialect.
+    pub itglue_per_5_minutes: u32,
+    /// The IT Glue dialect shows a value unless it is told not to.
+    pub itglue_shows: bool,
 }
 
 impl Settings {
     /// How much one key has of a budget.
     const fn rate(&self, budget: Budget) -> Rate {
+        if let Budget::ItGlue = budget {
+            return Rate {
+                most: self.itglue_per_5_minutes,
+                window: Duration::from_mins(5),
+            };
+        }
         Rate::per_minute(match budget {
-            Budget::Requests => self.requests_per_minute,
+            Budget::Requests | Budget::ItGlue => self.requests_per_minute,
             Budget::Reveals => self.reveals_per_minute,
             Budget::Quarantines => self.quarantines_per_minute,
         })
@@ -140,6 +152,8 @@ impl Default for Settings {
             requests_per_minute: 600,
             reveals_per_minute: 60,
             quarantines_per_minute: 6,
+            itglue_per_5_minutes: 3_000,
+            itglue_shows: false,
         }
     }
 }
@@ -149,6 +163,7 @@ pub fn router(api: Api) -> Router {
     let tls = api.settings.tls;
     let inner = Router::new()
         .nest(passwordsafe::BASE, passwordsafe::router())
+        .nest(itglue::BASE, itglue::router())
         .merge(native::router())
         .fallback(async |State(api): State<Api>, request: Request| {
             route::nothing_here(api, Dialect::Native, request).await
@@ -157,6 +172,7 @@ pub fn router(api: Api) -> Router {
     // Paths are rewritten before any route is looked up, hence outside of the router.
     let whole = inner
         .map_request(passwordsafe::normalise)
+        .map_request(itglue::normalise)
         .map_response(move |answer| header::secured(answer, tls));
     Router::new().fallback_service(whole)
 }
@@ -201,6 +217,7 @@ pub(crate) async fn quarantine(
 /// Every route as declared: what a test walks.
 pub fn declared() -> Vec<route::Declared> {
     let mut all = passwordsafe::routes().declared().to_vec();
+    all.extend_from_slice(itglue::routes().declared());
     all.extend_from_slice(native::routes().declared());
     all
 }

@@ -1,17 +1,22 @@
-//! A current credential, in the clear, for somebody who may see it.
+//! Values in the clear, for somebody who may see them.
 //!
-//! Invariant: the reveal is on record before its answer is made; without the audit row there is
-//! no answer.
+//! Invariant: a reveal is on record, noted as the reader's last access and handed to the workflows
+//! before its answer is made; if that fails, there is no answer.
+
+use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::caller::Caller;
 use super::error::ApiError;
+use super::peer::Peer;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
 use crate::model::id::AccountId;
-use crate::store::SealedSecret;
+use crate::model::reveal::{AccessMethod, Reader, Reveal, Subject};
+use crate::store::{SealedSecret, Tx};
 use crate::vault::Place;
 
 /// Which secret of an account is meant.
@@ -53,13 +58,98 @@ pub(super) struct Revealed {
     pub(super) value: SecretString,
 }
 
+/// Who sees a value, and by which way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seeing<'a> {
+    /// Who.
+    pub(super) caller: &'a Caller,
+    /// From where.
+    pub(super) from: Peer,
+    /// By which way.
+    pub(super) method: AccessMethod,
+}
+
+impl Seeing<'_> {
+    /// The name under which it stands in the audit trail.
+    pub(super) fn actor(&self) -> &str {
+        self.caller.actor()
+    }
+
+    fn reader(&self) -> Reader {
+        let user = &self.caller.user;
+        Reader {
+            user_id: user.id,
+            name: user.name.clone(),
+            email: user.email.clone(),
+            address: self.from.0.map(|from| from.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Records a reveal, with what is to be said of it: the caller's transaction must commit before
+/// anything is shown.
+///
+/// # Errors
+/// [`ApiError`]; then nothing may be shown.
+pub(super) async fn on_record(
+    api: &Api,
+    tx: &mut Tx,
+    seeing: Seeing<'_>,
+    (version, seen, export): (Option<i64>, Vec<Subject>, bool),
+    events: &[&Event],
+) -> Result<(), ApiError> {
+    let now = api.clock.now();
+    let reveal = Reveal {
+        method: seeing.method,
+        at: now,
+        by: seeing.reader(),
+        version,
+        seen,
+        export,
+    };
+    let accessed: BTreeSet<_> = reveal
+        .seen
+        .iter()
+        .filter_map(Subject::accessed_as)
+        .collect();
+    for one in accessed {
+        let how = (reveal.method.as_str(), now);
+        tx.note_access(reveal.by.user_id, one, how).await?;
+    }
+    tx.audit_all(events, now).await?;
+    Ok(())
+}
+
+/// What is known of an account: once for each record that documents it.
+///
+/// # Errors
+/// [`ApiError`] of the database.
+pub(super) async fn subjects(api: &Api, account: AccountId) -> Result<Vec<Subject>, ApiError> {
+    let records = api.store.password_records_of(account).await?;
+    if !records.is_empty() {
+        return Ok(records.iter().map(|record| record.subject()).collect());
+    }
+    let Some(found) = api.store.account(account).await? else {
+        return Ok(Vec::new());
+    };
+    let system = api.store.system(found.system_id).await?;
+    let system = system
+        .map(|system| system.settings.name)
+        .unwrap_or_default();
+    Ok(vec![Subject::of_account(
+        account,
+        &system,
+        &found.settings.name,
+    )])
+}
+
 /// Opens the current credential, and records who saw it and why.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] if there is no such account, or it has no such secret.
 pub(super) async fn reveal(
     api: &Api,
-    actor: &str,
+    seeing: Seeing<'_>,
     (account, secret): (AccountId, Secret),
     mut why: Value,
 ) -> Result<Revealed, ApiError> {
@@ -69,33 +159,52 @@ pub(super) async fn reveal(
     const EMPTY: ApiError = ApiError::NotFound { what: "Credential" };
     let row = api.store.account_row(account).await?.ok_or(MISSING)?;
     let version = row.current(secret.part()).ok_or(EMPTY)?;
-    let kept = api.store.sealed_version(account, version).await?;
-    let (place, sealed) = match (secret, kept.ok_or(EMPTY)?) {
-        (Secret::Password, SealedSecret::Password(sealed))
-        | (
-            Secret::Key,
-            SealedSecret::Key {
-                private: sealed, ..
-            },
-        ) => (Place::credential(account, version), sealed),
-        (Secret::Passphrase, SealedSecret::Key { passphrase, .. }) => (
-            Place::passphrase(account, version),
-            passphrase.ok_or(EMPTY)?,
-        ),
-        _ => return Err(EMPTY),
-    };
-    let value = api.vault.open(&place, &sealed)?;
+    let value = opened(api, account, version, secret).await?.ok_or(EMPTY)?;
     if let Some(details) = why.as_object_mut() {
         details.insert("kind".to_owned(), json!(secret.as_str()));
         details.insert("version".to_owned(), json!(version));
+        details.insert("method".to_owned(), json!(seeing.method.as_str()));
     }
+    let seen = (None, subjects(api, account).await?, false);
+    let event = Event::by(seeing.actor(), "credential.revealed", account, why);
     let mut tx = api.store.begin().await?;
-    let event = Event::by(actor, "credential.revealed", account, why);
-    tx.audit(&event, api.clock.now()).await?;
+    on_record(api, &mut tx, seeing, seen, &[&event]).await?;
     tx.commit().await?;
     Ok(Revealed {
         version,
         in_doubt: row.in_doubt(secret.part()),
         value,
     })
+}
+
+/// Opens one version of an account's credential. Whoever calls puts it on record, or compares it
+/// and shows nothing.
+///
+/// # Errors
+/// [`ApiError`] of the database or the vault.
+pub(super) async fn opened(
+    api: &Api,
+    account: AccountId,
+    version: i64,
+    secret: Secret,
+) -> Result<Option<SecretString>, ApiError> {
+    let kept = api.store.sealed_version(account, version).await?;
+    let (place, sealed) = match (secret, kept) {
+        (Secret::Password, Some(SealedSecret::Password(sealed)))
+        | (
+            Secret::Key,
+            Some(SealedSecret::Key {
+                private: sealed, ..
+            }),
+        ) => (Place::credential(account, version), sealed),
+        (
+            Secret::Passphrase,
+            Some(SealedSecret::Key {
+                passphrase: Some(sealed),
+                ..
+            }),
+        ) => (Place::passphrase(account, version), sealed),
+        _ => return Ok(None),
+    };
+    Ok(Some(api.vault.open(&place, &sealed)?))
 }

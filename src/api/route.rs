@@ -103,7 +103,8 @@ impl Need {
     /// The budget that such calls have beside that of all calls.
     const fn budget(self) -> Option<Budget> {
         match self {
-            Self::One(Permission::CredentialsReveal)
+            Self::One(Permission::CredentialsReveal | Permission::PasswordsReveal)
+            | Self::Any([Permission::PasswordsReveal, ..])
             | Self::OrRole([Permission::CredentialsReveal], _) => Some(Budget::Reveals),
             Self::One(Permission::QuarantinesRun) => Some(Budget::Quarantines),
             Self::Open
@@ -230,11 +231,11 @@ impl Routes {
     }
 }
 
-/// Answers what no route takes. In the dialect 401 goes before 404: the signed-in alone learn
+/// Answers what no route takes. In the dialects 401 goes before 404: the signed-in alone learn
 /// what exists.
 pub(crate) async fn nothing_here(api: Api, dialect: Dialect, request: Request) -> Response {
     let need = match dialect {
-        Dialect::PasswordSafe => Need::SignedIn,
+        Dialect::PasswordSafe | Dialect::ItGlue => Need::SignedIn,
         Dialect::Native => Need::Open,
     };
     let declared = Declared {
@@ -319,9 +320,18 @@ async fn guard(api: &Api, declared: Declared, request: &mut Request) -> Result<(
         let peer = Peer::of(api, request.extensions(), headers);
         let caller = match declared.dialect {
             Dialect::PasswordSafe => caller::by_session(api, headers, peer).await?,
+            Dialect::ItGlue => {
+                let (caller, reach) = caller::by_itglue_key(api, headers, peer).await?;
+                request.extensions_mut().insert(reach);
+                caller
+            }
             Dialect::Native => native(api, declared.need, request.method(), headers, peer).await?,
         };
-        spend(api, Budget::Requests, caller.spender())?;
+        let calls = match declared.dialect {
+            Dialect::ItGlue => Budget::ItGlue,
+            Dialect::PasswordSafe | Dialect::Native => Budget::Requests,
+        };
+        spend(api, calls, caller.spender())?;
         if !declared.need.is_met_by(&caller) {
             return Err(ApiError::Forbidden);
         }
@@ -389,7 +399,7 @@ mod tests {
     async fn a_panic_is_a_500_without_its_words() {
         let mut response = caught(async { panic!("canary-7731") }).await;
         let Unrendered(error) = response.extensions_mut().remove().unwrap();
-        for dialect in [Dialect::PasswordSafe, Dialect::Native] {
+        for dialect in [Dialect::PasswordSafe, Dialect::ItGlue, Dialect::Native] {
             let response = error.render(dialect, "trace");
             assert_eq!(response.status(), 500);
             let body = axum::body::to_bytes(response.into_body(), 9_999)

@@ -17,7 +17,7 @@ use crate::generate::{self, Dice};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::WorkgroupId;
-use crate::model::key::{Addresses, KeyHash, KeyKind, NewKey};
+use crate::model::key::{Addresses, KeyHash, KeyKind, NewKey, Reach};
 use crate::model::principal::NewUser;
 use crate::model::workgroup::Workgroup;
 use crate::store::{Store, StoreError};
@@ -35,6 +35,7 @@ struct Keys {
     /// Not secret.
     client_id: String,
     client_secret: SecretString,
+    itglue: SecretString,
 }
 
 /// Makes everything that a fresh store needs; the path is that of the administrator's keys.
@@ -58,6 +59,7 @@ pub(super) async fn make(
         password_safe: generate::password_safe_key(dice),
         client_id: generate::oauth_client_id(dice).to_string(),
         client_secret: generate::oauth_client_secret(dice),
+        itglue: generate::itglue_key(dice),
     };
     let credentials = settings.data_file(CREDENTIALS_FILE);
     if credentials.exists() {
@@ -139,10 +141,11 @@ async fn record(
         (KeyKind::Native, &keys.native),
         (KeyKind::PasswordSafe, &keys.password_safe),
         (KeyKind::OAuth, &keys.client_secret),
+        (KeyKind::ItGlue, &keys.itglue),
     ] {
         let prefix = match kind {
             KeyKind::OAuth => keys.client_id.clone(),
-            KeyKind::Native | KeyKind::PasswordSafe => KeyHash::prefix(key),
+            KeyKind::Native | KeyKind::PasswordSafe | KeyKind::ItGlue => KeyHash::prefix(key),
         };
         let new = NewKey {
             kind,
@@ -153,6 +156,10 @@ async fn record(
             addresses: Addresses::default(),
             expires_at: None,
             password_required: false,
+            reach: match kind {
+                KeyKind::ItGlue => Reach::whole(),
+                KeyKind::Native | KeyKind::PasswordSafe | KeyKind::OAuth => Reach::default(),
+            },
         };
         let id = tx.insert_key(&new, now).await?;
         let body = serde_json::json!({"kind": kind.as_str(), "user": user_id.0});
@@ -169,10 +176,11 @@ async fn record(
     reason = "the keys are handed to the first administrator once, in a file with mode 0600"
 )]
 fn text(url: &str, keys: &Keys) -> Zeroizing<String> {
-    let (native, password_safe, client_secret) = (
+    let (native, password_safe, client_secret, itglue) = (
         keys.native.expose_secret(),
         keys.password_safe.expose_secret(),
         keys.client_secret.expose_secret(),
+        keys.itglue.expose_secret(),
     );
     // Room for all of it: a string that grows leaves its old bytes behind.
     let mut text = Zeroizing::new(String::with_capacity(1_024 + url.len()));
@@ -193,6 +201,8 @@ fn text(url: &str, keys: &Keys) -> Zeroizing<String> {
         &keys.client_id,
         "\"\noauth_client_secret = \"",
         client_secret,
+        "\"\n# For /itglue: x-api-key: …, with password access.\nitglue_key = \"",
+        itglue,
         "\"\n",
     ] {
         text.push_str(part);

@@ -388,6 +388,8 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         requests_per_minute: settings.auth.requests_per_minute,
         reveals_per_minute: settings.auth.reveals_per_minute,
         quarantines_per_minute: settings.auth.quarantines_per_minute,
+        itglue_per_5_minutes: settings.itglue.requests_per_5_minutes,
+        itglue_shows: settings.itglue.show_password_default,
     }
 }
 
@@ -463,6 +465,8 @@ mod tests {
         settings.auth.requests_per_minute = 19;
         settings.auth.reveals_per_minute = 20;
         settings.auth.quarantines_per_minute = 21;
+        settings.itglue.requests_per_5_minutes = 23;
+        settings.itglue.show_password_default = true;
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
         let ticks = ticks(&settings, &Arc::default());
@@ -484,5 +488,7 @@ mod tests {
         assert_eq!(interface.requests_per_minute, 19);
         assert_eq!(interface.reveals_per_minute, 20);
         assert_eq!(interface.quarantines_per_minute, 21);
+        assert_eq!(interface.itglue_per_5_minutes, 23);
+        assert!(interface.itglue_shows);
     }
 }

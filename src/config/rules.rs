@@ -95,6 +95,7 @@ impl Settings {
             audit,
             connectors,
             auth,
+            itglue,
             smtp,
             ..
         } = self;
@@ -159,7 +160,14 @@ impl Settings {
             ("smtp.port", smtp.port, 1, 65_535),
             ("smtp.timeout_s", smtp.timeout_s, 1, 60),
         ];
-        all.into_iter().chain(auth_limits(auth)).collect()
+        let dialect = (
+            "itglue.requests_per_5_minutes",
+            itglue.requests_per_5_minutes,
+            1,
+            1_000_000,
+        );
+        let rest = auth_limits(auth).into_iter().chain([dialect]);
+        all.into_iter().chain(rest).collect()
     }
 }
 

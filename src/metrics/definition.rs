@@ -169,9 +169,9 @@ pub mod value {
         "throttled",
     ];
     /// Which interface takes a key.
-    pub const KEY_KINDS: &[&str] = &["native", "passwordsafe", "oauth"];
+    pub const KEY_KINDS: &[&str] = &["native", "passwordsafe", "oauth", "itglue"];
     /// Of what there is only so much.
-    pub const BUDGETS: &[&str] = &["requests", "reveals", "quarantines", "sign_ins"];
+    pub const BUDGETS: &[&str] = &["requests", "itglue", "reveals", "quarantines", "sign_ins"];
     /// Who saw a secret: a person, a key of each kind, the service itself.
     pub const ACTOR_TYPES: &[&str] = &[
         "user",

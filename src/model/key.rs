@@ -2,6 +2,7 @@
 //!
 //! Invariant: only hashes of keys, tokens and cookies exist here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Timestamp;
-use super::id::{KeyId, UserId};
+use super::id::{KeyId, OrganizationId, UserId};
 
 /// Which interface takes a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,11 +26,13 @@ pub enum KeyKind {
     PasswordSafe,
     /// The Password Safe dialect: a client id and its secret, for an access token.
     OAuth,
+    /// The IT Glue dialect: `x-api-key`.
+    ItGlue,
 }
 
 impl KeyKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Native, Self::PasswordSafe, Self::OAuth];
+    pub const ALL: [Self; 4] = [Self::Native, Self::PasswordSafe, Self::OAuth, Self::ItGlue];
 
     /// As it stands in the database and on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +40,7 @@ impl KeyKind {
             Self::Native => "native",
             Self::PasswordSafe => "passwordsafe",
             Self::OAuth => "oauth",
+            Self::ItGlue => "itglue",
         }
     }
 
@@ -73,6 +77,8 @@ pub struct ApiKey {
     pub successor_id: Option<KeyId>,
     /// Signs in with its user's password alone.
     pub password_required: bool,
+    /// What it reaches; of [`KeyKind::ItGlue`].
+    pub reach: Reach,
     /// Counts edits.
     pub revision: i64,
 }
@@ -84,6 +90,8 @@ impl ApiKey {
     pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
     /// How long at most.
     pub const OVERLAP_MAX: Duration = Duration::from_hours(30 * 24);
+    /// After how long without use a key of [`KeyKind::ItGlue`] is revoked.
+    pub const IDLE_MAX: Duration = Duration::from_hours(90 * 24);
 
     /// The public half of an OAuth registration.
     pub fn client_id(&self) -> Option<&str> {
@@ -127,6 +135,8 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
     /// Signs in with its user's password alone; of [`KeyKind::PasswordSafe`].
     pub password_required: bool,
+    /// What it reaches; of [`KeyKind::ItGlue`].
+    pub reach: Reach,
 }
 
 /// What of a key may be edited.
@@ -140,6 +150,47 @@ pub struct KeyEdit {
     pub expires_at: Option<Timestamp>,
     /// Signs in with its user's password alone.
     pub password_required: bool,
+    /// What it reaches.
+    pub reach: Reach,
+}
+
+/// What a key of the IT Glue dialect reaches, of what its user may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// True: values of password records are shown and taken.
+    pub password_access: bool,
+    /// The organizations in reach; none of them means all.
+    pub organizations: BTreeSet<OrganizationId>,
+}
+
+impl Reach {
+    /// Most organizations of one key.
+    pub const MAX: usize = 1_000;
+
+    /// All organizations, with their values.
+    pub fn whole() -> Self {
+        Self {
+            password_access: true,
+            organizations: BTreeSet::new(),
+        }
+    }
+
+    /// Reads organizations as [`Self::written`] wrote them.
+    pub fn read(raw: &str) -> Option<BTreeSet<OrganizationId>> {
+        let ids = raw.split(',').filter(|one| !one.is_empty());
+        ids.map(|id| id.parse().ok().map(OrganizationId)).collect()
+    }
+
+    /// The organizations as they stand in the database: ids with commas between them.
+    pub fn written(&self) -> String {
+        let ids = self.organizations.iter().map(|id| id.0.to_string());
+        ids.collect::<Vec<_>>().join(",")
+    }
+
+    /// True if this organization is in reach.
+    pub fn holds(&self, organization: OrganizationId) -> bool {
+        self.organizations.is_empty() || self.organizations.contains(&organization)
+    }
 }
 
 /// From where a key may be used: networks, or anywhere.
@@ -328,6 +379,7 @@ mod tests {
             last_used_at: None,
             successor_id: None,
             password_required: false,
+            reach: Reach::default(),
             revision: 1,
         };
         assert!(key.is_live(Timestamp(9)));
@@ -339,6 +391,18 @@ mod tests {
             }
             .is_live(Timestamp(2))
         );
+    }
+
+    #[test]
+    fn no_organization_means_all_and_some_mean_those() {
+        assert!(Reach::default().holds(OrganizationId(7)) && Reach::default().written().is_empty());
+        let some = Reach {
+            organizations: Reach::read("2,11").unwrap(),
+            ..Reach::default()
+        };
+        assert_eq!(some.written(), "2,11");
+        assert!(some.holds(OrganizationId(11)) && !some.holds(OrganizationId(1)));
+        assert_eq!(Reach::read("2,x"), None);
     }
 
     #[test]
@@ -381,6 +445,7 @@ mod tests {
             last_used_at: Some(Timestamp(100)),
             successor_id: None,
             password_required: false,
+            reach: Reach::default(),
             revision: 1,
         };
         let now = Timestamp(1_000);

@@ -5,6 +5,7 @@
 use super::Timestamp;
 use super::id::{AccountId, OrganizationId, PasswordCategoryId, PasswordRecordId, UserId};
 use super::organization::OrganizationStatus;
+use super::password_record::Accessed;
 
 /// By which way a value left: what workflows call `[access_method]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,6 +151,33 @@ pub struct Subject {
     pub category: Option<(PasswordCategoryId, String)>,
     /// Who last changed it, with their name.
     pub updated_by: Option<(UserId, String)>,
+}
+
+impl Subject {
+    /// An account that no record documents.
+    pub fn of_account(id: AccountId, system: &str, login: &str) -> Self {
+        let name = format!("{system}/{login}");
+        Self {
+            record_id: None,
+            account: Some((id, name.clone())),
+            name,
+            username: Some(login.to_owned()),
+            url: None,
+            notes: None,
+            organization: None,
+            category: None,
+            updated_by: None,
+        }
+    }
+
+    /// What accesses of it are counted under.
+    pub fn accessed_as(&self) -> Option<Accessed> {
+        match (&self.account, self.record_id) {
+            (Some((account, _)), _) => Some(Accessed::Account(*account)),
+            (None, Some(record)) => Some(Accessed::Record(record)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// One reveal.

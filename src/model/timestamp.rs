@@ -49,6 +49,14 @@ impl Timestamp {
         Self(at.timestamp_millis())
     }
 
+    /// RFC 3339 in UTC, always with milliseconds: `2026-03-29T01:30:00.000Z`.
+    pub fn rfc3339_millis(self) -> String {
+        self.to_utc().map_or_else(
+            || self.0.to_string(),
+            |at| at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        )
+    }
+
     /// RFC 3339 in UTC, for example `2026-03-29T01:30:00Z`.
     pub fn rfc3339(self) -> String {
         self.to_utc().map_or_else(

@@ -241,6 +241,7 @@ impl Tx {
             "DELETE FROM group_members WHERE group_id = $1",
             "DELETE FROM group_features WHERE group_id = $1",
             "DELETE FROM group_grants WHERE group_id = $1",
+            "DELETE FROM password_readers WHERE group_id = $1",
         ] {
             sqlx::query(sql)
                 .bind(id.0)

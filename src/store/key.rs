@@ -3,10 +3,12 @@
 //! Invariant: no key and no token is stored, only their hashes; the caller audits each write but
 //! a last use in the same transaction.
 
+use std::time::Duration;
+
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{KeyId, UserId};
-use crate::model::key::{AccessToken, Addresses, ApiKey, KeyEdit, KeyHash, KeyKind, NewKey};
+use crate::model::key::{AccessToken, Addresses, ApiKey, KeyEdit, KeyHash, KeyKind, NewKey, Reach};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -22,6 +24,8 @@ pub(super) struct Row {
     last_used_at: Option<i64>,
     successor_id: Option<i64>,
     password_required: i64,
+    password_access: i64,
+    organizations: String,
     revision: i64,
 }
 
@@ -38,7 +42,8 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
                     expires_at, revoked_at, last_used_at, successor_id,
-                    CAST(password_required AS BIGINT) AS password_required, revision
+                    CAST(password_required AS BIGINT) AS password_required,
+                    CAST(password_access AS BIGINT) AS password_access, organizations, revision
              FROM api_keys WHERE hash = $1 AND kind = $2",
         )
         .bind(hash.as_str())
@@ -56,7 +61,8 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
                     expires_at, revoked_at, last_used_at, successor_id,
-                    CAST(password_required AS BIGINT) AS password_required, revision
+                    CAST(password_required AS BIGINT) AS password_required,
+                    CAST(password_access AS BIGINT) AS password_access, organizations, revision
              FROM api_keys WHERE id = $1",
         )
         .bind(id.0)
@@ -78,7 +84,8 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, kind, user_id, name, prefix, addresses, created_at,
                     expires_at, revoked_at, last_used_at, successor_id,
-                    CAST(password_required AS BIGINT) AS password_required, revision
+                    CAST(password_required AS BIGINT) AS password_required,
+                    CAST(password_access AS BIGINT) AS password_access, organizations, revision
              FROM api_keys
              WHERE (CAST($1 AS BIGINT) IS NULL OR user_id = $1) AND id > $2
              ORDER BY id LIMIT $3",
@@ -91,8 +98,9 @@ impl Store {
         rows.into_iter().map(Row::key).collect()
     }
 
-    /// When the next key of each kind ends by itself. Keys that have a successor are left out,
-    /// since their end is planned; so are those of users who may not sign in.
+    /// When the next key of each kind ends by itself: by its expiry, or of the IT Glue dialect for
+    /// want of use. Keys that have a successor are left out, since their end is planned; so are
+    /// those of users who may not sign in.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -101,13 +109,23 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT k.kind, MIN(k.expires_at)
-             FROM api_keys k JOIN users u ON u.id = k.user_id
-             WHERE k.revoked_at IS NULL AND k.expires_at IS NOT NULL AND k.expires_at > $1
-               AND k.successor_id IS NULL AND u.disabled = 0
-             GROUP BY k.kind ORDER BY k.kind",
+            "SELECT kind, MIN(ends_at) FROM (
+                 SELECT k.kind AS kind, k.expires_at AS ends_at
+                 FROM api_keys k JOIN users u ON u.id = k.user_id
+                 WHERE k.revoked_at IS NULL AND k.expires_at IS NOT NULL AND k.expires_at > $1
+                   AND k.successor_id IS NULL AND u.disabled = 0
+                 UNION ALL
+                 SELECT k.kind AS kind, COALESCE(k.last_used_at, k.created_at) + $2 AS ends_at
+                 FROM api_keys k JOIN users u ON u.id = k.user_id
+                 WHERE k.kind = 'itglue' AND k.revoked_at IS NULL
+                   AND (k.expires_at IS NULL OR k.expires_at > $1)
+                   AND COALESCE(k.last_used_at, k.created_at) + $2 > $1
+                   AND k.successor_id IS NULL AND u.disabled = 0
+             ) ends
+             GROUP BY kind ORDER BY kind",
         )
         .bind(now.0)
+        .bind(millis(ApiKey::IDLE_MAX))
         .fetch_all(&self.read)
         .await?;
         let ends = rows.into_iter();
@@ -142,6 +160,9 @@ impl Row {
         // To take it for anywhere would be the wrong guess.
         let addresses = Addresses::parse(&self.addresses);
         let addresses = addresses.ok_or_else(|| corrupt("unreadable addresses"))?;
+        // Likewise to take it for all.
+        let organizations = Reach::read(&self.organizations);
+        let organizations = organizations.ok_or_else(|| corrupt("unreadable organizations"))?;
         Ok(ApiKey {
             id: KeyId(self.id),
             kind,
@@ -155,6 +176,10 @@ impl Row {
             last_used_at: self.last_used_at.map(Timestamp),
             successor_id: self.successor_id.map(KeyId),
             password_required: self.password_required == 1,
+            reach: Reach {
+                password_access: self.password_access == 1,
+                organizations,
+            },
             revision: self.revision,
         })
     }
@@ -170,8 +195,8 @@ impl Tx {
         let done = sqlx::query(
             "INSERT INTO api_keys (id, kind, user_id, name, hash, prefix, addresses, created_at,
                                    expires_at, revoked_at, last_used_at, successor_id,
-                                   password_required, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, NULL, NULL, $10, 1)",
+                                   password_required, password_access, organizations, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, NULL, NULL, $10, $11, $12, 1)",
         )
         .bind(id.0)
         .bind(key.kind.as_str())
@@ -183,6 +208,8 @@ impl Tx {
         .bind(now.0)
         .bind(key.expires_at.map(|at| at.0))
         .bind(i64::from(key.password_required))
+        .bind(i64::from(key.reach.password_access))
+        .bind(key.reach.written())
         .execute(&mut *self.inner)
         .await
         .map_err(|error| StoreError::from(error).about("the key"))?;
@@ -212,6 +239,38 @@ impl Tx {
         Ok(())
     }
 
+    /// Revokes keys of the IT Glue dialect that were last used, or made, at `before` or earlier, at
+    /// most `limit`; which, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn revoke_idle_keys(
+        &mut self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        let mut rows: Vec<Row> = sqlx::query_as(
+            "UPDATE api_keys SET revoked_at = $2, revision = revision + 1
+             WHERE revoked_at IS NULL AND id IN
+                 (SELECT id FROM api_keys
+                  WHERE kind = 'itglue' AND revoked_at IS NULL
+                    AND COALESCE(last_used_at, created_at) <= $1
+                  ORDER BY id LIMIT $3)
+             RETURNING id, kind, user_id, name, prefix, addresses, created_at,
+                    expires_at, revoked_at, last_used_at, successor_id,
+                    CAST(password_required AS BIGINT) AS password_required,
+                    CAST(password_access AS BIGINT) AS password_access, organizations, revision",
+        )
+        .bind(before.0)
+        .bind(now.0)
+        .bind(limit)
+        .fetch_all(&mut *self.inner)
+        .await?;
+        rows.sort_unstable_by_key(|row| row.id);
+        rows.into_iter().map(Row::key).collect()
+    }
+
     /// Ends every session that was opened with a key; how many.
     ///
     /// # Errors
@@ -236,7 +295,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "UPDATE api_keys SET name = $3, addresses = $4, expires_at = $5,
-                    password_required = $6, revision = revision + 1
+                    password_required = $6, password_access = $7, organizations = $8,
+                    revision = revision + 1
              WHERE id = $1 AND revision = $2 AND revoked_at IS NULL",
         )
         .bind(id.0)
@@ -245,6 +305,8 @@ impl Tx {
         .bind(edit.addresses.to_string())
         .bind(edit.expires_at.map(|at| at.0))
         .bind(i64::from(edit.password_required))
+        .bind(i64::from(edit.reach.password_access))
+        .bind(edit.reach.written())
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the key")
@@ -323,4 +385,9 @@ impl Tx {
             .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// A span as the database counts it.
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

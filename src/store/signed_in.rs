@@ -35,7 +35,8 @@ static FIND: LazyLock<Wide> = LazyLock::new(|| {
              CAST(u.disabled AS BIGINT) AS disabled, u.created_at AS user_created_at,
              k.id, k.kind, k.user_id, k.name, k.prefix, k.addresses, k.created_at, k.expires_at,
              k.revoked_at, k.last_used_at, k.successor_id,
-             CAST(k.password_required AS BIGINT) AS password_required, k.revision
+             CAST(k.password_required AS BIGINT) AS password_required,
+             CAST(k.password_access AS BIGINT) AS password_access, k.organizations, k.revision
          FROM r JOIN sessions s ON s.hash = r.cookie JOIN users u ON u.id = s.user_id
              JOIN api_keys k ON k.id = s.key_id AND k.user_id = s.user_id",
     )

@@ -42,6 +42,35 @@ pub fn step_of(secret: &SecretString, code: &SecretString, now: Timestamp) -> Op
     found
 }
 
+/// A secret of codes as somebody gives it, in base 32 of any case, perhaps in groups and padded;
+/// `None` if it is no such text, or has fewer than 10 bytes or more than 128.
+pub fn otp_secret(given: &SecretString) -> Option<SecretString> {
+    #[expect(clippy::disallowed_methods, reason = "the secret is read once")]
+    let given = given.expose_secret();
+    let mut text = Zeroizing::new(String::with_capacity(given.len()));
+    let kept = given.chars().filter(|c| !matches!(c, ' ' | '-'));
+    text.extend(kept.map(|c| c.to_ascii_uppercase()));
+    let bare = text.trim_end_matches('=');
+    let bytes = decoded(bare)?;
+    (10..=128)
+        .contains(&bytes.len())
+        .then(|| SecretString::from(bare))
+}
+
+/// The code of a secret at `now`, and for how many more seconds it is that.
+pub fn code_at(secret: &SecretString, now: Timestamp) -> Option<(SecretString, u64)> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "codes are computed of the secret"
+    )]
+    let key = decoded(secret.expose_secret())?;
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
+    let code = code_of(&key, now.0.div_euclid(STEP_MS));
+    let left_ms = STEP_MS - now.0.rem_euclid(STEP_MS);
+    let left_s = u64::try_from(left_ms).unwrap_or_default().div_ceil(1_000);
+    Some((SecretString::from(code.as_str()), left_s))
+}
+
 /// RFC 4226, section 5.3, of the step's number.
 fn code_of(key: &hmac::Key, step: i64) -> Zeroizing<String> {
     let mac = hmac::sign(key, &step.to_be_bytes());
@@ -137,6 +166,20 @@ mod tests {
             assert_eq!(at(code, 59), None, "{code}");
         }
         assert_eq!(decoded("A1"), None);
+    }
+
+    #[test]
+    fn a_given_secret_is_read_in_any_form_and_gives_the_published_codes() {
+        let read = |text: &str| otp_secret(&SecretString::from(text));
+        let secret = read("gezd gnbv-gy3tqojqgezdgnbvgy3tqojq====").unwrap();
+        let (code, left_s) = code_at(&secret, Timestamp(59_000)).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a published code is compared")]
+        let code = code.expose_secret();
+        assert_eq!((code, left_s), ("287082", 1));
+        for text in ["", "GEZDGNBV", "GEZDGNBVGY3TQOJ1", "ümlaut"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+        assert!(read(&"A".repeat(400)).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod clients;
 mod daemon;
 mod engine;
 mod house;
+mod itglue;
 mod leaks;
 mod machine;
 mod machine_key;

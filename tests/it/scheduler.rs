@@ -13,7 +13,7 @@ use keywheel::model::audit::Event;
 use keywheel::model::audit_chain::Anchor;
 use keywheel::model::id::{NodeId, SystemId};
 use keywheel::model::job::Priority;
-use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey, Reach};
 use keywheel::model::principal::NewUser;
 use keywheel::model::schedule::Planned;
 use keywheel::model::session::SessionLife;
@@ -129,6 +129,7 @@ async fn sessions(queue: &Queue, seen: &[Timestamp]) {
         addresses: Addresses::default(),
         expires_at: None,
         password_required: false,
+        reach: Reach::default(),
     };
     let key = tx.insert_key(&key, NOW).await.unwrap();
     for (nth, at) in seen.iter().enumerate() {

@@ -4,6 +4,7 @@
 //! for a user who may do more than they.
 
 pub(super) mod edit;
+mod field;
 
 use std::time::Duration;
 
@@ -24,11 +25,13 @@ use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
-use crate::generate::{native_key, oauth_client_id, oauth_client_secret, password_safe_key};
+use crate::generate::{
+    itglue_key, native_key, oauth_client_id, oauth_client_secret, password_safe_key,
+};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::{KeyId, UserId};
-use crate::model::key::{Addresses, ApiKey, KeyHash, KeyKind, NewKey};
+use crate::model::key::{ApiKey, KeyHash, KeyKind, NewKey, Reach};
 use crate::model::principal::{Permission, User};
 use crate::store::Tx;
 
@@ -48,7 +51,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct KeyAnswer {
     id: i64,
-    /// `native`, `passwordsafe` or `oauth`.
+    /// `native`, `passwordsafe`, `oauth` or `itglue`.
     kind: &'static str,
     user_id: i64,
     name: String,
@@ -68,6 +71,10 @@ pub(super) struct KeyAnswer {
     successor_id: Option<i64>,
     /// Signs in with its user's password alone.
     password_required: bool,
+    /// Of kind `itglue`: values of password records are shown and taken.
+    password_access: bool,
+    /// Of kind `itglue`: the organizations in reach; empty: all.
+    organizations: Vec<i64>,
 }
 
 impl From<ApiKey> for KeyAnswer {
@@ -91,6 +98,8 @@ impl From<ApiKey> for KeyAnswer {
             last_used_at: key.last_used_at.map(At),
             successor_id: key.successor_id.map(|id| id.0),
             password_required: key.password_required,
+            password_access: key.reach.password_access,
+            organizations: key.reach.organizations.iter().map(|id| id.0).collect(),
         }
     }
 }
@@ -99,7 +108,7 @@ impl From<ApiKey> for KeyAnswer {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyOrder {
-    /// `native`, `passwordsafe` or `oauth`.
+    /// `native`, `passwordsafe`, `oauth` or `itglue`.
     kind: String,
     /// Whose; default the caller's.
     #[serde(default)]
@@ -116,6 +125,12 @@ pub(super) struct KeyOrder {
     /// Of kind `passwordsafe`: signs in with its user's password alone (`pwd=[…]`).
     #[serde(default)]
     password_required: bool,
+    /// Of kind `itglue`: values of password records are shown and taken. Default: they are not.
+    #[serde(default)]
+    password_access: bool,
+    /// Of kind `itglue`: the organizations in reach, at most 1000. Default: all.
+    #[serde(default)]
+    organizations: Vec<i64>,
 }
 
 /// How a key is rotated.
@@ -155,12 +170,15 @@ impl Drawn {
             KeyKind::Native => native_key(&*api.dice),
             KeyKind::PasswordSafe => password_safe_key(&*api.dice),
             KeyKind::OAuth => oauth_client_secret(&*api.dice),
+            KeyKind::ItGlue => itglue_key(&*api.dice),
         };
         new.hash = KeyHash::of(&secret);
         new.prefix = match (new.kind, client_id) {
             (KeyKind::OAuth, Some(id)) => id.to_owned(),
             (KeyKind::OAuth, None) => oauth_client_id(&*api.dice).to_string(),
-            (KeyKind::Native | KeyKind::PasswordSafe, _) => KeyHash::prefix(&secret),
+            (KeyKind::Native | KeyKind::PasswordSafe | KeyKind::ItGlue, _) => {
+                KeyHash::prefix(&secret)
+            }
         };
         Self { secret, new }
     }
@@ -178,6 +196,8 @@ impl Drawn {
             "kind": new.kind, "user": new.user_id, "name": new.name,
             "expires_at": new.expires_at.map(Timestamp::rfc3339),
             "addresses": new.addresses, "password_required": new.password_required,
+            "password_access": new.reach.password_access,
+            "organizations": new.reach.written(),
         });
         tx.audit(&Event::by(caller.actor(), "key.created", id, details), now)
             .await?;
@@ -189,7 +209,7 @@ impl Drawn {
         let Self { secret, new } = self;
         let secret = Some(clear::handed_over(&secret));
         let (key, client_secret) = match new.kind {
-            KeyKind::Native | KeyKind::PasswordSafe => (secret, None),
+            KeyKind::Native | KeyKind::PasswordSafe | KeyKind::ItGlue => (secret, None),
             KeyKind::OAuth => (None, secret),
         };
         let about = KeyAnswer::from(ApiKey {
@@ -205,6 +225,7 @@ impl Drawn {
             last_used_at: None,
             successor_id: None,
             password_required: new.password_required,
+            reach: new.reach,
             revision: 1,
         });
         let body = NewKeyAnswer {
@@ -283,50 +304,33 @@ pub(super) fn may_act_for(caller: &Caller, user: &User) -> Result<(), ApiError> 
 
 impl KeyOrder {
     fn checked(self, user_id: UserId, now: Timestamp, api: &Api) -> Result<Drawn, ApiError> {
-        let kind = KeyKind::parse(&self.kind)
-            .ok_or_else(|| ApiError::field("kind", "must be native, passwordsafe or oauth"))?;
-        let name = name(&self.name)?;
+        let kind = KeyKind::parse(&self.kind).ok_or_else(|| {
+            ApiError::field("kind", "must be native, passwordsafe, oauth or itglue")
+        })?;
+        let name = field::name(&self.name)?;
         let expires_at = self.expires_at.map(|At(at)| at);
         if expires_at.is_some_and(|at| at <= now) {
             return Err(ApiError::field("expires_at", "must lie in the future"));
         }
-        edit::may_demand(kind, self.password_required)?;
+        field::may_demand(kind, self.password_required)?;
+        let reach = Reach {
+            password_access: self.password_access,
+            organizations: field::organizations(&self.organizations)?,
+        };
+        field::may_reach(kind, &reach)?;
         let new = NewKey {
             kind,
             user_id,
             name,
             hash: KeyHash::of(&SecretString::default()),
             prefix: String::new(),
-            addresses: networks(&self.addresses)?,
+            addresses: field::networks(&self.addresses)?,
             expires_at,
             password_required: self.password_required,
+            reach,
         };
         Ok(Drawn::of(new, None, api))
     }
-}
-
-/// The name of an order.
-fn name(raw: &str) -> Result<String, ApiError> {
-    let name = raw.trim();
-    if name.is_empty() || name.chars().count() > 128 || name.chars().any(char::is_control) {
-        let text = "must have 1 to 128 characters, without control characters";
-        return Err(ApiError::field("name", text));
-    }
-    Ok(name.to_owned())
-}
-
-/// The networks of an order.
-fn networks(raw: &[String]) -> Result<Addresses, ApiError> {
-    if raw.len() > Addresses::MAX {
-        let text = format!("must be at most {} networks", Addresses::MAX);
-        return Err(ApiError::field("addresses", text));
-    }
-    let read = |(nth, one): (usize, &String)| {
-        let text = "must be a network such as 10.0.0.0/8, or an address";
-        Addresses::network(one).ok_or_else(|| ApiError::field(format!("addresses.{nth}"), text))
-    };
-    let networks = raw.iter().enumerate().map(read);
-    Ok(Addresses::of(networks.collect::<Result<_, _>>()?))
 }
 
 /// A key that the caller may see and end: their own, or any with `keys.write`.
@@ -383,6 +387,7 @@ pub(super) async fn rotate(
         addresses: old.addresses.clone(),
         expires_at: old.renewed_until(now),
         password_required: old.password_required,
+        reach: old.reach.clone(),
     };
     let drawn = Drawn::of(new, old.client_id(), &api);
     let end = now.plus(overlap);

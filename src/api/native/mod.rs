@@ -18,6 +18,8 @@ mod key;
 mod openapi;
 mod output;
 mod password;
+mod password_reader;
+mod password_record;
 mod platform;
 mod policy;
 mod problem;
@@ -51,6 +53,8 @@ pub fn routes() -> Routes {
         .and(job::routes())
         .and(key::routes())
         .and(password::routes())
+        .and(password_reader::routes())
+        .and(password_record::routes())
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())

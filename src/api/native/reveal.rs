@@ -13,15 +13,17 @@ use utoipa::ToSchema;
 use super::input::Body;
 use super::problem::Problem;
 use super::quarantine::reason;
-use crate::api::caller::Caller;
+use crate::api::caller::{By, Caller};
 use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
-use crate::api::reveal::{self, Secret};
+use crate::api::peer::Peer;
+use crate::api::reveal::{self, Secret, Seeing};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::id::AccountId;
 use crate::model::principal::Permission;
+use crate::model::reveal::AccessMethod;
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native).post(
@@ -40,6 +42,38 @@ pub(super) struct RevealOrder {
     /// `password`, `key` or `passphrase`. Default `password`.
     #[serde(default)]
     kind: Option<Kind>,
+    /// By which way a person comes to see it: `show`, `copy`, `list_copy`, `asset_show`,
+    /// `asset_copy`, `search_show`, `search_copy` or `cli`. Default `show` for a session, and
+    /// `api_show` for a key.
+    #[serde(default)]
+    via: Option<String>,
+}
+
+/// The ways that a client may name for itself.
+const WAYS: [AccessMethod; 8] = [
+    AccessMethod::Show,
+    AccessMethod::Copy,
+    AccessMethod::ListCopy,
+    AccessMethod::AssetShow,
+    AccessMethod::AssetCopy,
+    AccessMethod::SearchShow,
+    AccessMethod::SearchCopy,
+    AccessMethod::Cli,
+];
+
+/// By which way a caller sees something.
+pub(super) fn by_way(caller: &Caller, said: Option<String>) -> Result<AccessMethod, ApiError> {
+    let Some(said) = said else {
+        return Ok(match caller.by {
+            By::SignIn(..) => AccessMethod::Show,
+            By::Key(_) | By::ItGlue(_) | By::Session(..) => AccessMethod::ApiShow,
+        });
+    };
+    let way = AccessMethod::parse(&said).filter(|way| WAYS.contains(way));
+    way.ok_or_else(|| {
+        let ways = WAYS.map(AccessMethod::as_str).join(", ");
+        ApiError::field("via", format!("must be one of {ways}"))
+    })
 }
 
 /// Which secret is meant.
@@ -89,6 +123,7 @@ pub(super) struct Revealed {
 pub(super) async fn reveal(
     State(api): State<Api>,
     caller: Caller,
+    from: Peer,
     segments: Segments,
     body: Result<Body<RevealOrder>, ApiError>,
 ) -> Result<Response, ApiError> {
@@ -101,8 +136,13 @@ pub(super) async fn reveal(
     }
     let Body(order) = body?;
     let why = json!({"reason": reason(&order.reason)?});
+    let seeing = Seeing {
+        caller: &caller,
+        from,
+        method: by_way(&caller, order.via)?,
+    };
     let secret = Secret::from(order.kind.unwrap_or_default());
-    let found = reveal::reveal(&api, caller.actor(), (id, secret), why).await?;
+    let found = reveal::reveal(&api, seeing, (id, secret), why).await?;
     api.metrics.revealed(caller.actor_type(), "reveal");
     Ok(Json(Revealed {
         account_id: id.0,

@@ -395,7 +395,7 @@ impl FromRequest<Api> for Records {
     }
 }
 
-async fn read<T>(
+pub(in crate::api) async fn read<T>(
     request: Request,
     api: &Api,
     parse: fn(Option<&str>, &[u8]) -> Result<T, ApiError>,

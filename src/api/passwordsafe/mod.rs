@@ -33,6 +33,7 @@ use axum::http::uri::PathAndQuery;
 use super::route::{Routes, nothing_here};
 use super::{Api, Dialect};
 
+pub(super) use input::read as read_body;
 pub(super) use key_pair::GivenKeys;
 
 pub(super) use platform::EITHER;

@@ -19,13 +19,15 @@ use super::{Params, Segments};
 use crate::api::caller::Caller;
 use crate::api::clear;
 use crate::api::error::ApiError;
-use crate::api::reveal::{self, Secret};
+use crate::api::peer::Peer;
+use crate::api::reveal::{self, Secret, Seeing};
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::model::access::Role;
 use crate::model::id::{AccountId, RequestId};
 use crate::model::principal::Permission;
 use crate::model::request::{Request, RequestState};
+use crate::model::reveal::AccessMethod;
 use crate::store::{Page, RequestFilter};
 
 const GONE: ApiError = ApiError::NotFound { what: "Request" };
@@ -250,6 +252,7 @@ async fn waiting(api: &Api, request: &Request) -> Result<ApiError, ApiError> {
 async fn credential(
     State(api): State<Api>,
     caller: Caller,
+    from: Peer,
     segments: Segments,
     params: Params,
 ) -> Result<Json<Value>, ApiError> {
@@ -261,8 +264,13 @@ async fn credential(
         _ => return Err(GONE),
     }
     let what = (request.account_id, wanted(&params)?);
+    let seeing = Seeing {
+        caller: &caller,
+        from,
+        method: AccessMethod::Checkout,
+    };
     let why = json!({"request": request.id});
-    let found = reveal::reveal(&api, caller.actor(), what, why).await?;
+    let found = reveal::reveal(&api, seeing, what, why).await?;
     api.metrics.revealed("passwordsafe", "release");
     Ok(Json(clear::handed_over(&found.value)))
 }

@@ -59,6 +59,7 @@ struct Stage {
     _world: World,
     session: Client,
     native: Client,
+    itglue: Client,
     count: u32,
 }
 
@@ -69,6 +70,7 @@ impl Stage {
             requests_per_minute: 1_000_000,
             reveals_per_minute: 1_000_000,
             quarantines_per_minute: 1_000_000,
+            itglue_per_5_minutes: 1_000_000,
             failures_by_address: keywheel::api::Rate::per_minute(1_000_000),
             failures_by_name: keywheel::api::Rate::per_minute(1_000_000),
             ..Settings::default()
@@ -77,6 +79,7 @@ impl Stage {
         let (_, keys) = world.administrator().await;
         let session = world.session(&keys).await.kept();
         let native = world.native(&keys).below("").kept();
+        let itglue = world.itglue(&keys).kept();
         let Target { system, root, ann } = world.target(&session).await;
         assert_eq!((system, root, ann), (1, 1, 2), "the table names them so");
         let requestable = json!({"ApiEnabled": true, "MaxConcurrentRequests": 0});
@@ -100,6 +103,7 @@ impl Stage {
             _world: world,
             session,
             native,
+            itglue,
             count: 0,
         }
     }

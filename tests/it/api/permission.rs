@@ -35,10 +35,10 @@ async fn no_route_but_the_open_ones_answers_nobody() {
             open.push(route.path);
             continue;
         }
-        let base = if route.dialect == Dialect::PasswordSafe {
-            PS
-        } else {
-            ""
+        let base = match route.dialect {
+            Dialect::PasswordSafe => PS,
+            Dialect::ItGlue => "/itglue",
+            Dialect::Native => "",
         };
         let client = world.nobody().below(base);
         let answer = client
@@ -65,6 +65,7 @@ async fn a_user_without_permissions_is_refused_before_anything_is_looked_up() {
     let (_, keys) = world.user("eve", &[]).await;
     let session = world.session(&keys).await;
     let native = world.native(&keys).below("");
+    let itglue = world.itglue(&keys);
     let mut checked = 0;
     for route in declared() {
         if matches!(route.need, Need::Open | Need::SignedIn) {
@@ -77,6 +78,11 @@ async fn a_user_without_permissions_is_refused_before_anything_is_looked_up() {
                 let answer = session.call(route.method, &path, None, &[]).await;
                 assert_eq!(answer.status, 403, "{route:?} {answer:?}");
                 assert_eq!(answer.json(), json!(4031));
+            }
+            Dialect::ItGlue => {
+                let answer = itglue.call(route.method, &path, None, &[]).await;
+                assert_eq!(answer.status, 403, "{route:?} {answer:?}");
+                assert_eq!(answer.json()["message"], "Access denied");
             }
             Dialect::Native => {
                 let answer = native.call(route.method, &path, None, &[]).await;
@@ -95,8 +101,9 @@ enum Has {
     Role(Role),
 }
 
-/// A user who has this and nothing else: its session, and its native client.
-async fn caller(world: &World, name: &str, has: &Has) -> (Client, Client) {
+/// A user who has this and nothing else, as a client of each interface: Password Safe, IT Glue,
+/// native.
+async fn caller(world: &World, name: &str, has: &Has) -> [Client; 3] {
     let keys = match has {
         Has::Everything => world.administrator().await.1,
         Has::Permission(permission) => world.user(name, &[*permission]).await.1,
@@ -120,7 +127,8 @@ async fn caller(world: &World, name: &str, has: &Has) -> (Client, Client) {
         }
     };
     let session = world.session(&keys).await.kept();
-    (session, world.native(&keys).below("").kept())
+    let itglue = world.itglue(&keys).kept();
+    [session, itglue, world.native(&keys).below("").kept()]
 }
 
 /// The statuses that a caller with this may get; `None`: the route is open to it in part, and its
@@ -165,13 +173,14 @@ async fn every_route_is_open_to_exactly_those_whom_it_names() {
     all.extend(roles.map(|one| (one.name().replace(' ', "-"), Has::Role(one))));
     let (mut cells, mut open) = (0, 0);
     for (name, has) in &all {
-        let (session, native) = caller(&world, name, has).await;
+        let [session, itglue, native] = caller(&world, name, has).await;
         for route in declared() {
             if matches!(route.need, Need::Open) {
                 continue;
             }
             let client = match route.dialect {
                 Dialect::PasswordSafe => &session,
+                Dialect::ItGlue => &itglue,
                 Dialect::Native => &native,
             };
             let path = filled(route.path);
@@ -224,6 +233,7 @@ fn the_table_that_people_read_is_the_one_that_is_enforced() {
             Dialect::PasswordSafe,
             "Password Safe dialect, below `/BeyondTrust/api/public/v3`",
         ),
+        (Dialect::ItGlue, "IT Glue dialect, below `/itglue`"),
         (Dialect::Native, "Native API"),
     ] {
         write!(table, "## {title}\n\n| Route | Needs |\n|---|---|\n").unwrap();

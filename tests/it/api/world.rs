@@ -18,7 +18,7 @@ use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
 use keywheel::model::id::{NodeId, UserId};
-use keywheel::model::key::{Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::key::{Addresses, KeyHash, KeyKind, NewKey, Reach};
 use keywheel::model::platform::Platforms;
 use keywheel::model::principal::{NewUser, Permission};
 use keywheel::notify::{Notifier, NotifyOptions};
@@ -347,12 +347,14 @@ impl World {
         let keys = Keys {
             native: keywheel::generate::native_key(&*self.api.dice),
             password_safe: keywheel::generate::password_safe_key(&*self.api.dice),
+            itglue: keywheel::generate::itglue_key(&*self.api.dice),
         };
         let mut tx = self.store.begin().await.unwrap();
         let user_id = tx.insert_user(&new, NOON).await.unwrap();
         for (kind, key) in [
             (KeyKind::Native, &keys.native),
             (KeyKind::PasswordSafe, &keys.password_safe),
+            (KeyKind::ItGlue, &keys.itglue),
         ] {
             let new = NewKey {
                 kind,
@@ -363,6 +365,7 @@ impl World {
                 addresses: Addresses::default(),
                 expires_at: None,
                 password_required: false,
+                reach: Reach::whole(),
             };
             tx.insert_key(&new, NOON).await.unwrap();
         }
@@ -399,6 +402,17 @@ impl World {
         }
     }
 
+    /// A caller with a key of the IT Glue dialect; paths are below its base.
+    pub(crate) fn itglue(&self, keys: &Keys) -> Client {
+        let key = text(&keys.itglue).to_owned();
+        let name = header::HeaderName::from_static("x-api-key");
+        Client {
+            header: Some((name, key)),
+            base: "/itglue",
+            ..self.nobody()
+        }
+    }
+
     /// A caller with a native key.
     pub(crate) fn native(&self, keys: &Keys) -> Client {
         let bearer = format!("Bearer {}", text(&keys.native));
@@ -417,6 +431,7 @@ impl World {
 pub(crate) struct Keys {
     pub(crate) native: SecretString,
     pub(crate) password_safe: SecretString,
+    pub(crate) itglue: SecretString,
 }
 
 impl Keys {

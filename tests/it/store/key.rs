@@ -1,8 +1,10 @@
 //! API keys and access tokens.
 
 use keywheel::model::Timestamp;
-use keywheel::model::id::{KeyId, UserId};
-use keywheel::model::key::{AccessToken, Addresses, KeyEdit, KeyHash, KeyKind, NewKey};
+use keywheel::model::id::{KeyId, OrganizationId, UserId};
+use keywheel::model::key::{
+    AccessToken, Addresses, ApiKey, KeyEdit, KeyHash, KeyKind, NewKey, Reach,
+};
 use keywheel::store::StoreError;
 use secrecy::SecretString;
 
@@ -148,6 +150,10 @@ on_both!(
             addresses: Addresses::parse("192.0.2.0/24").unwrap(),
             expires_at: None,
             password_required: true,
+            reach: Reach {
+                password_access: true,
+                organizations: [OrganizationId(2), OrganizationId(9)].into(),
+            },
         };
         let cookie = KeyHash::of(&SecretString::from("cookie"));
         let mut tx = store.begin().await.unwrap();
@@ -164,6 +170,10 @@ on_both!(
         assert_eq!((after.revision, after.password_required), (2, true));
         assert_eq!((after.name.as_str(), after.expires_at), ("desk", None));
         assert_eq!(after.addresses, edit.addresses);
+        assert_eq!(
+            (&before.reach, &after.reach),
+            (&Reach::default(), &edit.reach)
+        );
         let mut tx = store.begin().await.unwrap();
         tx.revoke_key(id, Timestamp(20)).await.unwrap();
         let revoked = tx.edit_key(id, &edit, 3).await.unwrap_err();
@@ -207,3 +217,45 @@ on_both!(the_next_expiry_leaves_out_what_ends_as_planned, |db| {
     tx.commit().await.unwrap();
     assert_eq!(ends(now).await, []);
 });
+
+on_both!(
+    a_key_of_the_it_glue_dialect_that_nobody_uses_is_revoked,
+    |db| {
+        let store = db.store().await;
+        let (user, _) = seeded(&store).await;
+        let mut tx = store.begin().await.unwrap();
+        let mut keys = Vec::new();
+        for (nth, text) in ["ITG.one", "ITG.two", "ITG.three"].iter().enumerate() {
+            let new = NewKey {
+                kind: KeyKind::ItGlue,
+                expires_at: None,
+                reach: Reach::whole(),
+                ..key_of(user, text)
+            };
+            let made = Timestamp(10 + i64::try_from(nth).unwrap());
+            keys.push(tx.insert_key(&new, made).await.unwrap());
+        }
+        tx.touch_key(keys[1], Timestamp(500)).await.unwrap();
+        tx.commit().await.unwrap();
+        let idle = i64::try_from(ApiKey::IDLE_MAX.as_millis()).unwrap();
+        let ends = store.next_key_expiries(Timestamp(600)).await.unwrap();
+        let first = ("itglue".to_owned(), Timestamp(10 + idle));
+        assert_eq!(ends.first(), Some(&first), "want of use is an end, too");
+        let mut tx = store.begin().await.unwrap();
+        let (before, now) = (Timestamp(499), Timestamp(600));
+        let revoked = tx.revoke_idle_keys(before, now, 1).await.unwrap();
+        assert_eq!((revoked.len(), revoked[0].id), (1, keys[0]));
+        assert_eq!(revoked[0].revoked_at, Some(now));
+        assert_eq!(revoked[0].reach, Reach::whole());
+        let revoked = tx.revoke_idle_keys(before, now, 9).await.unwrap();
+        assert_eq!(
+            revoked.iter().map(|key| key.id).collect::<Vec<_>>(),
+            [keys[2]]
+        );
+        // A key that was used of late stays, and so does every key of another kind.
+        assert_eq!(tx.revoke_idle_keys(before, now, 9).await.unwrap(), []);
+        tx.commit().await.unwrap();
+        let ends = store.next_key_expiries(Timestamp(600)).await.unwrap();
+        assert!(ends.contains(&("itglue".to_owned(), Timestamp(500 + idle))));
+    }
+);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keywheel::model::Timestamp;
 use keywheel::model::id::{KeyId, UserId};
-use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey};
+use keywheel::model::key::{AccessToken, Addresses, KeyHash, KeyKind, NewKey, Reach};
 use keywheel::model::principal::{NewUser, Permission};
 use keywheel::store::{Store, StoreError};
 use secrecy::SecretString;
@@ -32,6 +32,7 @@ pub(super) fn key_of(user: UserId, key: &str) -> NewKey {
         addresses: Addresses::parse("10.0.0.0/8,192.0.2.7").unwrap(),
         expires_at: Some(Timestamp(900)),
         password_required: false,
+        reach: Reach::default(),
     }
 }
 
@@ -187,3 +188,12 @@ on_both!(a_session_slides_ends_and_is_swept_when_idle, |db| {
     tx.commit().await.unwrap();
     assert_eq!(store.session_by_hash(&one).await.unwrap(), None);
 });
+
+/// A user without permissions.
+pub(super) async fn user(tx: &mut keywheel::store::Tx, name: &str) -> UserId {
+    let new = NewUser {
+        name: name.to_owned(),
+        ..ada()
+    };
+    tx.insert_user(&new, Timestamp(1)).await.unwrap()
+}

@@ -2,7 +2,7 @@
 
 use keywheel::model::Timestamp;
 use keywheel::model::id::{KeyId, UserId, UserSessionId};
-use keywheel::model::key::{KeyEdit, KeyHash};
+use keywheel::model::key::{KeyEdit, KeyHash, Reach};
 use keywheel::model::session::NewUserSession;
 use keywheel::store::Tx;
 use secrecy::SecretString;
@@ -131,6 +131,7 @@ on_both!(what_a_password_has_opened_ends_with_it, |db| {
         addresses: keywheel::model::key::Addresses::default(),
         expires_at: None,
         password_required: true,
+        reach: Reach::default(),
     };
     let mut tx = store.begin().await.unwrap();
     tx.edit_key(key, &edit, 1).await.unwrap();

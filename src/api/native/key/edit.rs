@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{KeyAnswer, MISSING, may_act_for, name, networks, reachable};
+use super::field::{self, may_demand, may_reach, name, networks};
+use super::{KeyAnswer, MISSING, may_act_for, reachable};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
@@ -19,7 +20,7 @@ use crate::api::native::problem::Problem;
 use crate::api::passwordsafe::Segments;
 use crate::model::Timestamp;
 use crate::model::audit::Event;
-use crate::model::key::{ApiKey, KeyEdit, KeyKind};
+use crate::model::key::{ApiKey, KeyEdit};
 
 /// An edit of a key: absent fields stay as they are.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -42,6 +43,14 @@ pub(in crate::api::native) struct KeyPatch {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     password_required: Patch<bool>,
+    /// Of kind `itglue`: values of password records are shown and taken.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    password_access: Patch<bool>,
+    /// Of kind `itglue`: the organizations in reach, at most 1000; none: all.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<i64>>)]
+    organizations: Patch<Vec<i64>>,
 }
 
 /// One key: any with `keys.write`, else the caller's own.
@@ -113,6 +122,7 @@ pub(in crate::api::native) async fn edit(
         "name": edit.name, "addresses": edit.addresses,
         "expires_at": edit.expires_at.map(Timestamp::rfc3339),
         "password_required": edit.password_required, "sessions_ended": ended,
+        "password_access": edit.reach.password_access, "organizations": edit.reach.written(),
     });
     let event = Event::by(caller.actor(), "key.edited", key.id, details);
     tx.audit(&event, now).await?;
@@ -122,6 +132,7 @@ pub(in crate::api::native) async fn edit(
         addresses: edit.addresses,
         expires_at: edit.expires_at,
         password_required: edit.password_required,
+        reach: edit.reach,
         revision: revision + 1,
         ..key
     }))
@@ -134,6 +145,7 @@ impl KeyPatch {
             addresses: key.addresses.clone(),
             expires_at: key.expires_at,
             password_required: key.password_required,
+            reach: key.reach.clone(),
         };
         let is_renamed = self.name != Patch::Keep;
         self.name.edit_value("name", &mut edit.name)?;
@@ -161,15 +173,14 @@ impl KeyPatch {
         self.password_required
             .edit_value("password_required", &mut edit.password_required)?;
         may_demand(key.kind, edit.password_required)?;
+        self.password_access
+            .edit_value("password_access", &mut edit.reach.password_access)?;
+        match self.organizations {
+            Patch::Keep => {}
+            Patch::Clear => return Err(ApiError::field("organizations", "must not be null")),
+            Patch::Set(raw) => edit.reach.organizations = field::organizations(&raw)?,
+        }
+        may_reach(key.kind, &edit.reach)?;
         Ok(edit)
     }
-}
-
-/// Only where a password has a place in the sign-in may it be demanded.
-pub(super) fn may_demand(kind: KeyKind, password_required: bool) -> Result<(), ApiError> {
-    if password_required && kind != KeyKind::PasswordSafe {
-        let text = "may be true of keys of kind passwordsafe alone";
-        return Err(ApiError::field("password_required", text));
-    }
-    Ok(())
 }

@@ -17,15 +17,18 @@ use crate::api::caller::Caller;
 use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::{Fields, Params};
-use crate::api::reveal;
+use crate::api::peer::Peer;
+use crate::api::reveal::{self, Seeing};
 use crate::model::access::Role;
 use crate::model::audit::Event;
 use crate::model::principal::Permission;
 use crate::model::request::NewRequest;
+use crate::model::reveal::AccessMethod;
 
 pub(super) async fn see(
     State(api): State<Api>,
     caller: Caller,
+    from: Peer,
     params: Params,
     fields: Result<Fields, ApiError>,
 ) -> Result<Response, ApiError> {
@@ -58,8 +61,13 @@ pub(super) async fn see(
     )
     .await?;
     tx.commit().await?;
+    let seeing = Seeing {
+        caller: &caller,
+        from,
+        method: AccessMethod::Checkout,
+    };
     let why = json!({"request": request});
-    let found = reveal::reveal(&api, caller.actor(), (account.id, secret), why).await?;
+    let found = reveal::reveal(&api, seeing, (account.id, secret), why).await?;
     api.metrics.revealed("passwordsafe", "release");
     Ok((StatusCode::CREATED, Json(clear::handed_over(&found.value))).into_response())
 }

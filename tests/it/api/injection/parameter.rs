@@ -49,10 +49,10 @@ async fn parameters(backend: Backend) {
         .into_iter()
         .filter(|route| !matches!(route.path, "/metrics" | "/healthz" | "/readyz"))
     {
-        let client = if route.dialect == Dialect::Native {
-            &stage.native
-        } else {
-            &stage.session
+        let client = match route.dialect {
+            Dialect::Native => &stage.native,
+            Dialect::PasswordSafe => &stage.session,
+            Dialect::ItGlue => &stage.itglue,
         };
         for hostile in HOSTILE {
             let text = encoded(&format!("{MARK}{hostile}"));

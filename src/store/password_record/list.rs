@@ -1,0 +1,404 @@
+//! Lists of password records: filters, orders, pages and their count.
+//!
+//! Invariant: texts are made of constants alone, a bounded number of them; every value is bound.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::model::Timestamp;
+use crate::model::id::{OrganizationId, PasswordCategoryId, PasswordFolderId, PasswordRecordId};
+use crate::model::password_record::PasswordRecord;
+use crate::store::password_reader::{Seeing, names};
+use crate::store::{Page, Store, StoreError};
+
+/// Values of all filters together that a text has room for.
+const ROOMS: [usize; 4] = [1, 16, 256, 4_096];
+/// Orders that count; a third would change what few people see.
+const ORDERS_MAX: usize = 2;
+/// Texts that are kept. Whoever asks for ever new orders gets the first of them alone.
+const TEXTS_MAX: usize = 1_000;
+
+/// Which records are wanted. A list names what may match, in any case; an empty one matches
+/// anything. All that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PasswordFilter {
+    /// Who asks.
+    pub seeing: Seeing,
+    /// Organizations that the caller reaches; empty: all.
+    pub reach: Vec<OrganizationId>,
+    /// Its id.
+    pub ids: Vec<PasswordRecordId>,
+    /// Not these.
+    pub excluded: Vec<PasswordRecordId>,
+    /// Its name, whole.
+    pub names: Vec<String>,
+    /// Its login name, whole.
+    pub usernames: Vec<String>,
+    /// Its URL, whole.
+    pub urls: Vec<String>,
+    /// Its organization.
+    pub organizations: Vec<OrganizationId>,
+    /// Its category.
+    pub categories: Vec<PasswordCategoryId>,
+    /// Its folder.
+    pub folders: Vec<PasswordFolderId>,
+    /// What it is embedded in is called; of a linked one `system/account`.
+    pub resource_names: Vec<String>,
+    /// The id of what it is embedded in, or of its account.
+    pub resource_ids: Vec<i64>,
+    /// The kind of that: a word of `ResourceKind`, or `Managed Account`.
+    pub resource_types: Vec<String>,
+    /// Put away or not.
+    pub archived: Option<bool>,
+    /// A part of its name, URL or notes, or of its account's system's name.
+    pub server: Option<String>,
+    /// Its value has not changed since, or never.
+    pub stale_since: Option<Timestamp>,
+    /// When it was made: from and until, both included.
+    pub created: (Option<Timestamp>, Option<Timestamp>),
+    /// Its last edit.
+    pub updated: (Option<Timestamp>, Option<Timestamp>),
+    /// Its value's last change.
+    pub changed: (Option<Timestamp>, Option<Timestamp>),
+}
+
+/// What a list is ordered by. Equals are ordered by id; what is missing comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PasswordOrder {
+    /// Its id.
+    Id,
+    /// Its name.
+    Name,
+    /// The login name.
+    Username,
+    /// Its URL.
+    Url,
+    /// When it was made.
+    Created,
+    /// Its last edit.
+    Updated,
+    /// Its value's last change.
+    Changed,
+}
+
+/// An order, and whether it is reversed.
+pub type PasswordSort = (PasswordOrder, bool);
+
+/// When its value last changed.
+macro_rules! changed {
+    () => {
+        "CASE WHEN p.account_id IS NULL THEN COALESCE(p.said_changed_at, p.value_changed_at)
+            ELSE (SELECT a.last_change_at FROM accounts a WHERE a.id = p.account_id) END"
+    };
+}
+
+impl PasswordOrder {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Id => "p.id",
+            Self::Name => "p.name_key",
+            Self::Username => {
+                "CASE WHEN p.account_id IS NULL THEN p.username_key
+                    ELSE (SELECT a.name_key FROM accounts a WHERE a.id = p.account_id) END"
+            }
+            Self::Url => "p.url_key",
+            Self::Created => "p.created_at",
+            Self::Updated => "p.updated_at",
+            Self::Changed => changed!(),
+        }
+    }
+}
+
+/// Which condition the database should start from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Driver {
+    All,
+    Ids,
+    Organizations,
+    Folders,
+    Categories,
+    Names,
+}
+
+impl Driver {
+    fn of(filter: &PasswordFilter) -> Self {
+        if !filter.ids.is_empty() {
+            Self::Ids
+        } else if !filter.names.is_empty() {
+            Self::Names
+        } else if !filter.folders.is_empty() {
+            Self::Folders
+        } else if !filter.organizations.is_empty() {
+            Self::Organizations
+        } else if !filter.categories.is_empty() {
+            Self::Categories
+        } else {
+            Self::All
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Ids => " AND p.id IN (SELECT f.n FROM f WHERE f.kind = 'id')",
+            Self::Organizations => {
+                " AND p.organization_id IN (SELECT f.n FROM f WHERE f.kind = 'organization')"
+            }
+            Self::Folders => " AND p.folder_id IN (SELECT f.n FROM f WHERE f.kind = 'folder')",
+            Self::Categories => {
+                " AND p.category_id IN (SELECT f.n FROM f WHERE f.kind = 'category')"
+            }
+            Self::Names => " AND p.name_key IN (SELECT f.t FROM f WHERE f.kind = 'name')",
+        }
+    }
+}
+
+/// What a text is made for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    driver: Driver,
+    /// `None` counts; otherwise a page in this order.
+    sorts: Option<Vec<PasswordSort>>,
+    room: usize,
+}
+
+/// `column` is among the values of `kind`, if there are any.
+macro_rules! any_of {
+    ($kind:literal, $value:literal, $column:expr) => {
+        concat!(
+            " AND (NOT EXISTS (SELECT 1 FROM f WHERE f.kind = '",
+            $kind,
+            "') OR ",
+            $column,
+            " IN (SELECT f.",
+            $value,
+            " FROM f WHERE f.kind = '",
+            $kind,
+            "'))"
+        )
+    };
+}
+
+/// What must hold, beside the driver. `$1` the user who asks, `$2` archived, `$3` a part of a text,
+/// `$4` stale since, then three times from and until.
+const HOLDS: &str = concat!(
+    " WHERE (CAST($1 AS BIGINT) IS NULL OR p.restricted = 0 OR EXISTS (
+            SELECT 1 FROM password_readers x WHERE x.record_id = p.id AND ",
+    names!("$1"),
+    "))
+        AND (CAST($1 AS BIGINT) IS NULL OR p.gate_id IS NULL OR p.gate_id IN (
+            SELECT x.folder_id FROM password_readers x WHERE x.folder_id IS NOT NULL
+                AND ",
+    names!("$1"),
+    "))
+        AND (CAST($2 AS BIGINT) IS NULL OR $2 = CASE WHEN p.archived = 1 OR EXISTS (
+            SELECT 1 FROM accounts a WHERE a.id = p.account_id AND a.deleted_at IS NOT NULL)
+            THEN 1 ELSE 0 END)
+        AND (CAST($3 AS TEXT) IS NULL OR p.name_key LIKE $3 ESCAPE '\\'
+            OR p.url_key LIKE $3 ESCAPE '\\'
+            OR EXISTS (SELECT 1 FROM password_texts t
+                WHERE t.record_id = p.id AND t.search_key LIKE $3 ESCAPE '\\')
+            OR EXISTS (SELECT 1 FROM accounts a JOIN system_details d ON d.system_id = a.system_id
+                WHERE a.id = p.account_id AND d.name_key LIKE $3 ESCAPE '\\'))
+        AND (CAST($4 AS BIGINT) IS NULL OR COALESCE(",
+    changed!(),
+    ", 0) < $4)
+        AND (CAST($5 AS BIGINT) IS NULL OR p.created_at >= $5)
+        AND (CAST($6 AS BIGINT) IS NULL OR p.created_at <= $6)
+        AND (CAST($7 AS BIGINT) IS NULL OR p.updated_at >= $7)
+        AND (CAST($8 AS BIGINT) IS NULL OR p.updated_at <= $8)
+        AND (CAST($9 AS BIGINT) IS NULL OR ",
+    changed!(),
+    " >= $9)
+        AND (CAST($10 AS BIGINT) IS NULL OR ",
+    changed!(),
+    " <= $10)",
+    any_of!("reach", "n", "p.organization_id"),
+    any_of!("id", "n", "p.id"),
+    any_of!("name", "t", "p.name_key"),
+    any_of!(
+        "username",
+        "t",
+        "CASE WHEN p.account_id IS NULL THEN p.username_key
+            ELSE (SELECT a.name_key FROM accounts a WHERE a.id = p.account_id) END"
+    ),
+    any_of!("url", "t", "p.url_key"),
+    any_of!("organization", "n", "p.organization_id"),
+    any_of!("category", "n", "p.category_id"),
+    any_of!("folder", "n", "p.folder_id"),
+    any_of!(
+        "resource name",
+        "t",
+        "CASE WHEN p.account_id IS NULL THEN p.resource_name_key
+            ELSE (SELECT d.name_key || '/' || a.name_key FROM accounts a
+                JOIN system_details d ON d.system_id = a.system_id WHERE a.id = p.account_id) END"
+    ),
+    any_of!(
+        "resource id",
+        "n",
+        "CASE WHEN p.account_id IS NULL THEN p.resource_id ELSE p.account_id END"
+    ),
+    any_of!(
+        "resource type",
+        "t",
+        "CASE WHEN p.account_id IS NULL THEN p.resource_type ELSE 'Managed Account' END"
+    ),
+    " AND p.id NOT IN (SELECT f.n FROM f WHERE f.kind = 'excluded')",
+);
+const SCALARS: usize = 10;
+
+/// The texts that were asked for so far.
+static TEXTS: LazyLock<Mutex<HashMap<Wanted, &'static str>>> = LazyLock::new(Mutex::default);
+
+fn text(mut wanted: Wanted) -> &'static str {
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if texts.len() >= TEXTS_MAX
+        && !texts.contains_key(&wanted)
+        && let Some(sorts) = &mut wanted.sorts
+    {
+        sorts.truncate(1);
+    }
+    if let Some(text) = texts.get(&wanted) {
+        return text;
+    }
+    let row = |row: usize| {
+        let first = SCALARS + row * 3 + 1;
+        format!("(${first}, ${}, ${})", first + 1, first + 2)
+    };
+    let rows: Vec<String> = (0..wanted.room).map(row).collect();
+    let last = SCALARS + wanted.room * 3;
+    let (what, order) = match &wanted.sorts {
+        None => ("COUNT(*)", String::new()),
+        Some(sorts) => {
+            let one = |(order, reversed): &PasswordSort| {
+                let way = if *reversed { " DESC" } else { "" };
+                format!("{}{way} NULLS LAST, ", order.text())
+            };
+            let sorts: String = sorts.iter().map(one).collect();
+            let limits = format!("LIMIT ${} OFFSET ${}", last + 1, last + 2);
+            ("p.id", format!(" ORDER BY {sorts}p.id {limits}"))
+        }
+    };
+    let text = format!(
+        "WITH f (kind, n, t) AS (VALUES {}) SELECT {what} FROM password_records p{HOLDS}{}{order}",
+        rows.join(", "),
+        wanted.driver.text()
+    );
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    texts.insert(wanted, text);
+    text
+}
+
+/// The values of the filters, each with the kind of its filter.
+fn values(filter: &PasswordFilter) -> Vec<(&'static str, i64, String)> {
+    let mut values = Vec::new();
+    let mut numbers = |kind, all: &mut dyn Iterator<Item = i64>| {
+        values.extend(all.map(|number| (kind, number, String::new())));
+    };
+    numbers("reach", &mut filter.reach.iter().map(|id| id.0));
+    numbers("id", &mut filter.ids.iter().map(|id| id.0));
+    numbers("excluded", &mut filter.excluded.iter().map(|id| id.0));
+    numbers(
+        "organization",
+        &mut filter.organizations.iter().map(|id| id.0),
+    );
+    numbers("category", &mut filter.categories.iter().map(|id| id.0));
+    numbers("folder", &mut filter.folders.iter().map(|id| id.0));
+    numbers("resource id", &mut filter.resource_ids.iter().copied());
+    for (kind, texts) in [
+        ("name", &filter.names),
+        ("username", &filter.usernames),
+        ("url", &filter.urls),
+        ("resource name", &filter.resource_names),
+    ] {
+        values.extend(texts.iter().map(|text| (kind, 0, text.to_lowercase())));
+    }
+    let types = filter.resource_types.iter();
+    values.extend(types.map(|text| ("resource type", 0, text.clone())));
+    values
+}
+
+/// A part of a text for LIKE.
+fn part(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+macro_rules! bind_all {
+    ($query:expr, $filter:expr, $values:expr, $room:expr) => {{
+        let filter: &PasswordFilter = $filter;
+        let mut query = $query
+            .bind(filter.seeing.user.map(|id| id.0))
+            .bind(filter.archived.map(i64::from))
+            .bind(filter.server.as_deref().map(part))
+            .bind(filter.stale_since.map(|at| at.0));
+        for (from, until) in [filter.created, filter.updated, filter.changed] {
+            query = query.bind(from.map(|at| at.0)).bind(until.map(|at| at.0));
+        }
+        for nth in 0..$room {
+            let (kind, number, text) = match $values.get(nth) {
+                Some((kind, number, text)) => (*kind, *number, text.as_str()),
+                None => ("", 0, ""),
+            };
+            query = query.bind(kind).bind(number).bind(text.to_owned());
+        }
+        query
+    }};
+}
+
+impl PasswordFilter {
+    /// How many values its lists may hold together.
+    pub const VALUES_MAX: usize = ROOMS[ROOMS.len() - 1];
+}
+
+impl Store {
+    /// A page of the records that a filter passes, and how many it passes in all.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the filter has more than [`PasswordFilter::VALUES_MAX`] values.
+    pub async fn password_records(
+        &self,
+        filter: &PasswordFilter,
+        sorts: &[PasswordSort],
+        page: Page,
+    ) -> Result<(Vec<PasswordRecord>, i64), StoreError> {
+        let values = values(filter);
+        let room = ROOMS.into_iter().find(|room| values.len() <= *room);
+        let room = room.ok_or(StoreError::Conflict {
+            what: "the number of values to look for",
+        })?;
+        let driver = Driver::of(filter);
+        let count = text(Wanted {
+            driver,
+            sorts: None,
+            room,
+        });
+        let query = sqlx::query_as::<_, (i64,)>(count);
+        let (total,) = bind_all!(query, filter, values, room)
+            .fetch_one(&self.read)
+            .await?;
+        if page.offset >= total || page.limit == 0 {
+            return Ok((Vec::new(), total));
+        }
+        let rows = text(Wanted {
+            driver,
+            sorts: Some(sorts.iter().take(ORDERS_MAX).copied().collect()),
+            room,
+        });
+        let query = sqlx::query_as::<_, (i64,)>(rows);
+        let ids = bind_all!(query, filter, values, room)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(&self.read)
+            .await?;
+        let ids: Vec<_> = ids.into_iter().map(|(id,)| PasswordRecordId(id)).collect();
+        Ok((self.password_records_by_id(&ids).await?, total))
+    }
+}
