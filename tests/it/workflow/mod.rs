@@ -1,6 +1,6 @@
 //! Workflows: reveals become deliveries, and deliveries are sent.
 
-mod fire;
+pub(crate) mod fire;
 mod mail;
 mod send;
 mod stage;
