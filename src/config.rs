@@ -38,12 +38,13 @@ pub struct Settings {
     pub connectors: Connectors,
     pub auth: Auth,
     pub itglue: ItGlue,
+    pub reports: Reports,
     pub metrics: Metrics,
     pub log: Log,
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "server",
     "data",
     "database",
@@ -54,6 +55,7 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "connectors",
     "auth",
     "itglue",
+    "reports",
     "metrics",
     "log",
 ];
@@ -317,6 +319,14 @@ impl Default for Auth {
             quarantines_per_minute: 6,
         }
     }
+}
+
+/// `[reports]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reports {
+    /// The file of hashes of breached passwords, sorted lines `SHA1HEX:count`.
+    pub breached_file: Option<PathBuf>,
 }
 
 /// `[metrics]`.
