@@ -86,10 +86,14 @@ const EXPOSERS: [(&str, &str); 17] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 8] = [
+const OPENERS: [(&str, &str); 9] = [
     (
         "src/api/measure.rs",
         "measures values for reports; none leaves, and each report is on record",
+    ),
+    (
+        "src/api/record/",
+        "shows values of records, on record, and compares them",
     ),
     ("src/api/reveal.rs", "hands a credential over, on record"),
     (

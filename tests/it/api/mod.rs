@@ -20,6 +20,7 @@ mod limits;
 mod native;
 mod oauth;
 mod password;
+mod password_record;
 mod permission;
 mod platform;
 mod policy;
