@@ -390,6 +390,7 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         quarantines_per_minute: settings.auth.quarantines_per_minute,
         itglue_per_5_minutes: settings.itglue.requests_per_5_minutes,
         itglue_shows: settings.itglue.show_password_default,
+        breached_file: settings.reports.breached_file.clone(),
     }
 }
 
