@@ -750,6 +750,11 @@ CREATE TABLE password_records (
 );
 CREATE INDEX password_records_organization ON password_records (organization_id, id);
 CREATE INDEX password_records_name ON password_records (name_key, id);
+CREATE INDEX password_records_username ON password_records (username_key, account_id, id);
+CREATE INDEX password_records_url ON password_records (url_key, id);
+CREATE INDEX password_records_created ON password_records (created_at, id);
+CREATE INDEX password_records_updated ON password_records (updated_at, id);
+CREATE INDEX password_records_changed ON password_records (account_id, said_changed_at, value_changed_at, id);
 CREATE INDEX password_records_folder ON password_records (folder_id, id);
 CREATE INDEX password_records_category ON password_records (category_id, id);
 CREATE INDEX password_records_account ON password_records (account_id) WHERE account_id IS NOT NULL;
@@ -758,7 +763,7 @@ CREATE INDEX password_records_account ON password_records (account_id) WHERE acc
 CREATE TABLE password_texts (
     record_id BIGINT PRIMARY KEY REFERENCES password_records (id), -- whose
     notes TEXT,                                    -- as given; perhaps in HTML
-    search_key TEXT NOT NULL,                      -- the notes, lower-cased; '' where there are none
+    search_key TEXT NOT NULL,                      -- name, URL and notes, a line each, lower-cased
     autofill_selectors TEXT,                       -- for browser extensions
     otp BYTEA                                      -- the secret of one-time codes, sealed
 );

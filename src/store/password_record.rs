@@ -143,7 +143,7 @@ impl Tx {
         )
         .bind(new.id.0)
         .bind(&fields.notes)
-        .bind(lower(fields.notes.as_deref()).unwrap_or_default())
+        .bind(searched(fields))
         .bind(&fields.autofill_selectors)
         .execute(&mut *self.inner)
         .await?;
@@ -206,7 +206,7 @@ impl Tx {
         )
         .bind(id.0)
         .bind(&fields.notes)
-        .bind(lower(fields.notes.as_deref()).unwrap_or_default())
+        .bind(searched(fields))
         .bind(&fields.autofill_selectors)
         .execute(&mut *self.inner)
         .await?;
@@ -327,6 +327,17 @@ impl Tx {
             .await?;
         exactly(1, done.rows_affected(), "the password record")
     }
+}
+
+/// What a part of a text is looked for in: name, URL and notes, a line each and in lower case.
+fn searched(fields: &PasswordFields) -> String {
+    let parts = [
+        Some(&fields.name),
+        fields.url.as_ref(),
+        fields.notes.as_ref(),
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    parts.join("\n").to_lowercase()
 }
 
 fn lower(text: Option<&str>) -> Option<String> {

@@ -12,10 +12,11 @@ use crate::store::password_reader::{Seeing, names};
 use crate::store::{Page, Store, StoreError};
 
 /// Values of all filters together that a text has room for.
-const ROOMS: [usize; 4] = [1, 16, 256, 4_096];
+const ROOMS: [usize; 4] = [1, 16, 256, 1_024];
 /// Orders that count; a third would change what few people see.
 const ORDERS_MAX: usize = 2;
-/// Texts that are kept. Whoever asks for ever new orders gets the first of them alone.
+/// Texts that are kept. Whoever asks for ever new filters and orders gets the text that fits all of
+/// them, and the first order alone.
 const TEXTS_MAX: usize = 1_000;
 
 /// Which records are wanted. A list names what may match, in any case; an empty one matches
@@ -95,6 +96,14 @@ macro_rules! changed {
 }
 
 impl PasswordOrder {
+    /// True if a record may have none of it.
+    const fn may_miss(self) -> bool {
+        match self {
+            Self::Username | Self::Url | Self::Changed | Self::Category => true,
+            Self::Id | Self::Name | Self::Created | Self::Updated => false,
+        }
+    }
+
     const fn text(self) -> &'static str {
         match self {
             Self::Id => "p.id",
@@ -112,110 +121,60 @@ impl PasswordOrder {
     }
 }
 
-/// Which condition the database should start from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Driver {
-    All,
-    Ids,
-    Organizations,
-    Folders,
-    Categories,
-    Names,
-}
-
-impl Driver {
-    fn of(filter: &PasswordFilter) -> Self {
-        if !filter.ids.is_empty() {
-            Self::Ids
-        } else if !filter.names.is_empty() {
-            Self::Names
-        } else if !filter.folders.is_empty() {
-            Self::Folders
-        } else if !filter.organizations.is_empty() {
-            Self::Organizations
-        } else if !filter.categories.is_empty() {
-            Self::Categories
-        } else {
-            Self::All
-        }
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::All => "",
-            Self::Ids => " AND p.id IN (SELECT f.n FROM f WHERE f.kind = 'id')",
-            Self::Organizations => {
-                " AND p.organization_id IN (SELECT f.n FROM f WHERE f.kind = 'organization')"
-            }
-            Self::Folders => " AND p.folder_id IN (SELECT f.n FROM f WHERE f.kind = 'folder')",
-            Self::Categories => {
-                " AND p.category_id IN (SELECT f.n FROM f WHERE f.kind = 'category')"
-            }
-            Self::Names => " AND p.name_key IN (SELECT f.t FROM f WHERE f.kind = 'name')",
-        }
-    }
-}
-
 /// What a text is made for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Wanted {
-    driver: Driver,
+    /// Which of [`HOLDS`] it has, by bits.
+    holds: u32,
     /// `None` counts; otherwise a page in this order.
     sorts: Option<Vec<PasswordSort>>,
     room: usize,
 }
 
-/// `column` is among the values of `kind`, if there are any.
+/// `column` is among the values of a kind.
 macro_rules! any_of {
     ($kind:literal, $value:literal, $column:expr) => {
-        concat!(
-            " AND (NOT EXISTS (SELECT 1 FROM f WHERE f.kind = '",
-            $kind,
-            "') OR ",
-            $column,
-            " IN (SELECT f.",
-            $value,
-            " FROM f WHERE f.kind = '",
-            $kind,
-            "'))"
+        (
+            concat!("NOT EXISTS (SELECT 1 FROM f WHERE f.kind = '", $kind, "')"),
+            concat!(
+                $column,
+                " IN (SELECT f.",
+                $value,
+                " FROM f WHERE f.kind = '",
+                $kind,
+                "')"
+            ),
         )
     };
 }
 
-/// What must hold, beside the driver. `$1` the user who asks, `$2` archived, `$3` a part of a text,
-/// `$4` stale since, then three times from and until.
-const HOLDS: &str = concat!(
-    " WHERE (CAST($1 AS BIGINT) IS NULL OR p.restricted = 0 OR EXISTS (
-            SELECT 1 FROM password_readers x WHERE x.record_id = p.id AND ",
-    names!("$1"),
-    "))
-        AND (CAST($1 AS BIGINT) IS NULL OR p.gate_id IS NULL OR p.gate_id IN (
-            SELECT x.folder_id FROM password_readers x WHERE x.folder_id IS NOT NULL
-                AND ",
-    names!("$1"),
-    "))
-        AND (CAST($2 AS BIGINT) IS NULL OR $2 = CASE WHEN p.archived = 1 OR EXISTS (
-            SELECT 1 FROM accounts a WHERE a.id = p.account_id AND a.deleted_at IS NOT NULL)
-            THEN 1 ELSE 0 END)
-        AND (CAST($3 AS TEXT) IS NULL OR p.name_key LIKE $3 ESCAPE '\\'
-            OR p.url_key LIKE $3 ESCAPE '\\'
-            OR EXISTS (SELECT 1 FROM password_texts t
-                WHERE t.record_id = p.id AND t.search_key LIKE $3 ESCAPE '\\')
-            OR EXISTS (SELECT 1 FROM accounts a JOIN system_details d ON d.system_id = a.system_id
-                WHERE a.id = p.account_id AND d.name_key LIKE $3 ESCAPE '\\'))
-        AND (CAST($4 AS BIGINT) IS NULL OR COALESCE(",
-    changed!(),
-    ", 0) < $4)
-        AND (CAST($5 AS BIGINT) IS NULL OR p.created_at >= $5)
-        AND (CAST($6 AS BIGINT) IS NULL OR p.created_at <= $6)
-        AND (CAST($7 AS BIGINT) IS NULL OR p.updated_at >= $7)
-        AND (CAST($8 AS BIGINT) IS NULL OR p.updated_at <= $8)
-        AND (CAST($9 AS BIGINT) IS NULL OR ",
-    changed!(),
-    " >= $9)
-        AND (CAST($10 AS BIGINT) IS NULL OR ",
-    changed!(),
-    " <= $10)",
+/// What may have to hold, behind when it need not. `$1` is the user who asks, `$2` archived, `$3` a part of a text, `$4` stale
+/// since, then three times from and until.
+///
+/// A text has what its filter needs and no more: a condition that holds for anything costs as much
+/// as one that does not, a hundred thousand times a page.
+const HOLDS: [(&str, &str); 22] = [
+    ("CAST($1 AS BIGINT) IS NULL", concat!(
+        "(p.restricted = 0 OR EXISTS (SELECT 1 FROM password_readers x WHERE x.record_id = p.id AND ",
+        names!("$1"),
+        ")) AND (p.gate_id IS NULL OR p.gate_id IN (SELECT x.folder_id FROM password_readers x
+            WHERE x.folder_id IS NOT NULL AND ",
+        names!("$1"),
+        "))"
+    )),
+    ("CAST($2 AS BIGINT) IS NULL", "$2 = CASE WHEN p.archived = 1 OR (p.account_id IS NOT NULL AND EXISTS (SELECT 1 FROM accounts a
+        WHERE a.id = p.account_id AND a.deleted_at IS NOT NULL)) THEN 1 ELSE 0 END"),
+    ("CAST($3 AS TEXT) IS NULL", "(p.id IN (SELECT t.record_id FROM password_texts t WHERE t.search_key LIKE $3 ESCAPE '\\')
+        OR p.account_id IN (SELECT a.id FROM accounts a
+            JOIN system_details d ON d.system_id = a.system_id
+            WHERE d.name_key LIKE $3 ESCAPE '\\'))"),
+    ("CAST($4 AS BIGINT) IS NULL", concat!("COALESCE(", changed!(), ", 0) < $4")),
+    ("CAST($5 AS BIGINT) IS NULL", "p.created_at >= $5"),
+    ("CAST($6 AS BIGINT) IS NULL", "p.created_at <= $6"),
+    ("CAST($7 AS BIGINT) IS NULL", "p.updated_at >= $7"),
+    ("CAST($8 AS BIGINT) IS NULL", "p.updated_at <= $8"),
+    ("CAST($9 AS BIGINT) IS NULL", concat!(changed!(), " >= $9")),
+    ("CAST($10 AS BIGINT) IS NULL", concat!(changed!(), " <= $10")),
     any_of!("reach", "n", "p.organization_id"),
     any_of!("id", "n", "p.id"),
     any_of!("name", "t", "p.name_key"),
@@ -246,52 +205,107 @@ const HOLDS: &str = concat!(
         "t",
         "CASE WHEN p.account_id IS NULL THEN p.resource_type ELSE 'Managed Account' END"
     ),
-    " AND p.id NOT IN (SELECT f.n FROM f WHERE f.kind = 'excluded')",
-);
+    (
+        "NOT EXISTS (SELECT 1 FROM f WHERE f.kind = 'excluded')",
+        "p.id NOT IN (SELECT f.n FROM f WHERE f.kind = 'excluded')",
+    ),
+];
+/// Every condition, each beside what makes it hold for anything: the one text that fits all filters.
+const ALL: u32 = u32::MAX;
 const SCALARS: usize = 10;
+
+impl PasswordFilter {
+    /// Which of [`HOLDS`] it needs.
+    fn holds(&self) -> u32 {
+        let needs = [
+            self.seeing.user.is_some(),
+            self.archived.is_some(),
+            self.server.is_some(),
+            self.stale_since.is_some(),
+            self.created.0.is_some(),
+            self.created.1.is_some(),
+            self.updated.0.is_some(),
+            self.updated.1.is_some(),
+            self.changed.0.is_some(),
+            self.changed.1.is_some(),
+            !self.reach.is_empty(),
+            !self.ids.is_empty(),
+            !self.names.is_empty(),
+            !self.usernames.is_empty(),
+            !self.urls.is_empty(),
+            !self.organizations.is_empty(),
+            !self.categories.is_empty(),
+            !self.folders.is_empty(),
+            !self.resource_names.is_empty(),
+            !self.resource_ids.is_empty(),
+            !self.resource_types.is_empty(),
+            !self.excluded.is_empty(),
+        ];
+        let bits = needs.iter().enumerate();
+        bits.map(|(bit, need)| u32::from(*need) << bit).sum()
+    }
+}
 
 /// The texts that were asked for so far.
 static TEXTS: LazyLock<Mutex<HashMap<Wanted, &'static str>>> = LazyLock::new(Mutex::default);
 
 fn text(mut wanted: Wanted) -> &'static str {
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if texts.len() >= TEXTS_MAX
-        && !texts.contains_key(&wanted)
-        && let Some(sorts) = &mut wanted.sorts
-    {
-        sorts.truncate(1);
+    if texts.len() >= TEXTS_MAX && !texts.contains_key(&wanted) {
+        wanted.holds = ALL;
+        if let Some(sorts) = &mut wanted.sorts {
+            sorts.truncate(1);
+        }
     }
     if let Some(text) = texts.get(&wanted) {
         return text;
     }
+    let text: &'static str = Box::leak(made(&wanted).into_boxed_str());
+    texts.insert(wanted, text);
+    text
+}
+
+fn made(wanted: &Wanted) -> String {
     let row = |row: usize| {
         let first = SCALARS + row * 3 + 1;
         format!("(${first}, ${}, ${})", first + 1, first + 2)
     };
     let rows: Vec<String> = (0..wanted.room).map(row).collect();
     let last = SCALARS + wanted.room * 3;
+    let holds = HOLDS
+        .iter()
+        .enumerate()
+        .filter_map(|(bit, (need_not, holds))| {
+            if wanted.holds == ALL {
+                Some(format!("({need_not} OR {holds})"))
+            } else {
+                (wanted.holds >> bit & 1 == 1).then(|| (*holds).to_owned())
+            }
+        });
+    let holds: Vec<String> = holds.collect();
+    let holds = match holds.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", holds.join(" AND ")),
+    };
     let (what, order) = match &wanted.sorts {
         None => ("COUNT(*)", String::new()),
         Some(sorts) => {
             let one = |(order, reversed): &PasswordSort| {
                 let way = if *reversed { " DESC" } else { "" };
-                format!("{}{way} NULLS LAST, ", order.text())
+                // Where nothing is missing, an index gives the order as it is.
+                let missing = if order.may_miss() { " NULLS LAST" } else { "" };
+                format!("{}{way}{missing}, ", order.text())
             };
             let sorts: String = sorts.iter().map(one).collect();
             let limits = format!("LIMIT ${} OFFSET ${}", last + 1, last + 2);
             ("p.id", format!(" ORDER BY {sorts}p.id {limits}"))
         }
     };
-    let text = format!(
-        "WITH f (kind, n, t) AS (VALUES {}) SELECT {what} FROM password_records p{HOLDS}{}{order}",
-        rows.join(", "),
-        wanted.driver.text()
-    );
-    let text: &'static str = Box::leak(text.into_boxed_str());
-    texts.insert(wanted, text);
-    text
+    format!(
+        "WITH f (kind, n, t) AS (VALUES {}) SELECT {what} FROM password_records p{holds}{order}",
+        rows.join(", ")
+    )
 }
-
 /// The values of the filters, each with the kind of its filter.
 fn values(filter: &PasswordFilter) -> Vec<(&'static str, i64, String)> {
     let mut values = Vec::new();
@@ -377,9 +391,9 @@ impl Store {
         let room = room.ok_or(StoreError::Conflict {
             what: "the number of values to look for",
         })?;
-        let driver = Driver::of(filter);
+        let holds = filter.holds();
         let count = text(Wanted {
-            driver,
+            holds,
             sorts: None,
             room,
         });
@@ -391,7 +405,7 @@ impl Store {
             return Ok((Vec::new(), total));
         }
         let rows = text(Wanted {
-            driver,
+            holds,
             sorts: Some(sorts.iter().take(ORDERS_MAX).copied().collect()),
             room,
         });
