@@ -13,7 +13,7 @@ use lettre::transport::smtp::{self, AsyncSmtpTransport};
 use lettre::{Address, AsyncTransport, Message, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{NotifyError, Taken, Untaken};
+use super::{NotifyError, Taken, Untaken, cause};
 use crate::config::SmtpSecurity;
 use crate::model::Timestamp;
 
@@ -160,15 +160,17 @@ fn failed(error: &smtp::Error) -> Untaken {
             retry_after: None,
         };
     }
-    Untaken::now(if error.is_tls() {
-        "TLS with the mail server failed: its certificate is not trusted, or it speaks none"
-    } else if error.is_client() {
-        "the mail server does not offer what the settings ask for: STARTTLS, or a way to sign in"
-    } else if error.is_response() {
-        "the mail server did not speak SMTP"
-    } else if error.is_timeout() {
-        "the mail server did not answer in time"
-    } else {
-        "the mail server could not be reached, or broke the connection off"
-    })
+    Untaken::now(
+        if error.is_tls() || cause::<rustls::Error>(error).is_some() {
+            "TLS with the mail server failed: its certificate is not trusted, or it speaks none"
+        } else if error.is_client() {
+            "the mail server does not offer what the settings ask for: STARTTLS, or a way to sign in"
+        } else if error.is_response() {
+            "the mail server did not speak SMTP"
+        } else if error.is_timeout() {
+            "the mail server did not answer in time"
+        } else {
+            "the mail server could not be reached, or broke the connection off"
+        },
+    )
 }

@@ -9,7 +9,7 @@ use keywheel::workflow::Sender;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Client, NOON, World};
+use super::world::{Client, NOON, PUBLIC_URL, World};
 use crate::support::receiver::Receiver;
 use crate::support::wait::until;
 use crate::workflow::fire::reveal;
@@ -442,4 +442,40 @@ async fn deliveries_are_listed_with_their_attempts_and_sent_again() {
     client.post(&path, &json!({})).await.expect(409);
     drain.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reveal_is_told_without_its_value() {
+    let world = World::new().await;
+    let (_, keys) = world.administrator().await;
+    let session = world.session(&keys).await;
+    let target = world.target(&session).await;
+    let client = world.native(&keys);
+    let receiver = Receiver::start().await;
+    let mut body = document(&receiver.url("/as-told"));
+    body["status"] = json!("on");
+    body["filters"] = json!([]);
+    body["actions"] = json!([{"type": "webhook", "name": "all", "url": receiver.url("/as-told")}]);
+    client.post("/workflows", &body).await.expect(201);
+    let drain = CancellationToken::new();
+    let sender = Sender::new(world.parts(), world.node());
+    #[expect(clippy::disallowed_methods, reason = "it is drained below")]
+    let task = tokio::task::spawn(sender.run(drain.clone()));
+    let path = format!("/accounts/{}/reveal", target.root);
+    let shown = client
+        .post(&path, &json!({"reason": "r"}))
+        .await
+        .expect(200);
+    assert_eq!(shown.json()["value"], "old-root");
+    let came = until("a notice", async || receiver.received().pop()).await;
+    let told = came.json();
+    assert_eq!(told["user_name"], "admin");
+    assert_eq!(told["access_method"], "api_show");
+    assert_eq!(told["managed_account"], "web1/root");
+    let page = format!("{PUBLIC_URL}/accounts/{}", target.root);
+    assert_eq!(told["resource_url"], page);
+    assert!(!came.body.contains("old-root"));
+    drain.cancel();
+    task.await.unwrap();
+    assert_eq!(receiver.received().len(), 1);
 }
