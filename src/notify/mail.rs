@@ -11,6 +11,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransport};
 use lettre::{Address, AsyncTransport, Message, Tokio1Executor};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{NotifyError, Taken, Untaken, cause};
@@ -86,6 +88,11 @@ impl Mailer {
         let protected = |host: &str| {
             let mut tls = TlsParameters::builder(host.to_owned());
             if let Some(pem) = &options.authorities {
+                // The library takes a file without certificates for one that trusts nobody.
+                let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+                if found.map_or(true, |found| found.is_empty()) {
+                    return Err(NotifyError::Authority);
+                }
                 let certificate = Certificate::from_pem(pem).map_err(|_| NotifyError::Authority)?;
                 tls = tls
                     .certificate_store(CertificateStore::None)

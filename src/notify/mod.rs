@@ -74,7 +74,7 @@ impl fmt::Display for Untaken {
 }
 
 /// What an error comes from, however deep it lies; errors of the network wrap others.
-fn cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> Option<&T> {
+fn cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(one) = next {
         let wrapped = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
