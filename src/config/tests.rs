@@ -333,6 +333,85 @@ fn a_url_without_its_host_shows_no_password_where_the_port_would_be() {
     }
 }
 
+#[test]
+fn a_mail_server_that_cannot_work_is_refused() {
+    let base = || {
+        World::new()
+            .flag("smtp.host", "mail.example.com")
+            .flag("smtp.from", "keywheel@example.com")
+    };
+    assert_eq!(base().load().settings.smtp.port, 587);
+    for (key, value, at, says) in [
+        ("smtp.from", "nobody", "smtp.from", "mail address"),
+        (
+            "smtp.security",
+            "ssl",
+            "smtp.security",
+            "starttls, tls or none",
+        ),
+        ("smtp.port", "70000", "smtp.port", "65535"),
+        ("smtp.timeout_s", "0", "smtp.timeout_s", "1 to 60"),
+        ("smtp.user", "kw", "smtp.user", "both, or neither"),
+        ("smtp.password_file", "/p", "smtp.user", "both, or neither"),
+        ("smtp.password", "s3cret", "smtp.password", "unknown field"),
+        (
+            "notify.allow_addresses",
+            "lan",
+            "notify.allow_addresses",
+            "networks",
+        ),
+        (
+            "server.public_url",
+            "kw.example.com",
+            "server.public_url",
+            "https://",
+        ),
+        (
+            "server.public_url",
+            "https://u:p@kw",
+            "server.public_url",
+            "without user",
+        ),
+        (
+            "server.public_url",
+            "https://kw/?a",
+            "server.public_url",
+            "without user",
+        ),
+    ] {
+        let faults = base().flag(key, value).faults();
+        let found = faults[0].contains(at) && faults[0].contains(says);
+        assert!(found && !faults[0].contains("s3cret"), "{key}: {faults:?}");
+    }
+    let clear = base()
+        .flag("smtp.user", "kw")
+        .flag("smtp.password_file", "/p")
+        .flag("smtp.security", "none");
+    let faults = clear.faults();
+    assert!(faults[0].contains("in the clear"), "{faults:?}");
+}
+
+#[test]
+fn a_credential_takes_the_place_of_the_mail_servers_password_file() {
+    let world = World::new()
+        .flag("smtp.host", "mail.example.com")
+        .flag("smtp.from", "keywheel@example.com")
+        .flag("smtp.user", "kw")
+        .file("credentials/smtp.password", 0o400, "s3cret")
+        .credentials();
+    let wanted = world.path("credentials/smtp.password");
+    assert_eq!(world.load().settings.smtp.password_file, Some(wanted));
+}
+
+#[test]
+fn links_lead_to_the_public_url_or_else_to_the_listener() {
+    let listening = "http://127.0.0.1:7420";
+    let mut server = super::Server::default();
+    assert_eq!(server.public_url(listening), listening);
+    server.public_url = Some("https://kw.example.com/".to_owned());
+    assert_eq!(server.public_url(listening), "https://kw.example.com");
+}
+
 const URL: &str = "postgres://kw:s3cret@db/kw";
 
 #[test]

@@ -11,9 +11,11 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransport};
 use lettre::{Address, AsyncTransport, Message, Tokio1Executor};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{NotifyError, Taken, Untaken};
+use super::{NotifyError, Taken, Untaken, cause};
 use crate::config::SmtpSecurity;
 use crate::model::Timestamp;
 
@@ -86,6 +88,11 @@ impl Mailer {
         let protected = |host: &str| {
             let mut tls = TlsParameters::builder(host.to_owned());
             if let Some(pem) = &options.authorities {
+                // The library takes a file without certificates for one that trusts nobody.
+                let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+                if found.map_or(true, |found| found.is_empty()) {
+                    return Err(NotifyError::Authority);
+                }
                 let certificate = Certificate::from_pem(pem).map_err(|_| NotifyError::Authority)?;
                 tls = tls
                     .certificate_store(CertificateStore::None)
@@ -160,15 +167,17 @@ fn failed(error: &smtp::Error) -> Untaken {
             retry_after: None,
         };
     }
-    Untaken::now(if error.is_tls() {
-        "TLS with the mail server failed: its certificate is not trusted, or it speaks none"
-    } else if error.is_client() {
-        "the mail server does not offer what the settings ask for: STARTTLS, or a way to sign in"
-    } else if error.is_response() {
-        "the mail server did not speak SMTP"
-    } else if error.is_timeout() {
-        "the mail server did not answer in time"
-    } else {
-        "the mail server could not be reached, or broke the connection off"
-    })
+    Untaken::now(
+        if error.is_tls() || cause::<rustls::Error>(error).is_some() {
+            "TLS with the mail server failed: its certificate is not trusted, or it speaks none"
+        } else if error.is_client() {
+            "the mail server does not offer what the settings ask for: STARTTLS, or a way to sign in"
+        } else if error.is_response() {
+            "the mail server did not speak SMTP"
+        } else if error.is_timeout() {
+            "the mail server did not answer in time"
+        } else {
+            "the mail server could not be reached, or broke the connection off"
+        },
+    )
 }

@@ -12,7 +12,9 @@ mod mail;
 mod post;
 mod signature;
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +71,20 @@ impl fmt::Display for Untaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
+}
+
+/// What an error comes from, however deep it lies; errors of the network wrap others.
+fn cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(one) = next {
+        let wrapped = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<T>());
+        if let Some(found) = one.downcast_ref::<T>().or(wrapped) {
+            return Some(found);
+        }
+        next = one.source();
+    }
+    None
 }
 
 /// The notifier could not be built.

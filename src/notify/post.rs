@@ -2,7 +2,6 @@
 //!
 //! Invariant: a body that does not end, a redirect and a compressed bomb cost what 4 KiB cost.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -13,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::address::{Barred, Guard};
 use super::signature::{seconds, sign};
-use super::{NotifyError, Untaken};
+use super::{NotifyError, Untaken, cause};
 use crate::model::Timestamp;
 use crate::model::key::Addresses;
 
@@ -191,31 +190,12 @@ fn retry_after(answer: &Response, now: Timestamp) -> Option<Duration> {
 
 /// Why there was no answer, without the words of the library, which hold the URL.
 fn failed(error: &reqwest::Error) -> Untaken {
-    let mut cause = error.source();
-    while let Some(one) = cause {
-        if let Some(why) = one.downcast_ref::<Barred>() {
-            return barred(*why);
-        }
-        if one.is::<rustls::Error>() {
-            return Untaken::now(
-                "TLS with the receiver failed: its certificate is not trusted, or it speaks none",
-            );
-        }
-        if let Some(io) = one.downcast_ref::<std::io::Error>()
-            && let Some(inner) = io.get_ref()
-        {
-            if let Some(why) = inner.downcast_ref::<Barred>() {
-                return barred(*why);
-            }
-            if inner.is::<rustls::Error>() {
-                return Untaken::now(
-                    "TLS with the receiver failed: its certificate is not trusted, or it speaks none",
-                );
-            }
-        }
-        cause = one.source();
-    }
-    if error.is_connect() {
+    if let Some(why) = cause::<Barred>(error) {
+        barred(*why)
+    } else if cause::<rustls::Error>(error).is_some() {
+        let why = "TLS with the receiver failed: its certificate is not trusted, or it speaks none";
+        Untaken::now(why)
+    } else if error.is_connect() {
         Untaken::now("the receiver could not be reached")
     } else {
         Untaken::now("the receiver broke the connection off, or did not speak HTTP")

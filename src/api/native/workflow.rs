@@ -279,11 +279,21 @@ async fn known(api: &Api, filters: &[Filter], stored: Option<&Workflow>) -> Resu
             }
             return Err(ApiError::Invalid(vec![Fault {
                 field: format!("/filters/{nth}/values/{place}"),
-                text: format!("is no {}", field.as_str().replace('_', " ")),
+                text: format!("is no {}", noun(*field)),
             }]));
         }
     }
     Ok(())
+}
+
+const fn noun(field: IdField) -> &'static str {
+    match field {
+        IdField::Password => "password record",
+        IdField::Organization => "organization",
+        IdField::OrganizationStatus => "organization status",
+        IdField::UpdatedBy => "user",
+        IdField::PasswordCategory => "password category",
+    }
 }
 
 fn names(stored: &Workflow, wanted: IdField, id: i64) -> bool {

@@ -282,11 +282,8 @@ pub fn passes(filters: &[Filter], subject: &Subject) -> bool {
 pub fn contradictions(filters: &[Filter]) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for (nth, later) in filters.iter().enumerate() {
-        let before = filters.iter().take(nth);
-        if let Some(why) = before
-            .filter_map(|earlier| contradict(earlier, later))
-            .next()
-        {
+        let mut before = filters.iter().take(nth);
+        if let Some(why) = before.find_map(|earlier| contradict(earlier, later)) {
             found.push((nth, why));
         }
     }

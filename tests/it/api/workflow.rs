@@ -9,7 +9,7 @@ use keywheel::workflow::Sender;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Client, NOON, World};
+use super::world::{Client, NOON, PUBLIC_URL, World};
 use crate::support::receiver::Receiver;
 use crate::support::wait::until;
 use crate::workflow::fire::reveal;
@@ -114,55 +114,77 @@ async fn a_workflow_starts_off_masked_and_shows_its_secret_once() {
     assert_eq!(database, 0);
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_refused_with_its_place() {
-    let (_world, client) = world().await;
-    let url = format!("https://siem.example.com/{CANARY}");
-    for (pointer, value, status, at, says) in [
-        (
-            "/trigger",
-            json!("password_change"),
-            400,
-            "/trigger",
-            "password_access",
-        ),
-        ("/name", json!(" "), 400, "/name", "required"),
+/// A part of a document, what stands there, and what is said: where and in which words.
+type Wrong = (&'static str, Value, &'static str, &'static str);
+
+fn wrong_fields() -> Vec<Wrong> {
+    vec![
+        ("/trigger", json!("change"), "/trigger", "password_access"),
+        ("/name", json!(" "), "/name", "required"),
         (
             "/failure_email",
             json!("nobody"),
-            400,
             "/failure_email",
             "mail address",
         ),
-        ("/status", json!("maybe"), 400, "/status", "on or off"),
-        ("/actions", json!([]), 400, "/actions", "1 to 10"),
+        ("/status", json!("maybe"), "/status", "on or off"),
+        ("/actions", json!([]), "/actions", "1 to 10"),
+        ("/color", json!("red"), "/color", "no field"),
+    ]
+}
+
+fn wrong_filters() -> Vec<Wrong> {
+    let ids = |field: &str, operator: &str, id: i64| json!([{"field": field, "operator": operator, "values": [id]}]);
+    let at = "/filters/0/values/0";
+    vec![
         (
             "/filters/0/field",
             json!("value"),
-            400,
             "/filters/0/field",
             "no field",
         ),
         (
             "/filters/0/operator",
             json!("any_of"),
-            400,
             "/filters/0/operator",
             "contains",
         ),
         (
             "/filters/0/values",
             json!([]),
-            400,
             "/filters/0/values",
             "never match",
         ),
+        ("/filters/0/values", json!([""]), at, "blank"),
         (
-            "/filters/0/values",
-            json!([""]),
-            400,
-            "/filters/0/values/0",
-            "blank",
+            "/filters",
+            ids("organization", "any_of", 7),
+            at,
+            "is no organization",
+        ),
+        (
+            "/filters",
+            ids("password", "none_of", 7),
+            at,
+            "is no password record",
+        ),
+        (
+            "/filters",
+            ids("updated_by", "any_of", 999),
+            at,
+            "is no user",
+        ),
+        (
+            "/filters",
+            ids("organization_status", "any_of", 9),
+            at,
+            "is no organization status",
+        ),
+        (
+            "/filters",
+            ids("password_category", "any_of", 999),
+            at,
+            "is no password category",
         ),
         (
             "/filters",
@@ -170,111 +192,69 @@ async fn what_is_wrong_is_refused_with_its_place() {
                 {"field": "notes", "operator": "contains", "values": ["lab"]},
                 {"field": "notes", "operator": "does_not_contain", "values": ["LAB"]},
             ]),
-            400,
             "/filters/1/values",
             "refuses",
         ),
-        (
-            "/filters",
-            json!([{"field": "organization", "operator": "any_of", "values": [7]}]),
-            400,
-            "/filters/0/values/0",
-            "is no organization",
-        ),
-        (
-            "/filters",
-            json!([{"field": "password", "operator": "none_of", "values": [7]}]),
-            400,
-            "/filters/0/values/0",
-            "is no password",
-        ),
-        (
-            "/filters",
-            json!([{"field": "updated_by", "operator": "any_of", "values": [999]}]),
-            400,
-            "/filters/0/values/0",
-            "is no updated by",
-        ),
-        (
-            "/filters",
-            json!([{"field": "password_category", "operator": "any_of", "values": [999]}]),
-            400,
-            "/filters/0/values/0",
-            "is no password category",
-        ),
-        (
-            "/actions/0/recipients",
-            json!([]),
-            400,
-            "/actions/0/recipients",
-            "at least one",
-        ),
-        (
-            "/actions/0/recipients",
-            json!(["a\r\nb@c"]),
-            400,
-            "/actions/0/recipients",
-            "mail",
-        ),
+    ]
+}
+
+fn wrong_actions() -> Vec<Wrong> {
+    let (mail, url) = ("/actions/0/recipients", "/actions/1/url");
+    let user = format!("https://u:{CANARY}@x.test/");
+    vec![
+        (mail, json!([]), mail, "at least one"),
+        (mail, json!(["a\r\nb@c"]), mail, "mail"),
         (
             "/actions/0/subject",
             json!("a\nb"),
-            400,
             "/actions/0/subject",
             "control",
         ),
-        (
-            "/actions/0/subject",
-            json!("seen: [password]"),
-            422,
-            "/actions/0/subject",
-            "[password] at character 7 is no variable",
-        ),
-        (
-            "/actions/1/payload/who",
-            json!("[secret]"),
-            422,
-            "/actions/1/payload/who",
-            "[secret] at character 1 is no variable",
-        ),
-        (
-            "/actions/1/url",
-            json!("siem"),
-            400,
-            "/actions/1/url",
-            "https://",
-        ),
-        (
-            "/actions/1/url",
-            json!("https://u:hook-canary-7Q@x.test/"),
-            400,
-            "/actions/1/url",
-            "user",
-        ),
-        (
-            "/actions/1/url",
-            json!("https://siem.example.com/***"),
-            400,
-            "/actions/1/url",
-            "masked",
-        ),
+        (url, json!("siem"), url, "https://"),
+        (url, json!(user), url, "user"),
+        (url, json!("https://siem.example.com/***"), url, "masked"),
         (
             "/actions/1/type",
             json!("pager"),
-            400,
             "/actions/1/type",
             "email, webhook",
         ),
         (
             "/actions/1/type",
             json!("slack"),
-            400,
             "/actions/1/payload",
             "no field of slack",
         ),
-        ("/actions/1/id", json!(1), 400, "/actions/1/id", "no action"),
-        ("/color", json!("red"), 400, "/color", "no field"),
-    ] {
+        ("/actions/1/id", json!(1), "/actions/1/id", "no action"),
+    ]
+}
+
+fn wrong_templates() -> Vec<Wrong> {
+    let (subject, value) = ("/actions/0/subject", "/actions/1/payload/who");
+    vec![
+        (
+            subject,
+            json!("seen: [password]"),
+            subject,
+            "[password] at character 7 is no variable",
+        ),
+        (
+            value,
+            json!("[secret]"),
+            value,
+            "[secret] at character 1 is no variable",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_with_its_place() {
+    let (_world, client) = world().await;
+    let url = format!("https://siem.example.com/{CANARY}");
+    let bad = [wrong_fields(), wrong_filters(), wrong_actions()].concat();
+    let bad = bad.into_iter().map(|one| (400, one));
+    let unknown = wrong_templates().into_iter().map(|one| (422, one));
+    for (status, (pointer, value, at, says)) in bad.chain(unknown) {
         let mut body = document(&url);
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         match body.pointer_mut(parent).unwrap() {
@@ -442,4 +422,40 @@ async fn deliveries_are_listed_with_their_attempts_and_sent_again() {
     client.post(&path, &json!({})).await.expect(409);
     drain.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reveal_is_told_without_its_value() {
+    let world = World::new().await;
+    let (_, keys) = world.administrator().await;
+    let session = world.session(&keys).await;
+    let target = world.target(&session).await;
+    let client = world.native(&keys);
+    let receiver = Receiver::start().await;
+    let mut body = document(&receiver.url("/as-told"));
+    body["status"] = json!("on");
+    body["filters"] = json!([]);
+    body["actions"] = json!([{"type": "webhook", "name": "all", "url": receiver.url("/as-told")}]);
+    client.post("/workflows", &body).await.expect(201);
+    let drain = CancellationToken::new();
+    let sender = Sender::new(world.parts(), world.node());
+    #[expect(clippy::disallowed_methods, reason = "it is drained below")]
+    let task = tokio::task::spawn(sender.run(drain.clone()));
+    let path = format!("/accounts/{}/reveal", target.root);
+    let shown = client
+        .post(&path, &json!({"reason": "r"}))
+        .await
+        .expect(200);
+    assert_eq!(shown.json()["value"], "old-root");
+    let came = until("a notice", async || receiver.received().pop()).await;
+    let told = came.json();
+    assert_eq!(told["user_name"], "admin");
+    assert_eq!(told["access_method"], "api_show");
+    assert_eq!(told["managed_account"], "web1/root");
+    let page = format!("{PUBLIC_URL}/accounts/{}", target.root);
+    assert_eq!(told["resource_url"], page);
+    assert!(!came.body.contains("old-root"));
+    drain.cancel();
+    task.await.unwrap();
+    assert_eq!(receiver.received().len(), 1);
 }

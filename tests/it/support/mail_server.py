@@ -33,7 +33,7 @@ class Mails:
             "to": envelope.rcpt_tos,
             "text": envelope.content.decode("utf-8"),
             "tls": session.ssl is not None,
-            "user": session.login_data,
+            "user": session.auth_data,
         })
         return "250 taken"
 

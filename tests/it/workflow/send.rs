@@ -56,65 +56,68 @@ on_both!(
     }
 );
 
+/// Path, what it is told to answer, and what becomes of the delivery: state, status, error.
+const ANSWERS: [(&str, u16, DeliveryState, i64, &str); 10] = [
+    ("/as-told", 200, DeliveryState::Sent, 200, ""),
+    ("/as-told", 202, DeliveryState::Sent, 202, ""),
+    ("/endless", 200, DeliveryState::Sent, 200, ""),
+    (
+        "/as-told",
+        503,
+        DeliveryState::Pending,
+        503,
+        "the receiver answered 503",
+    ),
+    (
+        "/as-told",
+        408,
+        DeliveryState::Pending,
+        408,
+        "the receiver answered 408",
+    ),
+    (
+        "/as-told",
+        425,
+        DeliveryState::Pending,
+        425,
+        "the receiver answered 425",
+    ),
+    (
+        "/later",
+        200,
+        DeliveryState::Pending,
+        429,
+        "the receiver answered 429",
+    ),
+    (
+        "/moved",
+        200,
+        DeliveryState::Pending,
+        301,
+        "the receiver answered 301, a redirect, which is not followed",
+    ),
+    (
+        "/as-told",
+        400,
+        DeliveryState::Failed,
+        400,
+        "the receiver answered 400",
+    ),
+    (
+        "/as-told",
+        410,
+        DeliveryState::Failed,
+        410,
+        "the receiver answered 410",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_receiver_answers_decides_what_becomes_of_a_delivery() {
     let receiver = Receiver::start().await;
     let stage = Stage::new().await;
     let mut sender = stage.sender().await;
-    for (path, told, state, status, error) in [
-        ("/as-told", 200, DeliveryState::Sent, 200, ""),
-        ("/as-told", 202, DeliveryState::Sent, 202, ""),
-        ("/endless", 200, DeliveryState::Sent, 200, ""),
-        (
-            "/as-told",
-            503,
-            DeliveryState::Pending,
-            503,
-            "the receiver answered 503",
-        ),
-        (
-            "/as-told",
-            408,
-            DeliveryState::Pending,
-            408,
-            "the receiver answered 408",
-        ),
-        (
-            "/as-told",
-            425,
-            DeliveryState::Pending,
-            425,
-            "the receiver answered 425",
-        ),
-        (
-            "/later",
-            200,
-            DeliveryState::Pending,
-            429,
-            "the receiver answered 429",
-        ),
-        (
-            "/moved",
-            200,
-            DeliveryState::Pending,
-            301,
-            "the receiver answered 301, a redirect, which is not followed",
-        ),
-        (
-            "/as-told",
-            400,
-            DeliveryState::Failed,
-            400,
-            "the receiver answered 400",
-        ),
-        (
-            "/as-told",
-            410,
-            DeliveryState::Failed,
-            410,
-            "the receiver answered 410",
-        ),
-    ] {
+    for (path, told, state, status, error) in ANSWERS {
         receiver.tell(told);
         let hook = stage.webhook(&receiver.url(path)).await;
         let id = stage.queue(hook).await;

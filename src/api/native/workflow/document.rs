@@ -297,7 +297,7 @@ impl ActionDocument {
     }
 
     /// What it says, at `pointer`; `kept` are the actions that it may name.
-    pub(super) fn read(self, pointer: &str, kept: &[Action]) -> Result<Draft, ApiError> {
+    pub(super) fn read(mut self, pointer: &str, kept: &[Action]) -> Result<Draft, ApiError> {
         let at = |name: &str| format!("{pointer}/{name}");
         let channel = Channel::parse(&self.kind)
             .ok_or_else(|| invalid(at("type"), "must be email, webhook or slack"))?;
@@ -336,11 +336,36 @@ impl ActionDocument {
             let text = format!("is no field of {}", channel.as_str());
             return Err(invalid(at(name), text));
         }
+        let url = self.url.take();
+        let (name, content) = self.content(pointer, channel)?;
+        let faults = Action::faults(&name, &content);
+        if !faults.is_empty() {
+            let faults = faults.into_iter().map(|fault| Fault {
+                field: at(fault.field),
+                text: fault.problem,
+            });
+            return Err(ApiError::Invalid(faults.collect()));
+        }
+        let target = match (channel, url.map(Given::text)) {
+            (Channel::Email, _) => Target::Mail,
+            (_, None) => return Err(invalid(at("url"), "is required")),
+            (_, Some(url)) => target(&url, kept).map_err(|text| invalid(at("url"), text))?,
+        };
+        Ok(Draft {
+            id: kept.map(|kept| kept.id),
+            name,
+            content,
+            target,
+        })
+    }
+
+    /// Its name, and what it sends.
+    fn content(self, pointer: &str, channel: Channel) -> Result<(String, Content), ApiError> {
         let template = |name: &str, source: Option<String>| {
             let source = source.unwrap_or_default();
             Template::parse(&source).map_err(|error| {
                 ApiError::from(Refusal {
-                    pointer: Some(at(name)),
+                    pointer: Some(format!("{pointer}/{name}")),
                     ..Refusal::unprocessable("Unknown variable", error.to_string())
                 })
             })
@@ -365,25 +390,7 @@ impl ActionDocument {
                 body: template("body", self.body)?,
             },
         };
-        let faults = Action::faults(&self.name, &content);
-        if !faults.is_empty() {
-            let faults = faults.into_iter().map(|fault| Fault {
-                field: at(fault.field),
-                text: fault.problem,
-            });
-            return Err(ApiError::Invalid(faults.collect()));
-        }
-        let target = match (channel, self.url.map(Given::text)) {
-            (Channel::Email, _) => Target::Mail,
-            (_, None) => return Err(invalid(at("url"), "is required")),
-            (_, Some(url)) => target(&url, kept).map_err(|text| invalid(at("url"), text))?,
-        };
-        Ok(Draft {
-            id: kept.map(|kept| kept.id),
-            name: self.name,
-            content,
-            target,
-        })
+        Ok((self.name, content))
     }
 }
 
