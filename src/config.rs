@@ -87,7 +87,7 @@ pub struct Server {
     pub drain_timeout_s: u32,
     /// Proxies whose `X-Forwarded-For` is believed: networks, with commas between them.
     pub trusted_proxies: Addresses,
-    /// Where people reach the service, for the links in notices. Without it: the listener's URL.
+    /// Where people reach the service, for links. Without it: the listener's URL, or as it was called.
     pub public_url: Option<String>,
 }
 
