@@ -795,6 +795,7 @@ CREATE TABLE last_accesses (
     action TEXT NOT NULL,                          -- how: an access method, created, updated or imported
     at BIGINT NOT NULL,                            -- when
     PRIMARY KEY (user_id, kind, subject_id)
+);
 
 -- Workflows: who is told that somebody has seen a password.
 CREATE TABLE workflows (

@@ -3,17 +3,42 @@
 //! Invariant: a mail server that is set wrongly keeps the service from starting; one that is away
 //! does not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::Base;
 use super::error::AppError;
 use crate::clock::SharedClock;
 use crate::config::{Settings, Smtp, read_secret_file};
+use crate::generate::Dice;
+use crate::metrics::Metrics;
+use crate::model::id::NodeId;
 use crate::notify::{MailOptions, Notifier, NotifyError, NotifyOptions};
+use crate::workflow::{Parts, Sender, Workflows};
+
+/// What makes notices, and what sends them.
+pub(super) fn notices(
+    settings: &Settings,
+    base: &Base,
+    (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
+    (node, url): (NodeId, &str),
+) -> Result<(Workflows, Sender), AppError> {
+    let parts = Parts {
+        store: base.store.clone(),
+        vault: base.vault.clone(),
+        notifier: notifier(settings, clock)?,
+        clock: clock.clone(),
+        dice: dice.clone(),
+        metrics: metrics.clone(),
+    };
+    let workflows = Workflows::new(parts.clone(), settings.server.public_url(url));
+    Ok((workflows, Sender::new(parts, node)))
+}
 
 /// Ready to send.
-pub(super) fn notifier(settings: &Settings, clock: &SharedClock) -> Result<Notifier, AppError> {
+fn notifier(settings: &Settings, clock: &SharedClock) -> Result<Notifier, AppError> {
     let set = !settings.smtp.host.is_empty();
     let options = NotifyOptions {
         mail: set.then(|| mail(&settings.smtp)).transpose()?,

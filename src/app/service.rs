@@ -14,7 +14,7 @@ use super::error::AppError;
 use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
-use super::notify::notifier;
+use super::notify::notices;
 use super::platforms::platforms;
 use super::reload::Reload;
 use super::signal::{Asked, Signals};
@@ -33,7 +33,6 @@ use crate::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use crate::scheduler::{AnchorSink, Auditing, Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 use crate::vault::Passwords;
-use crate::workflow::{Parts, Sender, Workflows};
 
 /// Pause before a broken connection to other nodes' notices is made anew.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
@@ -188,25 +187,6 @@ async fn start(
         node,
         clock: clock.clone(),
     })
-}
-
-/// What makes notices, and what sends them.
-fn notices(
-    settings: &Settings,
-    base: &Base,
-    (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
-    (node, url): (NodeId, &str),
-) -> Result<(Workflows, Sender), AppError> {
-    let parts = Parts {
-        store: base.store.clone(),
-        vault: base.vault.clone(),
-        notifier: notifier(settings, clock)?,
-        clock: clock.clone(),
-        dice: dice.clone(),
-        metrics: metrics.clone(),
-    };
-    let workflows = Workflows::new(parts.clone(), settings.server.public_url(url));
-    Ok((workflows, Sender::new(parts, node)))
 }
 
 /// What this node works on: jobs, and listings.

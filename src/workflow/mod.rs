@@ -4,6 +4,7 @@
 //! value leaves without its notices; sending comes after the commit, and delays no answer.
 
 mod attempt;
+mod edit;
 mod sender;
 mod upkeep;
 
@@ -18,6 +19,7 @@ use crate::notify::Notifier;
 use crate::store::{LiveWorkflow, NewDelivery, Store, StoreError, Tx};
 use crate::vault::Vault;
 
+pub use edit::{Draft, Drawn, Target, WorkflowError};
 pub use sender::Sender;
 
 /// Longest name of what was seen that a list of deliveries shows.

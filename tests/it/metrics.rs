@@ -306,6 +306,7 @@ fn report_everything(metrics: &Metrics) {
     metrics.audit_write_failed();
     metrics.audit_verified(false, now);
     metrics.revealed("user", "reveal");
+    metrics.delivery("webhook", "sent");
     metrics.db_pool(5, 2);
 }
 

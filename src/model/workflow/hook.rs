@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// Longest address; the services that hand them out stay far below.
@@ -46,6 +46,15 @@ pub enum HookUrlError {
 }
 
 impl HookUrl {
+    /// Reads an address that somebody gave.
+    ///
+    /// # Errors
+    /// [`HookUrlError`].
+    pub fn of(given: &SecretString) -> Result<Self, HookUrlError> {
+        #[expect(clippy::disallowed_methods, reason = "it is taken apart")]
+        Self::parse(given.expose_secret())
+    }
+
     /// Reads an address.
     ///
     /// # Errors

@@ -29,4 +29,5 @@ mod principal;
 mod session;
 mod synced;
 mod totp;
+mod workflow;
 pub(crate) mod world;

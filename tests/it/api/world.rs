@@ -251,6 +251,22 @@ impl World {
         scheduler.tick(tick).await.unwrap();
     }
 
+    /// What notices are sent with.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            store: self.store.clone(),
+            vault: self.api.vault.clone(),
+            notifier: notifier(&self.api.clock),
+            clock: self.api.clock.clone(),
+            dice: self.api.dice.clone(),
+            metrics: self.api.metrics.clone(),
+        }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
     async fn raw(&self) -> sqlx::AnyPool {
         let url = &self.database.url;
         sqlx::AnyPool::connect(url).await.expect("the database")

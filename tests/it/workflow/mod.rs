@@ -1,6 +1,9 @@
 //! Workflows: reveals become deliveries, and deliveries are sent.
 
-mod fire;
+pub(crate) mod fire;
+mod mail;
+mod send;
+mod stage;
 
 use std::sync::Arc;
 
