@@ -31,7 +31,7 @@ async fn every_call_of_the_package_does_what_it_says() {
     let daemon = home.serve_with(&[("KEYWHEEL_ITGLUE__SHOW_PASSWORD_DEFAULT", "true")]);
     let mut program = command(installed("itglue/bin/python"));
     program
-        .arg(root().join("tests/clients/itglue.py"))
+        .arg(root().join("tests/clients/itglue_calls.py"))
         .env_clear()
         .env("LANG", "C.UTF-8")
         .env("ITGLUE_API_URL", format!("{}/itglue", daemon.url))
