@@ -42,12 +42,13 @@ pub struct Settings {
     pub itglue: ItGlue,
     pub smtp: Smtp,
     pub notify: Notify,
+    pub reports: Reports,
     pub metrics: Metrics,
     pub log: Log,
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 14] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "server",
     "data",
     "database",
@@ -60,6 +61,7 @@ pub(crate) const SECTIONS: [&str; 14] = [
     "itglue",
     "smtp",
     "notify",
+    "reports",
     "metrics",
     "log",
 ];
@@ -332,6 +334,14 @@ impl Default for Auth {
             quarantines_per_minute: 6,
         }
     }
+}
+
+/// `[reports]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reports {
+    /// The file of hashes of breached passwords, sorted lines `SHA1HEX:count`.
+    pub breached_file: Option<PathBuf>,
 }
 
 /// `[metrics]`.

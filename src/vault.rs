@@ -8,6 +8,7 @@
 //! never plaintext, and a value opens only in the place where it was sealed. What is only ever
 //! compared is hashed ([`Passwords`]).
 
+mod appraisal;
 mod key;
 mod password;
 mod totp;
@@ -26,6 +27,7 @@ use crate::model::id::{
     WorkflowActionId,
 };
 
+pub use appraisal::{Fingerprints, sha1, strength};
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
 pub use totp::{code_at, enrolment, otp_secret, step_of};

@@ -7,11 +7,13 @@
 
 pub mod caller;
 mod clear;
+mod corpus;
 pub mod error;
 mod header;
 pub mod inventory;
 pub mod itglue;
 mod limits;
+mod measure;
 pub mod native;
 mod nul;
 pub mod passwordsafe;
@@ -23,6 +25,7 @@ mod reveal;
 pub mod route;
 mod sign_in;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +117,8 @@ pub struct Settings {
     pub itglue_per_5_minutes: u32,
     /// The IT Glue dialect shows a value unless it is told not to.
     pub itglue_shows: bool,
+    /// The file of hashes of breached passwords.
+    pub breached_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -157,6 +162,7 @@ impl Default for Settings {
             public_url: None,
             itglue_per_5_minutes: 3_000,
             itglue_shows: false,
+            breached_file: None,
         }
     }
 }

@@ -107,9 +107,12 @@ pub(super) async fn on_record(
         seen,
         export,
     };
+    // The report of passwords at risk holds no value: nobody has one before them by it.
+    let values = reveal.method != AccessMethod::AtRiskExport;
     let accessed: BTreeSet<_> = reveal
         .seen
         .iter()
+        .filter(|_| values)
         .filter_map(Subject::accessed_as)
         .collect();
     for one in accessed {

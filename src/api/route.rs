@@ -37,6 +37,10 @@ pub enum Need {
     One(Permission),
     /// Any of several permissions.
     Any(&'static [Permission]),
+    /// Several permissions at once.
+    All(&'static [Permission]),
+    /// To be an administrator.
+    Administrator,
     /// Any of the permissions, or a role on any smart rule: the handler asks which accounts that
     /// opens, by [`Caller::require_on`] or a list's filter.
     OrRole(&'static [Permission], &'static [Role]),
@@ -64,6 +68,8 @@ impl Need {
             Self::Open | Self::SignedIn | Self::OrOwn(_) => true,
             Self::One(permission) => caller.user.may(permission),
             Self::Any(permissions) => caller.user.may_any(permissions),
+            Self::All(permissions) => permissions.iter().all(|one| caller.user.may(*one)),
+            Self::Administrator => caller.user.administrator,
             Self::OrRole(permissions, roles) => {
                 caller.user.administrator
                     || caller.user.may_any(permissions)
@@ -76,15 +82,18 @@ impl Need {
 impl Need {
     /// As the descriptions say it; `None` where nothing is needed.
     pub(super) fn in_words(self) -> Option<String> {
-        let any = |permissions: &[Permission]| {
-            let any: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
-            any.join(" or ")
+        let joined = |permissions: &[Permission], word: &str| {
+            let all: Vec<_> = permissions.iter().map(|one| format!("`{one}`")).collect();
+            all.join(word)
         };
+        let any = |permissions: &[Permission]| joined(permissions, " or ");
         Some(match self {
             Self::Open => return None,
             Self::SignedIn => "Needs to be signed in.".to_owned(),
             Self::One(permission) => format!("Needs `{permission}`."),
             Self::Any(permissions) => format!("Needs {}.", any(permissions)),
+            Self::All(permissions) => format!("Needs {}.", joined(permissions, " and ")),
+            Self::Administrator => "Needs an administrator.".to_owned(),
             Self::OrRole(permissions, roles) => {
                 let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
                 let roles = format!("the role {} on a smart rule", roles.join(" or "));
@@ -111,6 +120,8 @@ impl Need {
             | Self::SignedIn
             | Self::One(_)
             | Self::Any(_)
+            | Self::All(_)
+            | Self::Administrator
             | Self::OrRole(..)
             | Self::OrOwn(_) => None,
         }

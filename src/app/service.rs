@@ -395,6 +395,7 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
             .map(|url| url.trim_end_matches('/').to_owned()),
         itglue_per_5_minutes: settings.itglue.requests_per_5_minutes,
         itglue_shows: settings.itglue.show_password_default,
+        breached_file: settings.reports.breached_file.clone(),
     }
 }
 

@@ -29,6 +29,7 @@ pub mod platform;
 pub mod policy;
 pub mod principal;
 pub mod quarantine;
+pub mod report;
 pub mod request;
 pub mod reveal;
 pub mod rotation;

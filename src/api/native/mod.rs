@@ -19,12 +19,14 @@ mod key;
 mod openapi;
 mod output;
 mod password;
+mod password_list;
 mod password_reader;
 mod password_record;
 mod platform;
 mod policy;
 mod problem;
 mod quarantine;
+mod report;
 mod reveal;
 mod session;
 mod system;
@@ -55,11 +57,13 @@ pub fn routes() -> Routes {
         .and(job::routes())
         .and(key::routes())
         .and(password::routes())
+        .and(password_list::routes())
         .and(password_reader::routes())
         .and(password_record::routes())
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
+        .and(report::routes())
         .and(session::routes())
         .and(system::routes())
         .and(totp::routes())

@@ -18,8 +18,8 @@ use utoipa_swagger_ui::{SwaggerUi, Url};
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
     access_policy, account, audit, delivery, discovery, functional_account, functional_link, group,
-    health, import, job, key, password, password_reader, password_record, platform, policy,
-    quarantine, reveal, session, system, totp, user, workflow,
+    health, import, job, key, password, password_list, password_reader, password_record, platform,
+    policy, quarantine, report, reveal, session, system, totp, user, workflow,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -60,10 +60,13 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         password_record::create, password_record::ensure, password_record::one,
         password_record::reveal, password_record::rotate, password_record::otp,
         password_reader::readers, password_reader::set_readers,
+        password_list::list,
         platform::list,
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,
         quarantine::list, quarantine::run, quarantine::one,
+        report::stale, report::categories, report::value::duplicates, report::value::strength, report::value::breached,
+        report::at_risk::at_risk, report::at_risk_file::export, report::at_risk::rotate,
         session::sign_in, session::list, session::end, session::end_all,
         system::list, system::one, system::edit,
         totp::one, totp::enrol, totp::confirm, totp::remove,
@@ -98,7 +101,7 @@ impl Modify for Schemes {
 }
 
 /// Whole numbers in paths and query strings: name, least and most.
-const BOUNDS: [(&str, i64, i64); 10] = [
+const BOUNDS: [(&str, i64, i64); 13] = [
     ("action", 1, LONG_ID_MAX),
     ("id", 1, LONG_ID_MAX),
     ("user", 1, LONG_ID_MAX),
@@ -109,13 +112,18 @@ const BOUNDS: [(&str, i64, i64); 10] = [
     ("account_id", 1, i64::MAX),
     ("system_id", 1, i64::MAX),
     ("user_id", 1, i64::MAX),
+    ("organization_id", 1, i64::MAX),
+    ("days", 1, 36_525),
+    ("max_score", 0, 4),
 ];
 
 /// Words in query strings: name and pattern.
-const PATTERNS: [(&str, &str); 3] = [
+const PATTERNS: [(&str, &str); 5] = [
     ("cursor", "^[0-9]{0,15}$"),
     ("state", "^(|open|ended)$"),
     ("lock", "^(|open|locked|no_password|unknown)$"),
+    ("tab", "^(|at_risk|all_accessed)$"),
+    ("format", "^(|csv|html)$"),
 ];
 
 /// Says what holds for all operations alike, and what their types cannot say.

@@ -45,7 +45,11 @@ fn linked<T: Serialize + From<R>, R>(
 ) -> Response {
     let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == query.limit);
     let next = next.filter(|_| is_full);
-    let items: Vec<T> = rows.into_iter().map(T::from).collect();
+    until(query, rows.into_iter().map(T::from).collect(), next)
+}
+
+/// A page that knows itself where the next one begins, if there is one.
+pub(super) fn until<T: Serialize>(query: &ListQuery, items: Vec<T>, next: Option<i64>) -> Response {
     let next_cursor = next.map(|next| next.to_string());
     let link = next_cursor.as_ref().map(|cursor| {
         let path = &query.path;

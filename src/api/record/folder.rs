@@ -33,6 +33,19 @@ pub(crate) async fn ensured(
     if api.store.organization(organization).await?.is_none() {
         return Err(RecordError::Organization(organization));
     }
+    let names = checked(path)?;
+    for _ in 1..TRIES {
+        match walked(api, asker, organization, &names).await {
+            // Somebody else has made one of them meanwhile.
+            Err(RecordError::Api(ApiError::Store(StoreError::Conflict { .. }))) => {}
+            other => return other,
+        }
+    }
+    walked(api, asker, organization, &names).await
+}
+
+/// The names of a path.
+fn checked(path: &str) -> Result<Vec<&str>, RecordError> {
     let names = path_names(path);
     let too_long =
         |name: &&str| name.chars().count() > NAME_MAX_CHARS || name.chars().any(char::is_control);
@@ -45,14 +58,32 @@ pub(crate) async fn ensured(
             problem,
         )]));
     }
-    for _ in 1..TRIES {
-        match walked(api, asker, organization, &names).await {
-            // Somebody else has made one of them meanwhile.
-            Err(RecordError::Api(ApiError::Store(StoreError::Conflict { .. }))) => {}
-            other => return other,
-        }
+    Ok(names)
+}
+
+/// Refuses a path that is none, or that leads through a folder that the asker may not enter; makes
+/// nothing.
+///
+/// # Errors
+/// [`RecordError`].
+pub(crate) async fn may_enter(
+    api: &Api,
+    asker: Asker<'_>,
+    organization: OrganizationId,
+    path: &str,
+) -> Result<(), RecordError> {
+    let names = checked(path)?;
+    let folders = api.store.password_folders(Some(organization)).await?;
+    let mut at: Option<PasswordFolderId> = None;
+    for name in names {
+        let here = folders.iter().find(|folder| {
+            folder.parent_id == at && folder.name.to_lowercase() == name.to_lowercase()
+        });
+        let Some(folder) = here else { break };
+        enters(api, asker, folder.id).await?;
+        at = Some(folder.id);
     }
-    walked(api, asker, organization, &names).await
+    Ok(())
 }
 
 async fn walked(

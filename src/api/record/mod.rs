@@ -6,6 +6,7 @@
 mod change;
 mod create;
 mod folder;
+pub(super) mod import;
 mod show;
 mod value;
 
@@ -27,7 +28,7 @@ use crate::store::{PasswordFilter, Seeing, StoreError};
 
 pub(crate) use change::{Change, change, change_all, delete_all, escaped};
 pub(crate) use create::{Draft, create_all, purpose_notes};
-pub(crate) use folder::ensured;
+pub(crate) use folder::{ensured, may_enter};
 pub(crate) use show::{Shown, show, show_all, show_code, show_why, versions};
 
 /// Who asks, and what they reach.

@@ -79,6 +79,8 @@ pub enum PasswordOrder {
     Updated,
     /// Its value's last change.
     Changed,
+    /// Its category's id.
+    Category,
 }
 
 /// An order, and whether it is reversed.
@@ -105,6 +107,7 @@ impl PasswordOrder {
             Self::Created => "p.created_at",
             Self::Updated => "p.updated_at",
             Self::Changed => changed!(),
+            Self::Category => "p.category_id",
         }
     }
 }

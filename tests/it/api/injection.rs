@@ -34,9 +34,10 @@ const HOSTILE: [&str; 9] = [
 ];
 
 /// Headers that an answer may have, each once.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 16] = [
     "allow",
     "cache-control",
+    "content-disposition",
     "content-length",
     "content-security-policy",
     "content-type",

@@ -150,6 +150,8 @@ fn refused(route: &Declared, has: &Has) -> Option<bool> {
         Need::SignedIn => (route.dialect == Dialect::PasswordSafe).then_some(false),
         Need::One(permission) => Some(!may(&permission)),
         Need::Any(permissions) => Some(!permissions.iter().any(may)),
+        Need::All(permissions) => Some(!permissions.iter().all(may)),
+        Need::Administrator => Some(!matches!(has, Has::Everything)),
         Need::OrOwn(permission) => may(&permission).then_some(false),
         Need::OrRole(permissions, roles) => {
             if matches!(has, Has::Everything) || permissions.iter().any(may) {
@@ -211,6 +213,8 @@ fn need(need: Need) -> String {
         Need::SignedIn => "to be signed in".to_owned(),
         Need::One(permission) => format!("`{permission}`"),
         Need::Any(permissions) => words(permissions),
+        Need::All(permissions) => words(permissions).replace(" or ", " and "),
+        Need::Administrator => "to be an administrator".to_owned(),
         Need::OrOwn(permission) => format!("`{permission}`, or to have ordered it"),
         Need::OrRole(permissions, roles) => {
             let names = roles.iter().map(|role| role.name()).collect::<Vec<_>>();

@@ -16,7 +16,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Names of parameters that some route knows.
-const PARAMETERS: [&str; 22] = [
+const PARAMETERS: [&str; 28] = [
     "name",
     "systemName",
     "accountName",
@@ -39,6 +39,12 @@ const PARAMETERS: [&str; 22] = [
     "to",
     "wait",
     "version",
+    "server",
+    "days",
+    "organization_id",
+    "user_id",
+    "tab",
+    "format",
 ];
 
 async fn parameters(backend: Backend) {
