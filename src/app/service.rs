@@ -388,11 +388,7 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         requests_per_minute: settings.auth.requests_per_minute,
         reveals_per_minute: settings.auth.reveals_per_minute,
         quarantines_per_minute: settings.auth.quarantines_per_minute,
-        public_url: settings
-            .server
-            .public_url
-            .as_deref()
-            .map(|url| url.trim_end_matches('/').to_owned()),
+        public_url: settings.server.public_base(),
         itglue_per_5_minutes: settings.itglue.requests_per_5_minutes,
         itglue_shows: settings.itglue.show_password_default,
         breached_file: settings.reports.breached_file.clone(),
