@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs real clients of the interfaces for the tests, if they are missing or of other versions:
-# ps-cli and schemathesis, each in a virtual environment of its own below target/, as
-# tests/clients/ pins it: requirements.txt and schemathesis.txt.
+# ps-cli, schemathesis and the package itglue, each in a virtual environment of its own below
+# target/, as tests/clients/ pins it: requirements.txt, schemathesis.txt and itglue.txt.
 #
 # pip asks the registry that it is configured for; each file's hash must be one of those pinned.
 set -euo pipefail
@@ -31,3 +31,4 @@ install() {
 
 install ps-cli ps-cli requirements.txt beyondtrust-bips-cli
 install schemathesis schemathesis schemathesis.txt schemathesis
+install itglue python itglue.txt itglue

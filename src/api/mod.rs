@@ -111,6 +111,8 @@ pub struct Settings {
     pub reveals_per_minute: u32,
     /// Quarantines in a minute with one key.
     pub quarantines_per_minute: u32,
+    /// Where people reach the service, without a slash at the end; `None`: as they call it.
+    pub public_url: Option<String>,
     /// Calls in five minutes with one key of the IT Glue dialect.
     pub itglue_per_5_minutes: u32,
     /// The IT Glue dialect shows a value unless it is told not to.
@@ -157,6 +159,7 @@ impl Default for Settings {
             requests_per_minute: 600,
             reveals_per_minute: 60,
             quarantines_per_minute: 6,
+            public_url: None,
             itglue_per_5_minutes: 3_000,
             itglue_shows: false,
             breached_file: None,

@@ -388,6 +388,7 @@ fn interface(settings: &Settings, loopback: bool) -> api::Settings {
         requests_per_minute: settings.auth.requests_per_minute,
         reveals_per_minute: settings.auth.reveals_per_minute,
         quarantines_per_minute: settings.auth.quarantines_per_minute,
+        public_url: settings.server.public_base(),
         itglue_per_5_minutes: settings.itglue.requests_per_5_minutes,
         itglue_shows: settings.itglue.show_password_default,
         breached_file: settings.reports.breached_file.clone(),
@@ -467,6 +468,7 @@ mod tests {
         settings.auth.reveals_per_minute = 20;
         settings.auth.quarantines_per_minute = 21;
         settings.itglue.requests_per_5_minutes = 23;
+        settings.server.public_url = Some("https://vault.example/".into());
         settings.itglue.show_password_default = true;
         assert_eq!(share(&settings).batch_max, 11);
         assert_eq!(limits(&settings).retry_max, Duration::from_secs(12));
@@ -490,6 +492,8 @@ mod tests {
         assert_eq!(interface.reveals_per_minute, 20);
         assert_eq!(interface.quarantines_per_minute, 21);
         assert_eq!(interface.itglue_per_5_minutes, 23);
+        let url = interface.public_url.as_deref();
+        assert_eq!(url, Some("https://vault.example"));
         assert!(interface.itglue_shows);
     }
 }

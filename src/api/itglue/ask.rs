@@ -42,7 +42,7 @@ impl FromRequestParts<Api> for Ask {
             caller: Caller::from_request_parts(parts, api).await?,
             reach: reach.ok_or(ApiError::Internal("a route without a key asked its reach"))?,
             from,
-            origin: origin(api.settings.tls, &parts.uri, &parts.headers),
+            origin: origin(&api.settings, &parts.uri, &parts.headers),
         })
     }
 }

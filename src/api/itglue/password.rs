@@ -84,12 +84,12 @@ async fn listed(
         .store
         .password_records(&filter, &sorts, Page { limit, offset });
     let (records, total) = found.await?;
-    let includes = Includes::of(&place.query, false);
+    let asked = Includes::of(&place.query, false);
     let mut included = Included::default();
     let mut data = Vec::with_capacity(records.len());
     for record in &records {
         let mut one = resource(record, &ask.origin);
-        includes.put(api, record, &mut one, &mut included).await?;
+        asked.put(api, record, &mut one, &mut included).await?;
         data.push(one);
     }
     Ok(place.listed(&data, total, &included))
@@ -153,8 +153,8 @@ async fn shown(
         value(api, ask, record, (method, version), &mut one).await?;
     }
     let mut included = Included::default();
-    let includes = Includes::of(query, true);
-    includes.put(api, record, &mut one, &mut included).await?;
+    let asked = Includes::of(query, true);
+    asked.put(api, record, &mut one, &mut included).await?;
     Ok(wire::one(StatusCode::OK, &one, &included))
 }
 

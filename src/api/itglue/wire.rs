@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::BASE;
 use super::query::{Page, Query};
-use crate::api::Api;
 use crate::api::error::ApiError;
+use crate::api::{Api, Settings};
 use crate::model::Timestamp;
 
 /// The media type of every answer.
@@ -186,7 +186,7 @@ impl FromRequestParts<Api> for Place {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let base = origin(api.settings.tls, &parts.uri, &parts.headers);
+        let base = origin(&api.settings, &parts.uri, &parts.headers);
         let query = Query::from_request_parts(parts, api).await?;
         // The router has taken the dialect's base off the path.
         let path = parts.uri.path().trim_end_matches('/');
@@ -195,13 +195,17 @@ impl FromRequestParts<Api> for Place {
     }
 }
 
-/// Scheme and host as the client called them; empty where it named no host, which leaves a path.
-pub(super) fn origin(tls: bool, uri: &Uri, headers: &HeaderMap) -> String {
+/// Where people reach the service: as the operator says, else scheme and host as the client called
+/// them; empty where it named no host, which leaves a path.
+pub(super) fn origin(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
+    if let Some(url) = &settings.public_url {
+        return url.clone();
+    }
     let host = || headers.get(header::HOST)?.to_str().ok()?.parse().ok();
     let authority: Option<Authority> = uri.authority().cloned().or_else(host);
     let authority = authority.filter(|one| !one.as_str().contains('@'));
     authority.map_or_else(String::new, |authority| {
-        let scheme = if tls { "https" } else { "http" };
+        let scheme = if settings.tls { "https" } else { "http" };
         format!("{scheme}://{authority}")
     })
 }
@@ -263,13 +267,23 @@ mod tests {
     }
 
     #[test]
-    fn a_link_begins_as_the_client_called() {
+    fn a_link_begins_as_the_operator_says_or_as_the_client_called() {
         let mut headers = HeaderMap::new();
         let path = Uri::from_static("/passwords");
-        assert_eq!(origin(false, &path, &headers), "");
+        let plain = Settings::default();
+        let tls = Settings {
+            tls: true,
+            ..Settings::default()
+        };
+        let public = Settings {
+            public_url: Some("https://vault.example/kw".to_owned()),
+            ..Settings::default()
+        };
+        assert_eq!(origin(&plain, &path, &headers), "");
         headers.insert(header::HOST, HeaderValue::from_static("vault.example:7420"));
-        assert_eq!(origin(true, &path, &headers), "https://vault.example:7420");
+        assert_eq!(origin(&tls, &path, &headers), "https://vault.example:7420");
+        assert_eq!(origin(&public, &path, &headers), "https://vault.example/kw");
         headers.insert(header::HOST, HeaderValue::from_static("a@b/<script>"));
-        assert_eq!(origin(false, &path, &headers), "");
+        assert_eq!(origin(&plain, &path, &headers), "");
     }
 }

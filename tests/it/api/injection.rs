@@ -154,14 +154,15 @@ impl Stage {
         body
     }
 
-    async fn send(&self, row: &Row, native: bool, body: &Value) -> Answer {
+    async fn send(&self, row: &Row, dialect: Dialect, body: &Value) -> Answer {
         let path = if row.path.is_empty() {
             row.template
         } else {
             row.path
         };
-        if !native {
-            return self.session.call(row.method, path, Some(body), &[]).await;
+        if dialect != Dialect::Native {
+            let client = self.client(dialect);
+            return client.call(row.method, path, Some(body), &[]).await;
         }
         let headers: &[(&str, &str)] = if matches!(row.method, "PATCH" | "PUT") {
             &[("If-Match", "*")]
@@ -173,9 +174,17 @@ impl Stage {
             .await
     }
 
+    fn client(&self, dialect: Dialect) -> &Client {
+        match dialect {
+            Dialect::PasswordSafe => &self.session,
+            Dialect::ItGlue => &self.itglue,
+            Dialect::Native => &self.native,
+        }
+    }
+
     /// Whether this text stands somewhere, byte for byte: in the answer, in the audit trail, or
     /// where the row says.
-    async fn is_kept(&self, row: &Row, answer: &Answer, text: &str) -> bool {
+    async fn is_kept(&self, (row, dialect): (&Row, Dialect), answer: &Answer, text: &str) -> bool {
         let found = |answer: &Answer| {
             let all = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
             holds(&all, text)
@@ -198,20 +207,15 @@ impl Stage {
             }
         }
         let path = row.path.split('?').next().unwrap_or_default();
-        let client = if row.template.starts_with("/api") {
-            &self.native
-        } else {
-            &self.session
-        };
-        !path.is_empty() && found(&client.get(path).await)
+        !path.is_empty() && found(&self.client(dialect).get(path).await)
     }
 
     /// Walks a table; returns how many texts were kept and how many refused.
-    async fn walk(&mut self, rows: &[Row], native: bool, hostile: &[&str]) -> (usize, usize) {
+    async fn walk(&mut self, rows: &[Row], dialect: Dialect, hostile: &[&str]) -> (usize, usize) {
         let (mut kept, mut refused, mut faults) = (0, 0, Vec::new());
         for row in rows.iter().filter(|row| !row.body.is_null()) {
             let honest = self.body(row, None);
-            let answer = self.send(row, native, &honest).await;
+            let answer = self.send(row, dialect, &honest).await;
             let name = format!("{} {}", row.method, row.template);
             // An honest body is taken, or the table is wrong; what a state forbids apart.
             let needs_more = ["/requests/", "token", "/sessions", "/totp/", "/test-action"];
@@ -224,7 +228,7 @@ impl Stage {
                     self.count += 1;
                     let text = format!("{MARK}{}{hostile}", self.count);
                     let body = self.body(row, Some((&pointer, &text)));
-                    let answer = self.send(row, native, &body).await;
+                    let answer = self.send(row, dialect, &body).await;
                     let case = format!("{name} {pointer} {text:?}");
                     faults
                         .extend(fault(&answer).map(|fault| format!("{case}: {fault}: {answer:?}")));
@@ -233,7 +237,7 @@ impl Stage {
                     if answer.status.is_client_error() || bad_row {
                         refused += 1;
                     } else if row.unshown.contains(&pointer.as_str())
-                        || self.is_kept(row, &answer, &text).await
+                        || self.is_kept((row, dialect), &answer, &text).await
                     {
                         kept += 1;
                     } else {
@@ -327,6 +331,7 @@ fn every_route_that_writes_is_in_the_table() {
     for (dialect, rows) in [
         (Dialect::Native, table::native()),
         (Dialect::PasswordSafe, table::dialect()),
+        (Dialect::ItGlue, table::itglue()),
     ] {
         let (declared, listed) = (declared_writes(dialect), listed(&rows));
         let missing: Vec<_> = declared.difference(&listed).collect();
@@ -341,14 +346,27 @@ fn every_route_that_writes_is_in_the_table() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_text_of_the_native_api_is_a_text_or_refused() {
     let mut stage = Stage::on(Backend::Sqlite).await;
-    let (kept, refused) = stage.walk(&table::native(), true, &HOSTILE).await;
+    let (kept, refused) = stage
+        .walk(&table::native(), Dialect::Native, &HOSTILE)
+        .await;
     assert!(kept > 50 && refused > 50, "{kept} kept, {refused} refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_text_of_the_dialect_is_a_text_or_refused() {
     let mut stage = Stage::on(Backend::Sqlite).await;
-    let (kept, refused) = stage.walk(&table::dialect(), false, &HOSTILE).await;
+    let (kept, refused) = stage
+        .walk(&table::dialect(), Dialect::PasswordSafe, &HOSTILE)
+        .await;
+    assert!(kept > 50 && refused > 50, "{kept} kept, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_text_of_the_it_glue_dialect_is_a_text_or_refused() {
+    let mut stage = Stage::on(Backend::Sqlite).await;
+    let (kept, refused) = stage
+        .walk(&table::itglue(), Dialect::ItGlue, &HOSTILE)
+        .await;
     assert!(kept > 50 && refused > 50, "{kept} kept, {refused} refused");
 }
 
@@ -356,7 +374,13 @@ async fn every_text_of_the_dialect_is_a_text_or_refused() {
 async fn postgresql_takes_the_same_texts() {
     let mut stage = Stage::on(Backend::Postgres).await;
     let hostile = &HOSTILE[..2];
-    let native = stage.walk(&table::native(), true, hostile).await;
-    let dialect = stage.walk(&table::dialect(), false, hostile).await;
-    assert!(native.0 > 5 && dialect.0 > 5, "{native:?} {dialect:?}");
+    let native = stage.walk(&table::native(), Dialect::Native, hostile).await;
+    let dialect = stage
+        .walk(&table::dialect(), Dialect::PasswordSafe, hostile)
+        .await;
+    let itglue = stage.walk(&table::itglue(), Dialect::ItGlue, hostile).await;
+    assert!(
+        native.0 > 5 && dialect.0 > 5 && itglue.0 > 5,
+        "{native:?} {dialect:?} {itglue:?}"
+    );
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod itglue;
 mod ps_cli;
 mod schemathesis;
 

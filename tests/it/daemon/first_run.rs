@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use keywheel::store::Backend;
+use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::daemon::Home;
@@ -35,7 +36,9 @@ async fn a_first_start_without_configuration_works() {
     let held = client.native("/api/v1/keys").await.expect(200).json();
     let held = held["items"].as_array().unwrap();
     let kinds: Vec<_> = held.iter().map(|key| &key["kind"]).collect();
-    assert_eq!(kinds, ["native", "passwordsafe", "oauth"]);
+    assert_eq!(kinds, ["native", "passwordsafe", "oauth", "itglue"]);
+    let reach = (&held[3]["password_access"], &held[3]["organizations"]);
+    assert_eq!(reach, (&json!(true), &json!([])));
     let oauth = held[2]["client_id"].as_str().unwrap();
     assert!(credentials.contains(&format!("oauth_client_id = \"{oauth}\"")));
     client.nobody("/readyz").await.expect(200);
@@ -46,6 +49,10 @@ async fn a_first_start_without_configuration_works() {
     let (secret, _) = secret.split_once('"').unwrap();
     assert_eq!(secret.len(), 48);
     assert!(!said.contains(secret));
+    let (_, itglue) = credentials.split_once("itglue_key = \"").unwrap();
+    let (itglue, _) = itglue.split_once('"').unwrap();
+    assert!(itglue.starts_with("ITG.") && itglue.len() == 64);
+    assert!(!said.contains(itglue));
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let core = limits
         .lines()

@@ -113,35 +113,54 @@ async fn made(
     }
     let made = record::create_all(api, ask.asker(), &drafts).await;
     let made = made.map_err(|(nth, error)| of_item(error, &items, nth))?;
-    let mut records = Vec::with_capacity(made.len());
-    let mut refusals = Vec::new();
-    for ((record, value), item) in made.into_iter().zip(values).zip(&items) {
-        let id = record.id;
-        let Some(value) = value else {
-            records.push(record);
-            continue;
-        };
-        let change = Change {
-            value: Some(value),
-            ..Change::of(record)
-        };
-        match record::change(api, ask.asker(), change).await {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                if !matches!(error, record::RecordError::RotationPending(_)) {
-                    // Nothing was changed: the link goes again.
-                    let gone = record::delete_all(api, ask.asker(), &[id]).await;
-                    gone.map_err(|(_, error)| refused(error, item))?;
-                }
-                refusals.push(refusal(error, item)?);
-            }
+    let ids: Vec<_> = made.iter().map(|record| record.id).collect();
+    let (mut changes, mut places) = (Vec::new(), Vec::new());
+    for (nth, (record, value)) in made.into_iter().zip(values).enumerate() {
+        if value.is_some() {
+            places.push(nth);
+            changes.push(Change {
+                value,
+                ..Change::of(record)
+            });
         }
     }
-    if !refusals.is_empty() {
-        return Err(ApiError::Refused(refusals));
-    }
+    rotated(api, ask, (&items, &ids), (changes, places)).await?;
+    let records = api.store.password_records_by_id(&ids).await?;
     let shows = shows(query, AccessMethod::ApiCreate);
     answer(api, ask, &records, (StatusCode::CREATED, many), shows).await
+}
+
+/// Gives new links the values that came with them. What could not be rotated is not made.
+async fn rotated(
+    api: &Api,
+    ask: &Ask,
+    (items, ids): (&[Item], &[PasswordRecordId]),
+    (changes, places): (Vec<Change>, Vec<usize>),
+) -> Result<(), ApiError> {
+    let place = |nth: usize| places.get(nth).copied().unwrap_or_default();
+    let (gone, error) = match record::change_all(api, ask.asker(), changes).await {
+        Ok(failed) => {
+            let (mut gone, mut refusals) = (Vec::new(), Vec::new());
+            for (nth, error) in failed {
+                let nth = place(nth);
+                if !matches!(error, record::RecordError::RotationPending(_)) {
+                    gone.extend(ids.get(nth).copied());
+                }
+                let item = items
+                    .get(nth)
+                    .ok_or(ApiError::Internal("an item is gone"))?;
+                refusals.push(refusal(error, item)?);
+            }
+            if refusals.is_empty() {
+                return Ok(());
+            }
+            (gone, ApiError::Refused(refusals))
+        }
+        // Not one was rotated: nothing of the call stays.
+        Err((nth, error)) => (ids.to_vec(), of_item(error, items, place(nth))),
+    };
+    deleted(api, ask, &gone).await?;
+    Err(error)
 }
 
 /// What stood in the way of one of several items.

@@ -328,3 +328,121 @@ pub(super) fn dialect() -> Vec<Row> {
     rows.extend(PLAIN_DIALECT.map(|(method, template)| plain(method, template)));
     rows
 }
+
+/// The IT Glue dialect's; each names what the rows before it have made, by its number.
+pub(super) fn itglue() -> Vec<Row> {
+    let one = |attributes: Value| json!({"data": {"attributes": attributes}});
+    let many = |attributes: Value| json!({"data": [{"id": 1, "attributes": attributes}]});
+    let organization = || json!({"name": "o#", "short_name": "s", "description": "d", "alert": "a", "quick_notes": "q"});
+    let record = || {
+        json!({
+            "organization_id": 1, "name": "n#", "username": "u", "url": "https://u", "notes": "n",
+            "autofill_selectors": "a", "password": "p#",
+        })
+    };
+    // What stands in the notes with more behind it is not found whole.
+    let unnoted = || {
+        let mut unnoted = record();
+        unnoted.as_object_mut().unwrap().remove("notes");
+        unnoted
+    };
+    let embedded = || {
+        let mut embedded = unnoted();
+        for (name, value) in [
+            ("resource_type", json!("Contact")),
+            ("resource_id", json!(7)),
+            ("cached_resource_name", json!("c")),
+            ("password_category_name", json!("Cloud")),
+            ("otp_secret", json!("GEZDGNBVGY3TQOJQ")),
+            ("folder_path", json!("f")),
+            ("purpose", json!("p")),
+        ] {
+            embedded[name] = value;
+        }
+        embedded
+    };
+    // Sealed, decided by, taken apart, or kept as HTML shows it.
+    const UNSHOWN: &[&str] = &[
+        "/data/attributes/password",
+        "/data/0/attributes/password",
+        "/data/attributes/otp_secret",
+        "/data/attributes/resource_type",
+        "/data/attributes/password_category_name",
+        "/data/attributes/folder_path",
+        "/data/attributes/purpose",
+    ];
+    let mut rotated = unnoted();
+    rotated["rotation_reason"] = json!("r");
+    let folders = "/organizations/{oid}/relationships/password_folders";
+    let folder = "/organizations/{oid}/relationships/password_folders/{id}";
+    let records = "/organizations/{oid}/relationships/passwords";
+    let nested = "/organizations/{oid}/relationships/passwords/{id}";
+    vec![
+        row("POST", "/organizations", "", one(organization())),
+        row(
+            "PATCH",
+            "/organizations/{id}",
+            "/organizations/1",
+            one(organization()),
+        ),
+        row(
+            "POST",
+            "/password_categories",
+            "",
+            one(json!({"name": "c#"})),
+        ),
+        row(
+            "PATCH",
+            "/password_categories/{id}",
+            "/password_categories/8",
+            one(json!({"name": "d#"})),
+        ),
+        row(
+            "POST",
+            "/password_folders",
+            "",
+            one(json!({"organization_id": 1, "name": "f#"})),
+        ),
+        row(
+            "PATCH",
+            "/password_folders",
+            "",
+            many(json!({"name": "g#"})),
+        ),
+        row(
+            "POST",
+            folders,
+            "/organizations/1/relationships/password_folders",
+            one(json!({"name": "h#"})),
+        ),
+        row(
+            "PATCH",
+            folder,
+            "/organizations/1/relationships/password_folders/1",
+            one(json!({"name": "i#"})),
+        ),
+        row("POST", "/passwords", "", one(embedded())).unshown(UNSHOWN),
+        row("PATCH", "/passwords", "", many(record())).unshown(UNSHOWN),
+        row("PATCH", "/passwords/{id}", "/passwords/1", one(rotated)).unshown(UNSHOWN),
+        row(
+            "POST",
+            records,
+            "/organizations/1/relationships/passwords",
+            one(embedded()),
+        )
+        .unshown(UNSHOWN),
+        row(
+            "PATCH",
+            nested,
+            "/organizations/1/relationships/passwords/1",
+            one(record()),
+        )
+        .unshown(UNSHOWN),
+        plain("DELETE", folders),
+        plain("DELETE", folder),
+        plain("DELETE", "/passwords"),
+        plain("DELETE", "/passwords/{id}"),
+        plain("DELETE", records),
+        plain("DELETE", nested),
+    ]
+}
