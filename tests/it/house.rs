@@ -35,7 +35,7 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 17] = [
+const EXPOSERS: [(&str, &str); 18] = [
     (
         "connectors/src/dialogue/",
         "hands them to systems as their platform says",
@@ -74,6 +74,10 @@ const EXPOSERS: [(&str, &str); 17] = [
     (
         "src/vault/appraisal.rs",
         "marks, estimates and hashes values for reports",
+    ),
+    (
+        "src/vault/kdbx.rs",
+        "makes the key of a KeePass file of its password",
     ),
     (
         "src/vault/password.rs",

@@ -308,7 +308,9 @@ impl Import<'_> {
         let id = row.number("resource_id", faults);
         match (row.text("resource_type"), id) {
             (None, None) => {}
-            (Some(word), Some(id)) if ResourceKind::is_spelled(ResourceKind::MANAGED_ACCOUNT, &word) => {
+            (Some(word), Some(id))
+                if ResourceKind::is_spelled(ResourceKind::MANAGED_ACCOUNT, &word) =>
+            {
                 account = Some(AccountId(id));
             }
             (Some(word), Some(id)) => match ResourceKind::parse(&word) {
@@ -337,10 +339,10 @@ impl Import<'_> {
             let text = "is the managed account's: leave it out; an import rotates nothing";
             faults.push(Fault::new("password", text));
         }
-        let may = self.asker.caller.user.may(Permission::AccountsRead);
-        let found = match may {
-            true => self.api.store.account(id).await?,
-            false => None,
+        let found = if self.asker.caller.user.may(Permission::AccountsRead) {
+            self.api.store.account(id).await?
+        } else {
+            None
         };
         if found.is_none_or(|found| found.deleted_at.is_some()) {
             let text = "is no managed account that exists";
