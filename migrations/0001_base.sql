@@ -796,3 +796,77 @@ CREATE TABLE last_accesses (
     at BIGINT NOT NULL,                            -- when
     PRIMARY KEY (user_id, kind, subject_id)
 );
+
+-- Workflows: who is told that somebody has seen a password.
+CREATE TABLE workflows (
+    id BIGINT PRIMARY KEY,                         -- dense
+    name TEXT NOT NULL,                            -- as given
+    name_key TEXT NOT NULL,                        -- lower-cased
+    kind TEXT NOT NULL CHECK (kind IN ('password_access')), -- what sets it off
+    failure_email TEXT NOT NULL,                   -- who is told that a notice was not delivered
+    state TEXT NOT NULL CHECK (state IN ('on', 'off', 'deleted')), -- on: reveals make deliveries
+    filters TEXT NOT NULL,                         -- a JSON list of field, operator and values
+    revision BIGINT NOT NULL,                      -- counts edits; the guard of the next
+    created_at BIGINT NOT NULL,                    -- when it was made
+    updated_at BIGINT NOT NULL                     -- last edit
+);
+CREATE UNIQUE INDEX workflows_name ON workflows (name_key) WHERE state IN ('on', 'off');
+CREATE INDEX workflows_on ON workflows (id) WHERE state = 'on';
+
+-- What workflows do. An action that was removed stays for the deliveries that are left.
+CREATE TABLE workflow_actions (
+    id BIGINT PRIMARY KEY,                         -- dense
+    workflow_id BIGINT NOT NULL REFERENCES workflows (id), -- of which workflow
+    position BIGINT NOT NULL,                      -- its place, from 0; -1 of a removed one
+    name TEXT NOT NULL,                            -- as given
+    channel TEXT NOT NULL CHECK (channel IN ('email', 'webhook', 'slack')), -- by which way
+    content TEXT NOT NULL,                         -- its templates and recipients, as JSON
+    masked_url TEXT,                               -- where to, without the secret part
+    url BYTEA,                                     -- where to, sealed; NULL of a mail
+    signing_secret BYTEA,                          -- sealed; NULL but of a webhook
+    retired_at BIGINT,                             -- when it was removed
+    failed BIGINT NOT NULL,                        -- failed deliveries that no alert has told yet
+    failed_delivery BIGINT,                        -- the last of them
+    alerted_at BIGINT                              -- when the last alert was made
+);
+CREATE INDEX workflow_actions_workflow ON workflow_actions (workflow_id, position);
+CREATE INDEX workflow_actions_failed ON workflow_actions (id) WHERE failed > 0;
+
+-- The outbox: what is sent, and what became of it.
+CREATE TABLE deliveries (
+    id BIGINT PRIMARY KEY,                         -- dense; webhook-id
+    workflow_id BIGINT NOT NULL REFERENCES workflows (id), -- by which workflow
+    action_id BIGINT NOT NULL REFERENCES workflow_actions (id), -- by which of its actions
+    kind TEXT NOT NULL CHECK (kind IN ('notice', 'alert')), -- an alert says that notices failed
+    channel TEXT NOT NULL CHECK (channel IN ('email', 'webhook', 'slack')), -- by which way
+    event_id TEXT NOT NULL,                        -- of which reveal
+    event_at BIGINT NOT NULL,                      -- when that was
+    about TEXT NOT NULL,                           -- what was seen, by name
+    recipients TEXT NOT NULL,                      -- of a mail, as a JSON list
+    subject TEXT NOT NULL,                         -- of a mail
+    body TEXT NOT NULL,                            -- rendered
+    state TEXT NOT NULL CHECK (state IN ('pending', 'sending', 'sent', 'failed')), -- where it stands
+    due_at BIGINT NOT NULL,                        -- when it is tried next
+    tries BIGINT NOT NULL,                         -- attempts since it was queued
+    attempts BIGINT NOT NULL,                      -- attempts in all
+    node_id BIGINT,                                -- which node sends it
+    error TEXT NOT NULL,                           -- why the last attempt failed
+    queued_at BIGINT NOT NULL,                     -- when it was queued, or queued again
+    ended_at BIGINT                                -- when it was sent or failed
+);
+CREATE INDEX deliveries_due ON deliveries (action_id, kind, due_at, id) WHERE state = 'pending';
+CREATE INDEX deliveries_sending ON deliveries (node_id) WHERE state = 'sending';
+CREATE INDEX deliveries_oldest ON deliveries (queued_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_workflow ON deliveries (workflow_id, id);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE state IN ('sent', 'failed');
+
+-- What became of each attempt.
+CREATE TABLE delivery_attempts (
+    delivery_id BIGINT NOT NULL REFERENCES deliveries (id), -- of which delivery
+    number BIGINT NOT NULL,                        -- from 1
+    at BIGINT NOT NULL,                            -- when it began
+    took_ms BIGINT NOT NULL,                       -- how long it took
+    status BIGINT,                                 -- the HTTP status or SMTP code of the answer
+    error TEXT NOT NULL,                           -- '' if it was taken
+    PRIMARY KEY (delivery_id, number)
+);

@@ -18,6 +18,7 @@ mod key_ring;
 mod listener;
 mod log;
 mod migrate;
+mod notify;
 mod platforms;
 mod reload;
 mod service;

@@ -9,6 +9,7 @@ mod database;
 mod itglue;
 mod layer;
 mod load;
+mod notify;
 mod rules;
 mod secret_file;
 
@@ -22,6 +23,7 @@ use crate::model::key::Addresses;
 pub use database::{DatabaseTarget, DatabaseUrl};
 pub use itglue::ItGlue;
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
+pub use notify::{Notify, Smtp, SmtpSecurity};
 pub use secret_file::{SecretFileError, read_secret_file};
 
 /// Everything that can be set. Its `Debug` and its serialised form hide secrets.
@@ -38,13 +40,15 @@ pub struct Settings {
     pub connectors: Connectors,
     pub auth: Auth,
     pub itglue: ItGlue,
+    pub smtp: Smtp,
+    pub notify: Notify,
     pub reports: Reports,
     pub metrics: Metrics,
     pub log: Log,
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "server",
     "data",
     "database",
@@ -55,6 +59,8 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "connectors",
     "auth",
     "itglue",
+    "smtp",
+    "notify",
     "reports",
     "metrics",
     "log",
@@ -83,6 +89,8 @@ pub struct Server {
     pub drain_timeout_s: u32,
     /// Proxies whose `X-Forwarded-For` is believed: networks, with commas between them.
     pub trusted_proxies: Addresses,
+    /// Where people reach the service, for the links in notices. Without it: the listener's URL.
+    pub public_url: Option<String>,
 }
 
 impl Default for Server {
@@ -97,11 +105,18 @@ impl Default for Server {
             request_timeout_s: 300,
             drain_timeout_s: 120,
             trusted_proxies: Addresses::default(),
+            public_url: None,
         }
     }
 }
 
 impl Server {
+    /// Where people reach a service that answers at `listening`, without a slash at the end.
+    pub fn public_url<'a>(&'a self, listening: &'a str) -> &'a str {
+        let set = self.public_url.as_deref();
+        set.unwrap_or(listening).trim_end_matches('/')
+    }
+
     /// True if the listener speaks HTTPS, and nothing else.
     pub fn speaks_tls(&self) -> bool {
         self.tls_certificate_file.is_some() && self.tls_key_file.is_some()

@@ -22,7 +22,7 @@ use crate::model::password_rule::{Alphabet, PasswordRule, RuleError};
 
 pub use key::{
     CONSOLE_PASSWORD_CHARS, base62, itglue_key, native_key, native_key_is_wellformed,
-    oauth_client_id, oauth_client_secret, password_safe_key,
+    oauth_client_id, oauth_client_secret, password_safe_key, webhook_secret,
 };
 pub use pair::{GivenKey, KeyError, Pair, UnlockedKey, key_pair, public_of};
 pub use totp::{recovery_code, totp_secret};

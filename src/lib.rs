@@ -8,8 +8,8 @@
 //! | 0 | the crate `keywheel-connectors`; in tests alone, `fuzz` |
 //! | 1 | [`model`] |
 //! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
-//! | 3 | `engine`, `notify`, `scheduler`, [`worker`] |
-//! | 4 | `queue`, `workflow` |
+//! | 3 | `engine`, [`notify`], `scheduler`, [`worker`] |
+//! | 4 | `queue`, [`workflow`] |
 //! | 5 | [`api`], `console` |
 //! | 6 | [`app`] |
 //! | 7 | [`cli`] |
@@ -28,8 +28,10 @@ mod fuzz;
 pub mod generate;
 pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod queue;
 pub mod scheduler;
 pub mod store;
 pub mod vault;
 pub mod worker;
+pub mod workflow;

@@ -62,6 +62,8 @@ pub struct DatabaseGauges {
     pub key_expiry: BTreeMap<String, Timestamp>,
     /// When the audit chain was last anchored.
     pub last_anchor: Option<Timestamp>,
+    /// Since when the oldest delivery waits that has not ended.
+    pub oldest_delivery: Option<Timestamp>,
 }
 
 /// Every metric of the service.
@@ -325,6 +327,13 @@ impl Metrics {
         self.families.reveals_total.add(&[actor_type, purpose], 1);
     }
 
+    /// An attempt to deliver a notice or an alert ended.
+    pub fn delivery(&self, channel: &'static str, outcome: &'static str) {
+        self.families
+            .outbox_deliveries_total
+            .add(&[channel, outcome], 1);
+    }
+
     /// Connections of the database pools.
     pub fn db_pool(&self, idle: u32, used: u32) {
         self.families
@@ -356,6 +365,9 @@ impl Metrics {
         families
             .audit_last_anchor_timestamp_seconds
             .set(&[], found.last_anchor.map_or(0.0, seconds));
+        families
+            .outbox_oldest_pending_timestamp_seconds
+            .set(&[], found.oldest_delivery.map_or(0.0, seconds));
         let runs: Vec<(Vec<&str>, f64)> = found
             .policy_next_run
             .iter()

@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::generate::Dice;
 use crate::model::id::{
     AccountId, DataKeyId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
+    WorkflowActionId,
 };
 
 pub use appraisal::{Fingerprints, sha1, strength};
@@ -125,6 +126,24 @@ impl Place {
             row: record.0,
             column: "otp",
             version: 0,
+        }
+    }
+
+    /// Where the address of a webhook or of Slack is sealed.
+    pub const fn workflow_url(id: WorkflowActionId) -> Self {
+        Self {
+            table: "workflow_actions",
+            row: id.0,
+            column: "url",
+            version: 0,
+        }
+    }
+
+    /// Where the secret is sealed that a webhook is signed with.
+    pub const fn signing_secret(id: WorkflowActionId) -> Self {
+        Self {
+            column: "signing_secret",
+            ..Self::workflow_url(id)
         }
     }
 

@@ -45,6 +45,7 @@ use crate::model::system::SystemSettings;
 use crate::queue::{OrderError, Orders};
 use crate::store::Store;
 use crate::vault::{Passwords, Vault};
+use crate::workflow::Workflows;
 
 use limits::Budget;
 
@@ -59,6 +60,8 @@ pub struct Api {
     pub store: Store,
     /// Takes orders.
     pub orders: Orders,
+    /// Tells of reveals.
+    pub workflows: Workflows,
     /// Seals and opens.
     pub vault: Arc<Vault>,
     /// Verifies the audit trail.

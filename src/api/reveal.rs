@@ -120,6 +120,7 @@ pub(super) async fn on_record(
         tx.note_access(reveal.by.user_id, one, how).await?;
     }
     tx.audit_all(events, now).await?;
+    api.workflows.fire(tx, &reveal).await?;
     Ok(())
 }
 

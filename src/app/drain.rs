@@ -1,7 +1,7 @@
 //! The end of the service: work comes to a safe point, callers get their answers.
 //!
 //! Order: no new claim and no new connection; the worker's claims end; callers who are still
-//! there get a moment; the ticks stop, since peers would take the work over without this node's
+//! there get a moment; notices under way end; the ticks stop, since peers would take the work over without this node's
 //! beat; the node signs off.
 //!
 //! Invariant: what was intended is brought to its recorded result, unless that takes longer than
@@ -20,6 +20,9 @@ use super::signal::{Asked, Signals};
 const CALLERS_MAX: Duration = Duration::from_secs(5);
 /// How long the ticks have to end.
 const TICKS_MAX: Duration = Duration::from_secs(10);
+
+/// How long notices under way have: a little longer than one attempt.
+const NOTICES_MAX: Duration = Duration::from_secs(15);
 
 /// How long connector processes have to end; their sockets are closed.
 const PROCESSES_MAX: Duration = Duration::from_secs(5);
@@ -63,6 +66,13 @@ pub(super) async fn drain(
         }
     }
     running.api.abort();
+    // Each attempt has a limit, so this has one; what is cut short is sent again with the same id.
+    if !running.sender.is_finished() {
+        tokio::select! {
+            _ = &mut running.sender => {}
+            () = clock.sleep(NOTICES_MAX) => running.sender.abort(),
+        }
+    }
     running.stop.cancel();
     let ticks = async {
         if !running.scheduler.is_finished()

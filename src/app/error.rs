@@ -9,6 +9,7 @@ use super::files::FileError;
 use super::tls::TlsError;
 use crate::config::SecretFileError;
 use crate::metrics::MetricsError;
+use crate::notify::NotifyError;
 use crate::scheduler::SchedulerError;
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -22,6 +23,15 @@ pub enum AppError {
     /// Correct the key file.
     #[error("the key file does not fit: {0}")]
     KekFile(#[from] SecretFileError),
+    /// Correct smtp.password_file, or the file.
+    #[error("the mail server's password cannot be read: {0}")]
+    SmtpPassword(SecretFileError),
+    /// Write the password to it as text.
+    #[error("the file of smtp.password_file holds no UTF-8 text: write the password to it")]
+    SmtpPasswordText,
+    /// As it says.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     /// As the certificate's error says.
     #[error("the listener's certificate cannot be used: {0}")]
     Tls(#[from] TlsError),

@@ -14,6 +14,7 @@ use super::error::AppError;
 use super::health::Health;
 use super::listener::{self, Bound};
 use super::log::Log;
+use super::notify::notices;
 use super::platforms::platforms;
 use super::reload::Reload;
 use super::signal::{Asked, Signals};
@@ -43,6 +44,8 @@ pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
     pub(super) api: JoinHandle<()>,
+    /// Sends notices.
+    pub(super) sender: JoinHandle<()>,
     pub(super) health: JoinHandle<()>,
     /// Hears of work that other nodes enqueue.
     pub(super) peers: JoinHandle<()>,
@@ -141,9 +144,12 @@ async fn start(
         drain: drain.clone(),
         wall: wall.clone(),
     };
+    let url = settings.server.url(bound.address);
+    let (workflows, sender) = notices(settings, base, (clock, dice, metrics), (node, &url))?;
     let router = api::router(Api {
         store: store.clone(),
         orders,
+        workflows,
         vault: base.vault.clone(),
         audit: base.audit.clone(),
         clock: clock.clone(),
@@ -155,7 +161,6 @@ async fn start(
         platforms: platforms.clone(),
         settings: interface(settings, bound.address.ip().is_loopback()),
     });
-    let url = settings.server.url(bound.address);
     tracing::info!(address = url, node = node.0, "listening");
     Ok(Running {
         worker: spawn(work.run(drain.clone())),
@@ -171,6 +176,7 @@ async fn start(
             drain.clone(),
             clock.clone(),
         )),
+        sender: spawn(sender.run(drain.clone())),
         health: spawn(async move { health.watch().await }),
         peers: spawn(hear_peers(store.clone(), clock.clone())),
         wall: spawn(wall.run(raze.clone())),
@@ -422,6 +428,7 @@ async fn supervise(
                 return Err(AppError::TaskEnded("the scheduler"));
             }
             _ = &mut running.worker => return Err(AppError::TaskEnded("the worker")),
+            _ = &mut running.sender => return Err(AppError::TaskEnded("the sender of notices")),
             _ = &mut running.api => return Err(AppError::TaskEnded("the listener")),
             _ = &mut running.health => return Err(AppError::TaskEnded("the health check")),
             _ = &mut running.wall => return Err(AppError::TaskEnded("the connectors' keeper")),

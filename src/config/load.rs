@@ -19,9 +19,10 @@ const FILE_NAME: &str = "keywheel.toml";
 const FILE_MAX_BYTES: u64 = 1_048_576;
 
 /// Service credentials that stay files, and the settings that they take the place of.
-const CREDENTIAL_FILES: [(&str, &str); 2] = [
+const CREDENTIAL_FILES: [(&str, &str); 3] = [
     ("keyring.kek", "keyring.kek_file"),
     ("server.tls_key", "server.tls_key_file"),
+    ("smtp.password", "smtp.password_file"),
 ];
 
 /// What is wrong with one setting.

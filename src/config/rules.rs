@@ -21,6 +21,7 @@ impl Settings {
             })
             .collect();
         broken.extend(self.listener());
+        broken.extend(self.smtp.rules());
         if self.queue.dead_after_s < self.queue.beat_every_s.saturating_mul(3) {
             let what = "must be at least three times queue.beat_every_s, or a busy node loses \
                         its work to its peers";
@@ -61,6 +62,14 @@ impl Settings {
                         certificates to a listener that has one itself";
             broken.push(("server.tls_client_ca_file", what.to_owned()));
         }
+        if let Some(url) = &server.public_url
+            && !url::Url::parse(url).is_ok_and(|url| is_base(&url))
+        {
+            let what = "must be where people reach the service, such as \
+                        https://keywheel.example.com: http or https, without user, query and \
+                        fragment";
+            broken.push(("server.public_url", what.to_owned()));
+        }
         let listen = server.listen;
         if !listen.ip().is_loopback() && !server.speaks_tls() && !server.allow_plain_http {
             broken.push((
@@ -87,6 +96,7 @@ impl Settings {
             connectors,
             auth,
             itglue,
+            smtp,
             ..
         } = self;
         let all = [
@@ -147,6 +157,8 @@ impl Settings {
                 1_000,
             ),
             ("connectors.processes", connectors.processes, 0, 64),
+            ("smtp.port", smtp.port, 1, 65_535),
+            ("smtp.timeout_s", smtp.timeout_s, 1, 60),
         ];
         let dialect = (
             "itglue.requests_per_5_minutes",
@@ -157,6 +169,16 @@ impl Settings {
         let rest = auth_limits(auth).into_iter().chain([dialect]);
         all.into_iter().chain(rest).collect()
     }
+}
+
+/// True if paths can be appended to it.
+fn is_base(url: &url::Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
 }
 
 /// The same of `[auth]`.

@@ -2,6 +2,8 @@
 //!
 //! Invariant: every secret here holds at least 178 bits.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -41,6 +43,16 @@ pub fn oauth_client_id(dice: &dyn Dice) -> Uuid {
 /// An OAuth client's secret: 48 letters and digits.
 pub fn oauth_client_secret(dice: &dyn Dice) -> SecretString {
     base62(dice, 48)
+}
+
+/// What a webhook is signed with: `whsec_` and 32 random bytes in base64.
+///
+/// Source: the Standard Webhooks specification, "Signature scheme".
+pub fn webhook_secret(dice: &dyn Dice) -> SecretString {
+    let mut bytes = Zeroizing::new([0; 32]);
+    dice.fill(&mut *bytes);
+    let encoded = Zeroizing::new(STANDARD.encode(*bytes));
+    SecretString::from(format!("whsec_{}", *encoded))
 }
 
 /// A native key: `kw_live_`, 30 random letters and digits, and 6 that check them.

@@ -202,8 +202,13 @@ pub mod value {
         "session",
         "system",
         "user",
+        "workflow",
         "workgroup",
     ];
+    /// By which way a notice goes.
+    pub const CHANNELS: &[&str] = &["email", "webhook", "slack"];
+    /// What came of an attempt to deliver one.
+    pub const DELIVERY_OUTCOMES: &[&str] = &["sent", "retried", "failed"];
     /// What a database connection does.
     pub const POOL_STATES: &[&str] = &["idle", "used"];
 }
@@ -325,5 +330,7 @@ families! {
     Gauge api_key_expiry_timestamp_seconds [kind: Known(v::KEY_KINDS)] "Earliest expiry of an active key, Unix time; 0 if none.";
     Counter reveals_total [actor_type: Known(v::ACTOR_TYPES), purpose: Known(v::PURPOSES)] "Secrets that left in the clear.";
     Counter dropped_label_values_total [metric: METRIC] "Label values folded into other.";
+    Gauge outbox_oldest_pending_timestamp_seconds [] "Since when the oldest notice waits that was neither sent nor given up, Unix time; 0 if none does.";
+    Counter outbox_deliveries_total [channel: Known(v::CHANNELS), outcome: Known(v::DELIVERY_OUTCOMES)] "Attempts to deliver a notice or an alert, by what came of them.";
     Gauge db_pool_connections [state: Known(v::POOL_STATES)] "Database connections.";
 }

@@ -41,6 +41,8 @@ ids! {
     AuditId: "audit",
     /// One batch of one system held by one node.
     ClaimId: "claim",
+    /// A notice of a workflow that is sent, or an alert that one was not.
+    DeliveryId: "delivery",
     /// A listing of the accounts that a system has.
     DiscoveryId: "discovery",
     /// A functional account.
@@ -87,6 +89,10 @@ ids! {
     UserId: "user",
     /// A session that a user opened with their password.
     UserSessionId: "user session",
+    /// What is done about reveals.
+    WorkflowId: "workflow",
+    /// One thing that a workflow does.
+    WorkflowActionId: "workflow action",
     /// A workgroup.
     WorkgroupId: "workgroup",
 }

@@ -38,6 +38,7 @@ pub mod session;
 pub mod system;
 mod timestamp;
 pub mod totp;
+pub mod workflow;
 pub mod workgroup;
 
 pub use timestamp::Timestamp;

@@ -66,6 +66,7 @@ impl Scheduler {
         gauges.key_expiry = store.next_key_expiries(now).await?.into_iter().collect();
         let anchors = store.audit_anchors(1).await?;
         gauges.last_anchor = anchors.first().map(|anchor| anchor.at);
+        gauges.oldest_delivery = store.oldest_delivery().await?;
         let (idle, used) = store.connections();
         self.inner.metrics.db_pool(idle, used);
         self.inner.metrics.set_database(&gauges);

@@ -70,7 +70,7 @@ fn cut(block: Option<&mut Range<i64>>, count: i64) -> Option<i64> {
 /// people read stay dense.
 fn block_size(kind: &str) -> i64 {
     match kind {
-        "audit" | "job" | "rotation" | "claim" => 1_000,
+        "audit" | "job" | "rotation" | "claim" | "delivery" => 1_000,
         _ => 1,
     }
 }

@@ -16,6 +16,7 @@ mod audit_key;
 mod claim;
 mod credential;
 mod data_key;
+mod delivery;
 pub mod dialect;
 mod discovery;
 mod error;
@@ -59,6 +60,7 @@ mod system;
 mod target;
 mod totp;
 mod wide;
+mod workflow;
 mod workgroup;
 
 use std::collections::HashMap;
@@ -84,6 +86,7 @@ pub use audit_key::AuditKeysRow;
 pub use claim::{BREAKER_TRIPS, Claim, ClaimedJob};
 pub use credential::{NewVersion, SealedSecret, VersionRow};
 pub use data_key::{DataKeyRow, StoreIdentity};
+pub use delivery::{ClaimedDelivery, DueAlert, Lane, NewDelivery, Outcome, Settlement};
 pub use dialect::Backend;
 pub use discovery::{ClaimedDiscovery, Discovered, DiscoveredFilter, NewDiscovery};
 pub(crate) use error::exactly;
@@ -110,6 +113,7 @@ pub use signed_in::SignedIn;
 pub use subscription::Subscription;
 pub use system::SystemFilter;
 pub use target::{AccountRow, FunctionalRow, SystemRow};
+pub use workflow::{LiveAction, LiveWorkflow, NewAction, SealedAction};
 
 /// Shared statements of one kind that read at once: those who come later share the next.
 const READS_AT_ONCE: usize = 2;
@@ -146,6 +150,7 @@ pub struct Store {
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
     settled: Arc<Notify>,
+    outbox: Arc<Notify>,
     metrics: Option<Arc<Metrics>>,
     commits: Arc<AtomicU64>,
     /// Calls that ask who makes them.
@@ -171,6 +176,7 @@ pub struct Tx {
     inner: Transaction<'static, Any>,
     store: Store,
     rings: bool,
+    posts: bool,
     audited: Vec<&'static str>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
@@ -200,6 +206,7 @@ impl Store {
             ids,
             bell: Arc::default(),
             settled: Arc::default(),
+            outbox: Arc::default(),
             metrics: None,
             commits: Arc::default(),
             callers: Arc::new(Shared::new(READS_AT_ONCE)),
@@ -231,6 +238,7 @@ impl Store {
             inner,
             store: self.clone(),
             rings: false,
+            posts: false,
             audited: Vec::new(),
             reserved: HashMap::new(),
         })
@@ -253,6 +261,11 @@ impl Store {
     /// Rings when jobs were settled in this process.
     pub fn settled(&self) -> &Notify {
         &self.settled
+    }
+
+    /// Rings when deliveries were queued in this process; a ring that nobody hears is kept.
+    pub fn outbox(&self) -> &Notify {
+        &self.outbox
     }
 
     /// Transactions that this process has committed.
@@ -324,6 +337,9 @@ impl Tx {
         if self.rings {
             self.store.bell.notify_waiters();
         }
+        if self.posts {
+            self.store.outbox.notify_one();
+        }
         Ok(())
     }
 
@@ -338,6 +354,11 @@ impl Tx {
     /// Rings the bell when this transaction commits.
     pub(crate) fn ring(&mut self) {
         self.rings = true;
+    }
+
+    /// Wakes this process's sender when this transaction commits.
+    fn post(&mut self) {
+        self.posts = true;
     }
 }
 

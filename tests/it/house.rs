@@ -35,7 +35,7 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 18] = [
+const EXPOSERS: [(&str, &str); 20] = [
     (
         "connectors/src/dialogue/",
         "hands them to systems as their platform says",
@@ -70,6 +70,14 @@ const EXPOSERS: [(&str, &str); 18] = [
         "decodes private keys, and encrypts drawn ones under their passphrases",
     ),
     ("src/model/key.rs", "hashes a presented key"),
+    (
+        "src/model/workflow/hook.rs",
+        "takes addresses of webhooks apart",
+    ),
+    (
+        "src/notify/",
+        "connects to webhooks, signs for them, and signs in to the mail server",
+    ),
     ("src/vault.rs", "seals them"),
     (
         "src/vault/appraisal.rs",
@@ -90,7 +98,7 @@ const EXPOSERS: [(&str, &str); 18] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 9] = [
+const OPENERS: [(&str, &str); 10] = [
     (
         "src/api/measure.rs",
         "measures values for reports; none leaves, and each report is on record",
@@ -114,6 +122,10 @@ const OPENERS: [(&str, &str); 9] = [
     (
         "src/queue/order.rs",
         "compares a repeated order's password with the one under way",
+    ),
+    (
+        "src/workflow/",
+        "opens addresses of webhooks and what they are signed with",
     ),
 ];
 

@@ -16,3 +16,4 @@ mod scheduler;
 mod store;
 mod support;
 mod wall;
+mod workflow;

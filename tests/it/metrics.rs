@@ -306,6 +306,7 @@ fn report_everything(metrics: &Metrics) {
     metrics.audit_write_failed();
     metrics.audit_verified(false, now);
     metrics.revealed("user", "reveal");
+    metrics.delivery("webhook", "sent");
     metrics.db_pool(5, 2);
 }
 
@@ -357,6 +358,7 @@ fn what_the_database_says_replaces_what_it_said_before() {
         circuits_open: [("ssh".to_owned(), 1)].into(),
         key_expiry: [("oauth".to_owned(), Timestamp(1_760_000_000_000))].into(),
         last_anchor: Some(Timestamp(1_750_000_000_000)),
+        oldest_delivery: Some(Timestamp(1_740_000_000_000)),
     });
     let expected = [
         (r#"accounts{platform="linux",state="managed"}"#, 12.0),
@@ -389,6 +391,7 @@ fn what_the_database_says_replaces_what_it_said_before() {
         ),
         (r#"api_key_expiry_timestamp_seconds{kind="native"}"#, 0.0),
         ("audit_last_anchor_timestamp_seconds", 1_750_000_000.0),
+        ("outbox_oldest_pending_timestamp_seconds", 1_740_000_000.0),
     ];
     assert_series(&metrics.render(), &expected);
     metrics.set_database(&DatabaseGauges::default());

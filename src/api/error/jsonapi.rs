@@ -120,7 +120,7 @@ impl ApiError {
         };
         let mut body = json!({ "errors": errors });
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            body["message"] = json!(title);
+            body["message"] = body["errors"][0]["title"].clone();
         }
         let refused = match self {
             Self::Refused(refusals) => match refusals.as_slice() {

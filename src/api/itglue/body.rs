@@ -95,11 +95,6 @@ impl Item {
         ApiError::field(self.pointer(name), text)
     }
 
-    /// True if the attribute was sent, null or not.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.attributes.0.contains_key(name)
-    }
-
     fn read<T>(
         &self,
         name: &str,

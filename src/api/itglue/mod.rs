@@ -6,28 +6,34 @@
 //!
 //! Invariant: no rule of Keywheel's lives here; this room parses, asks and renders.
 
+mod ask;
 mod body;
+mod category;
+mod folder;
+mod organization;
+mod password;
 mod query;
 mod reference;
 mod wire;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
-use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 
-use super::error::ApiError;
 use super::route::{Routes, nothing_here};
 use super::{Api, Dialect};
-use crate::model::key::Reach;
 
 /// Where the dialect answers.
 pub const BASE: &str = "/itglue";
 
 /// Every route of the dialect.
 pub fn routes() -> Routes {
-    reference::routes()
+    organization::routes()
+        .and(reference::routes())
+        .and(category::routes())
+        .and(folder::routes())
+        .and(password::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].
@@ -65,17 +71,6 @@ fn canonical(path: &str) -> Option<String> {
     }
     let below = below.strip_suffix('/').unwrap_or(below);
     Some(format!("{BASE}{}", below.replace('-', "_")))
-}
-
-impl FromRequestParts<Api> for Reach {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
-        let reach = parts.extensions.get::<Self>().cloned();
-        reach.ok_or(ApiError::Internal(
-            "a route without a key asked what it reaches",
-        ))
-    }
 }
 
 #[cfg(test)]

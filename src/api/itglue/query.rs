@@ -40,13 +40,20 @@ impl Page {
     }
 }
 
-/// A span of time or numbers; open where nothing stands. Both ends are in it, unless `beyond`.
+/// A span of time, open where nothing stands; both ends are in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     /// Not before.
     pub(super) from: Option<Timestamp>,
     /// Not after.
     pub(super) to: Option<Timestamp>,
+}
+
+impl Span {
+    /// True if a moment lies in it.
+    pub(super) fn holds(self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at <= to)
+    }
 }
 
 /// One parameter.
@@ -166,10 +173,7 @@ impl Query {
         };
         let values = split(raw);
         if values.len() > VALUES_MAX {
-            return Err(ApiError::field(
-                name,
-                format!("has more than {VALUES_MAX} values"),
-            ));
+            return Err(fault(name, &format!("has more than {VALUES_MAX} values")));
         }
         Ok(Some(values).filter(|values| !values.is_empty()))
     }
@@ -185,7 +189,7 @@ impl Query {
         let ids = values.iter().map(|value| value.trim().parse().ok());
         let ids: Option<Vec<i64>> = ids.collect();
         ids.map(Some)
-            .ok_or_else(|| ApiError::field(name, "must be ids with commas between them"))
+            .ok_or_else(|| fault(name, "must be ids with commas between them"))
     }
 
     /// A filter that is true or false.
@@ -198,7 +202,7 @@ impl Query {
         };
         boolean(raw)
             .map(Some)
-            .ok_or_else(|| ApiError::field(name, "must be true or false"))
+            .ok_or_else(|| fault(name, "must be true or false"))
     }
 
     /// A filter by date: `start,end` with `*` for open, or `[gt]`, `[gte]`, `[lt]`, `[lte]`.
@@ -251,6 +255,11 @@ impl FromRequestParts<Api> for Query {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
         Self::parse(parts.uri.query().unwrap_or_default())
     }
+}
+
+/// A fault of a parameter: it is no attribute, and has no pointer.
+fn fault(name: &str, text: &str) -> ApiError {
+    ApiError::bad(format!("{name} {text}"))
 }
 
 /// `true`, `false`, `1` or `0`.
@@ -310,7 +319,7 @@ fn end(name: &str, raw: &str, late: bool) -> Result<Option<Timestamp>, ApiError>
     }
     let read = moment(raw, late);
     read.map(Some)
-        .ok_or_else(|| ApiError::field(name, "must be dates as 2026-03-01T09:30:00Z, or *"))
+        .ok_or_else(|| fault(name, "must be dates as 2026-03-01T09:30:00Z, or *"))
 }
 
 /// A moment by RFC 3339, or a date.

@@ -72,11 +72,27 @@ pub(super) struct Included(Vec<Resource>);
 
 impl Included {
     /// Adds a resource, unless it is there.
-    pub(super) fn add(&mut self, resource: Resource) {
+    fn add(&mut self, resource: Resource) {
         let there = |one: &Resource| one.kind == resource.kind && one.id == resource.id;
         if !self.0.iter().any(there) {
             self.0.push(resource);
         }
+    }
+
+    /// The linkage of a resource that is there already.
+    pub(super) fn linkage(&self, kind: &str, id: i64) -> Option<Value> {
+        let mut all = self.0.iter();
+        let found = all.find(|one| one.kind == kind && one.id == id);
+        found.map(Resource::linkage)
+    }
+
+    /// Adds what a relationship leads to, if it leads anywhere; its linkage, or null.
+    pub(super) fn led(&mut self, to: Option<Resource>) -> Value {
+        to.map_or(Value::Null, |resource| {
+            let linkage = resource.linkage();
+            self.add(resource);
+            linkage
+        })
     }
 
     fn put(&self, document: &mut Value) {

@@ -1,11 +1,12 @@
 //! The native API below `/api/v1`, and what every service has: health, metrics, its description.
 //!
-//! Invariant: errors are problem details (RFC 9457), and no answer but a reveal, a new key, a sign-in
-//! and a new second factor holds a secret.
+//! Invariant: errors are problem details (RFC 9457), and no answer but a reveal, a new key, a new
+//! signing secret, a sign-in and a new second factor holds a secret.
 
 mod access_policy;
 mod account;
 mod audit;
+mod delivery;
 mod discovery;
 mod functional_account;
 mod functional_link;
@@ -32,6 +33,7 @@ mod session;
 mod system;
 mod totp;
 mod user;
+mod workflow;
 
 use axum::Router;
 
@@ -68,6 +70,8 @@ pub fn routes() -> Routes {
         .and(system::routes())
         .and(totp::routes())
         .and(user::routes())
+        .and(workflow::routes())
+        .and(delivery::routes())
 }
 
 /// The native router.

@@ -17,9 +17,10 @@ use utoipa_swagger_ui::{SwaggerUi, Url};
 
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
-    access_policy, account, audit, discovery, functional_account, functional_link, group, health,
-    import, job, key, password, password_import, password_list, password_reader, password_record,
-    platform, policy, quarantine, report, reveal, session, system, totp, user,
+    access_policy, account, audit, delivery, discovery, functional_account, functional_link, group,
+    health, import, job, key, password, password_import, password_list, password_reader,
+    password_record, platform, policy, quarantine, report, reveal, session, system, totp, user,
+    workflow,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -70,6 +71,8 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         session::sign_in, session::list, session::end, session::end_all,
         system::list, system::one, system::edit,
         totp::one, totp::enrol, totp::confirm, totp::remove,
+        workflow::list, workflow::one, workflow::create, workflow::replace, workflow::delete,
+        workflow::test, workflow::renew_secret, delivery::list, delivery::redeliver,
         user::list, user::one, user::create, user::disable, user::enable,
     ),
     security(("key" = []), ("sign_in" = [])),
@@ -99,7 +102,8 @@ impl Modify for Schemes {
 }
 
 /// Whole numbers in paths and query strings: name, least and most.
-const BOUNDS: [(&str, i64, i64); 12] = [
+const BOUNDS: [(&str, i64, i64); 13] = [
+    ("action", 1, LONG_ID_MAX),
     ("id", 1, LONG_ID_MAX),
     ("user", 1, LONG_ID_MAX),
     ("limit", 1, LIMIT_MAX),

@@ -170,14 +170,6 @@ pub(super) struct PasswordOrder {
     otp_secret: Option<Given>,
 }
 
-/// Notes that say when a record was made, and what for.
-pub(crate) fn purpose_notes(api: &Api, purpose: &str) -> String {
-    let date = api.clock.now().rfc3339();
-    let date = date.get(..10).unwrap_or_default();
-    let purpose = record::escaped(purpose);
-    format!("<p>Created: {date}</p><p>Purpose: {purpose}</p>")
-}
-
 /// Makes a record in an organization, with its folders.
 #[utoipa::path(
     post, path = "/api/v1/organizations/{id}/passwords", tag = "passwords",
@@ -205,7 +197,7 @@ pub(super) async fn create(
         notes: order
             .purpose
             .as_deref()
-            .map(|text| purpose_notes(&api, text)),
+            .map(|text| record::purpose_notes(&api, text)),
         category_id: order.category_id.map(PasswordCategoryId),
         restricted: order.restricted,
         ..PasswordFields::named(order.name)

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::show::{Gives, sets};
-use super::{Asker, RecordError, referred, value, writer};
+use super::{Asker, RecordError, escaped, referred, value, writer};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::model::Timestamp;
@@ -33,6 +33,14 @@ pub(crate) struct Draft {
     pub(crate) said_changed_at: Option<Timestamp>,
     /// How the access is noted: `created` or `imported`.
     pub(crate) action: &'static str,
+}
+
+/// Notes that say when a record was made, and what for.
+pub(crate) fn purpose_notes(api: &Api, purpose: &str) -> String {
+    let date = api.clock.now().rfc3339();
+    let date = date.get(..10).unwrap_or_default();
+    let purpose = escaped(purpose);
+    format!("<p>Created: {date}</p><p>Purpose: {purpose}</p>")
 }
 
 /// Makes records; of those that have an account without their values.

@@ -32,4 +32,5 @@ mod report;
 mod session;
 mod synced;
 mod totp;
+mod workflow;
 pub(crate) mod world;

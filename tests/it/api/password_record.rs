@@ -219,7 +219,7 @@ async fn a_rotation_that_fails_changes_nothing_of_the_record() {
         .await
         .unwrap();
     let system = world.targets.system(HOST);
-    system.changes(OnChange::Refuse);
+    system.every_change("root", OnChange::Refuse);
     let order = json!({"reason": "left", "value": "New-root-77"});
     let path = format!("/passwords/{id}/rotate");
     let answer = admin.post(&path, &order).await;
@@ -318,7 +318,7 @@ async fn one_time_codes_are_shown_and_their_secret_is_not() {
     let code = admin.get(&path).await.expect(200).json();
     let digits = code["code"].as_str().unwrap();
     assert!(digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()));
-    assert_eq!(code["seconds_left"], 30);
+    assert_eq!(code["seconds_left"], 20);
     let (_, viewed) = events(&world, id).await.pop().unwrap();
     assert_eq!(viewed["method"], "otp");
     let none = made(&admin, acme, &json!({"name": "None"})).await;

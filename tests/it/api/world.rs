@@ -21,10 +21,12 @@ use keywheel::model::id::{NodeId, UserId};
 use keywheel::model::key::{Addresses, KeyHash, KeyKind, NewKey, Reach};
 use keywheel::model::platform::Platforms;
 use keywheel::model::principal::{NewUser, Permission};
+use keywheel::notify::{Notifier, NotifyOptions};
 use keywheel::queue::{Discoverer, Orders, Worker, WorkerOptions};
 use keywheel::scheduler::{Scheduler, SchedulerOptions, Tick};
 use keywheel::store::{Backend, Store};
 use keywheel::vault::{Kek, Passwords, Vault};
+use keywheel::workflow::{Parts, Workflows};
 use keywheel_connectors::TargetKind;
 use keywheel_connectors::dialogue::{Dialogues, Library};
 use keywheel_connectors::fake::{Fake, FakeWorld};
@@ -38,6 +40,8 @@ use crate::support::database::Database;
 
 /// The dialect's base.
 pub(crate) const PS: &str = "/BeyondTrust/api/public/v3";
+/// Where people reach the service, as notices say it.
+pub(crate) const PUBLIC_URL: &str = "https://keywheel.example.com";
 /// When every test begins.
 pub(crate) const NOON: Timestamp = Timestamp(1_780_000_000_000);
 
@@ -119,6 +123,15 @@ fn connectors(targets: &FakeWorld) -> Connectors {
     }
 }
 
+/// Notices reach this machine alone; mail has no server.
+fn notifier(clock: &SharedClock) -> Notifier {
+    let options = NotifyOptions {
+        mail: None,
+        allow: Addresses::parse("127.0.0.0/8").unwrap(),
+    };
+    Notifier::new(options, clock.clone()).unwrap()
+}
+
 fn vault(dice: &SeededDice) -> Vault {
     let kek = Kek::from_bytes([7; Kek::LEN]);
     let key = Vault::new_data_key(&kek, dice).unwrap();
@@ -186,9 +199,21 @@ impl World {
             node,
             options,
         );
+        let workflows = Workflows::new(
+            Parts {
+                store: store.clone(),
+                vault: vault.clone(),
+                notifier: notifier(&shared),
+                clock: shared.clone(),
+                dice: dice.clone(),
+                metrics: metrics.clone(),
+            },
+            PUBLIC_URL,
+        );
         let api = Api {
             store: store.clone(),
             orders,
+            workflows,
             vault,
             audit: Arc::new(audit_keys()),
             clock: shared,
@@ -224,6 +249,22 @@ impl World {
             SchedulerOptions::default(),
         );
         scheduler.tick(tick).await.unwrap();
+    }
+
+    /// What notices are sent with.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            store: self.store.clone(),
+            vault: self.api.vault.clone(),
+            notifier: notifier(&self.api.clock),
+            clock: self.api.clock.clone(),
+            dice: self.api.dice.clone(),
+            metrics: self.api.metrics.clone(),
+        }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     async fn raw(&self) -> sqlx::AnyPool {

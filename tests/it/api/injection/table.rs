@@ -98,8 +98,40 @@ fn people() -> Vec<Row> {
     ]
 }
 
+/// Who is told of reveals.
+fn workflows() -> Vec<Row> {
+    let url = "http://127.0.0.1:9/hook";
+    let workflow = json!({
+        "name": "w#", "trigger": "password_access", "failure_email": "ops@x.test",
+        "status": "off",
+        "filters": [{"field": "notes", "operator": "contains", "values": ["n"]}],
+        "actions": [
+            {"type": "email", "name": "m", "subject": "s", "body": "b", "recipients": ["a@x.test"]},
+            {"type": "webhook", "name": "h", "url": url, "payload": {"k": "v"}},
+            {"type": "slack", "name": "c", "url": url, "subject": "s", "body": "b"},
+        ],
+    });
+    vec![
+        row("POST", "/api/v1/workflows", "", workflow.clone())
+            .unshown(&["/actions/1/url", "/actions/2/url"]),
+        row(
+            "PUT",
+            "/api/v1/workflows/{id}",
+            "/api/v1/workflows/1",
+            workflow,
+        )
+        .unshown(&["/actions/1/url", "/actions/2/url"]),
+        row(
+            "POST",
+            "/api/v1/workflows/test-action",
+            "",
+            json!({"type": "slack", "name": "c", "url": url, "subject": "s", "body": "b"}),
+        ),
+    ]
+}
+
 /// Native routes whose bodies hold no text.
-const PLAIN_NATIVE: [(&str, &str); 18] = [
+const PLAIN_NATIVE: [(&str, &str); 21] = [
     ("DELETE", "/api/v1/access-policies/{id}"),
     ("DELETE", "/api/v1/sessions/{id}"),
     ("DELETE", "/api/v1/users/{id}/sessions"),
@@ -116,6 +148,12 @@ const PLAIN_NATIVE: [(&str, &str); 18] = [
     ("POST", "/api/v1/keys/{id}/revoke"),
     ("POST", "/api/v1/keys/{id}/rotate"),
     ("DELETE", "/api/v1/policies/{id}"),
+    ("DELETE", "/api/v1/workflows/{id}"),
+    (
+        "POST",
+        "/api/v1/workflows/{id}/actions/{action}/signing-secret",
+    ),
+    ("POST", "/api/v1/deliveries/{id}/redeliver"),
     ("POST", "/api/v1/users/{id}/disable"),
     ("POST", "/api/v1/users/{id}/enable"),
 ];
@@ -172,6 +210,7 @@ pub(super) fn native() -> Vec<Row> {
         row("POST", "/api/v1/users", "", json!({"name": "u#", "display_name": "d", "email": "u@x.test", "permissions": ["accounts.read"]})),
     ];
     rows.extend(people());
+    rows.extend(workflows());
     rows.extend(PLAIN_NATIVE.map(|(method, template)| plain(method, template)));
     rows
 }

@@ -60,7 +60,7 @@ fn whatever_comes_is_read_or_refused_without_its_words() {
         prop_assert!(items.len() <= ITEMS_MAX);
         for item in &items {
             for name in NAMES {
-                let known = item.has(name);
+                let known = has(item, name);
                 let text = item.text(name, 64).map(|text| text != Sent::Absent);
                 prop_assert_eq!(text.unwrap_or(true), known);
                 prop_assert!(item.flag(name).is_err() || item.pointer(name).ends_with(name));
