@@ -303,7 +303,7 @@ async fn values_that_everybody_knows_are_found_in_the_file() {
     let detail = admin.get("/reports/breached").await.expect(409).json();
     let detail = detail["detail"].to_string();
     assert!(detail.contains("cannot be read"), "{detail}");
-    let (_, admin, _) = ready().await;
+    let (_world, admin, _) = ready().await;
     let detail = admin.get("/reports/breached").await.expect(409).json();
     assert!(
         detail["detail"]
