@@ -9,6 +9,7 @@
 //! compared is hashed ([`Passwords`]).
 
 mod appraisal;
+mod kdbx;
 mod key;
 mod password;
 mod totp;
@@ -28,6 +29,7 @@ use crate::model::id::{
 };
 
 pub use appraisal::{Fingerprints, sha1, strength};
+pub use kdbx::{KdbxError, Unlocked, unlock};
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
 pub use totp::{code_at, enrolment, otp_secret, step_of};

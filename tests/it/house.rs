@@ -35,7 +35,7 @@ const FILE_MAX_LINES: usize = 450;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Who may read a secret's characters: a file, or a folder with everything below it, and why.
-const EXPOSERS: [(&str, &str); 19] = [
+const EXPOSERS: [(&str, &str); 20] = [
     (
         "connectors/src/dialogue/",
         "hands them to systems as their platform says",
@@ -82,6 +82,10 @@ const EXPOSERS: [(&str, &str); 19] = [
     (
         "src/vault/appraisal.rs",
         "marks, estimates and hashes values for reports",
+    ),
+    (
+        "src/vault/kdbx.rs",
+        "makes the key of a KeePass file of its password",
     ),
     (
         "src/vault/password.rs",

@@ -20,6 +20,7 @@ use crate::api::inventory::import::{self, ImportRow, Verdict};
 use crate::api::passwordsafe::Params;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect, detached};
+use crate::model::fault::Fault;
 use crate::model::principal::Permission;
 
 /// Rows of one import: a transaction each, while somebody waits.
@@ -87,6 +88,25 @@ pub(super) struct ImportFault {
     detail: String,
 }
 
+impl From<Fault> for ImportFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            field: fault.field.to_owned(),
+            detail: fault.problem,
+        }
+    }
+}
+
+impl ImportFault {
+    /// Of the row as a whole.
+    pub(super) fn whole(why: &str) -> Self {
+        Self {
+            field: String::new(),
+            detail: why.to_owned(),
+        }
+    }
+}
+
 impl ImportedRow {
     fn of(row: u64, verdict: Verdict, counts: &mut ImportCounts) -> Self {
         let mut answer = Self {
@@ -112,21 +132,12 @@ impl ImportedRow {
                 ("duplicate", &mut counts.duplicate)
             }
             Verdict::Invalid(faults) => {
-                answer.errors = faults
-                    .into_iter()
-                    .map(|fault| ImportFault {
-                        field: fault.field.to_owned(),
-                        detail: fault.problem,
-                    })
-                    .collect();
+                answer.errors = faults.into_iter().map(ImportFault::from).collect();
                 ("invalid", &mut counts.invalid)
             }
             Verdict::UnknownSystem => ("unknown_system", &mut counts.unknown_system),
             Verdict::Failed(why) => {
-                answer.errors.push(ImportFault {
-                    field: String::new(),
-                    detail: why.to_owned(),
-                });
+                answer.errors.push(ImportFault::whole(why));
                 ("failed", &mut counts.failed)
             }
         };
@@ -221,15 +232,24 @@ fn of_json((number, fields): (u64, Map<String, Value>)) -> ImportRow {
 }
 
 /// Counts lines. The reader's own count is one short after a line that ends with CR and LF.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     text: &'a [u8],
     done: usize,
     line: u64,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    /// From the first line on.
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            done: 0,
+            line: 1,
+        }
+    }
+
     /// The line on which the record stands that begins at `byte`, or after the line breaks there.
-    fn at(&mut self, byte: usize) -> u64 {
+    pub(super) fn at(&mut self, byte: usize) -> u64 {
         let rest = self.text.get(self.done..).unwrap_or_default();
         for (offset, sign) in rest.iter().enumerate() {
             if self.done + offset >= byte && !matches!(sign, b'\r' | b'\n') {
@@ -282,11 +302,7 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<ImportRow>, ApiError> {
         return Err(ApiError::bad("a column is named twice"));
     }
     let mut rows = Vec::new();
-    let mut lines = Lines {
-        text: bytes,
-        done: 0,
-        line: 1,
-    };
+    let mut lines = Lines::of(bytes);
     for record in records {
         let record = record.map_err(broken)?;
         if record.iter().all(<[u8]>::is_empty) {

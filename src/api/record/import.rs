@@ -3,141 +3,27 @@
 //! Invariant: an import rotates nothing and reveals nothing: a row that is an account's brings no
 //! value. A dry run gives the same verdicts and writes nothing.
 
-use std::collections::HashMap;
+mod row;
 
-use secrecy::SecretString;
+use std::collections::HashMap;
 
 use super::create::{Draft, create_all};
 use super::folder::ensured;
 use super::{Asker, RecordError, may_enter};
 use crate::api::Api;
 use crate::api::error::ApiError;
-use crate::model::Timestamp;
 use crate::model::fault::Fault;
 use crate::model::id::{AccountId, OrganizationId, PasswordCategoryId, PasswordRecordId};
 use crate::model::password_record::{Embedded, PasswordFields, ResourceKind};
 use crate::model::principal::Permission;
 use crate::store::{Page, PasswordFilter, StoreError};
-use crate::vault::{PLAIN_MAX_BYTES, otp_secret};
 
-/// The columns that a row may have, each with other names for it.
-const COLUMNS: [(&str, &[&str]); 18] = [
-    ("name", &["title", "password_name"]),
-    ("organization", &["organization_name"]),
-    ("organization_id", &[]),
-    ("username", &["user_name", "login"]),
-    ("password", &[]),
-    ("otp_secret", &[]),
-    ("url", &[]),
-    ("notes", &[]),
-    ("autofill_selectors", &[]),
-    ("password_category", &["password_category_name", "category"]),
-    ("password_folder", &["folder", "folder_path"]),
-    ("archived", &[]),
-    ("restricted", &[]),
-    ("shareable", &[]),
-    ("resource_type", &[]),
-    ("resource_id", &[]),
-    ("resource_name", &["cached_resource_name"]),
-    ("password_updated_at", &[]),
-];
+pub(crate) use row::{ImportRow, column};
+
 /// Rows that are written in one transaction.
 const CHUNK_ROWS: usize = 100;
 /// Records of one name that a row is compared with.
 const NAMESAKES_MAX: i64 = 1_000;
-
-/// The column of this name: case, blanks and hyphens do not matter.
-pub(crate) fn column(name: &str) -> Option<&'static str> {
-    let name = name.trim().to_lowercase().replace([' ', '-'], "_");
-    let found = COLUMNS
-        .iter()
-        .find(|(own, others)| *own == name || others.contains(&name.as_str()));
-    found.map(|(own, _)| *own)
-}
-
-/// One row as it was given.
-#[derive(Debug, Default)]
-pub(crate) struct ImportRow {
-    /// Where it stands in what was given.
-    pub(crate) number: u64,
-    faults: Vec<Fault>,
-    cells: HashMap<&'static str, String>,
-    password: Option<SecretString>,
-    otp: Option<SecretString>,
-}
-
-impl ImportRow {
-    /// A row without cells.
-    pub(crate) fn new(number: u64) -> Self {
-        Self {
-            number,
-            ..Self::default()
-        }
-    }
-
-    /// Notes that the row cannot be read.
-    pub(crate) fn refuse(&mut self, field: &'static str, problem: &str) {
-        self.faults.push(Fault::new(field, problem));
-    }
-
-    /// True if nothing of it is at fault as it stands.
-    #[cfg(test)]
-    pub(crate) fn is_sound(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    /// Sets a cell; an empty one is none.
-    pub(crate) fn set(&mut self, column: &'static str, value: &str) {
-        match column {
-            "password" if value.len() > PLAIN_MAX_BYTES => {
-                self.refuse("password", "is longer than 65536 bytes");
-            }
-            // As it stands: blanks may belong to it.
-            "password" if !value.is_empty() => self.password = Some(SecretString::from(value)),
-            "password" => {}
-            "otp_secret" if value.trim().is_empty() => {}
-            "otp_secret" => match otp_secret(&SecretString::from(value)) {
-                Some(secret) => self.otp = Some(secret),
-                None => self.refuse("otp_secret", "must be base 32, of 10 to 128 bytes"),
-            },
-            _ => {
-                let value = value.trim();
-                if !value.is_empty() {
-                    self.cells.insert(column, value.to_owned());
-                }
-            }
-        }
-    }
-
-    fn text(&self, column: &str) -> Option<String> {
-        self.cells.get(column).cloned()
-    }
-
-    fn flag(&self, column: &'static str, faults: &mut Vec<Fault>) -> bool {
-        let word = self.text(column).unwrap_or_default().to_ascii_lowercase();
-        match word.as_str() {
-            "true" | "yes" | "1" => true,
-            "" | "false" | "no" | "0" => false,
-            _ => {
-                faults.push(Fault::new(column, "must be true or false"));
-                false
-            }
-        }
-    }
-
-    fn number(&self, column: &'static str, faults: &mut Vec<Fault>) -> Option<i64> {
-        let text = self.text(column)?;
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text
-            .parse()
-            .ok()
-            .filter(|number| digits && (1..=i64::from(i32::MAX)).contains(number));
-        if number.is_none() {
-            faults.push(Fault::new(column, "must be a number from 1 to 2147483647"));
-        }
-        number
-    }
-}
 
 /// What came of a row, or would.
 #[derive(Debug)]
@@ -238,9 +124,9 @@ impl Import<'_> {
         &mut self,
         mut row: ImportRow,
     ) -> Result<Result<(Draft, Option<String>), Verdict>, ApiError> {
-        let mut faults = std::mem::take(&mut row.faults);
+        let mut faults = row.faults();
         let (fields, account) = self.fields(&row, &mut faults);
-        let said_changed_at = moment(&row, &mut faults);
+        let said_changed_at = row.moment(&mut faults);
         if account.is_some() {
             self.account(account, &row, &mut faults).await?;
         }
@@ -272,11 +158,12 @@ impl Import<'_> {
         if let Some(known) = known {
             return Ok(Err(Verdict::Exists(known)));
         }
+        let (value, otp) = row.secrets();
         let draft = Draft {
             organization_id,
             fields,
-            value: row.password,
-            otp: row.otp,
+            value,
+            otp,
             account_id: account,
             said_changed_at,
             action: "imported",
@@ -335,14 +222,14 @@ impl Import<'_> {
         faults: &mut Vec<Fault>,
     ) -> Result<(), ApiError> {
         let Some(id) = account else { return Ok(()) };
-        if row.password.is_some() {
+        if row.has_value() {
             let text = "is the managed account's: leave it out; an import rotates nothing";
             faults.push(Fault::new("password", text));
         }
-        let may = self.asker.caller.user.may(Permission::AccountsRead);
-        let found = match may {
-            true => self.api.store.account(id).await?,
-            false => None,
+        let found = if self.asker.caller.user.may(Permission::AccountsRead) {
+            self.api.store.account(id).await?
+        } else {
+            None
         };
         if found.is_none_or(|found| found.deleted_at.is_some()) {
             let text = "is no managed account that exists";
@@ -519,21 +406,4 @@ fn refused(error: RecordError) -> Verdict {
         }
         other => Verdict::Invalid(vec![Fault::new("", other.to_string())]),
     }
-}
-
-/// When a row's value changed, as it says: RFC 3339, or a date and a time in UTC.
-fn moment(row: &ImportRow, faults: &mut Vec<Fault>) -> Option<Timestamp> {
-    let text = row.text("password_updated_at")?;
-    let bare = text.trim_end_matches("UTC").trim();
-    let read = chrono::DateTime::parse_from_rfc3339(&text)
-        .map(|at| at.to_utc())
-        .or_else(|_| {
-            let time = chrono::NaiveDateTime::parse_from_str(bare, "%Y-%m-%d %H:%M:%S");
-            time.map(|time| time.and_utc())
-        });
-    if read.is_err() {
-        let text = "must be a time such as 2026-01-31T08:00:00Z";
-        faults.push(Fault::new("password_updated_at", text));
-    }
-    read.ok().map(Timestamp::from_utc)
 }

@@ -15,7 +15,7 @@ use keywheel::store::Backend;
 use serde_json::{Value, json};
 
 use self::table::Row;
-use super::world::{Answer, Client, Target, World};
+use super::world::{Answer, Client, NOON, Target, World};
 
 /// Stands in every hostile text: no refusal repeats it.
 const MARK: &str = "Kw7Mark";
@@ -86,6 +86,10 @@ impl Stage {
         let requestable = json!({"ApiEnabled": true, "MaxConcurrentRequests": 0});
         let path = "/ManagedAccounts/1";
         session.put(path, &requestable).await.expect(200);
+        let acme = keywheel::model::organization::OrganizationFields::named("Acme");
+        let mut tx = world.store.begin().await.unwrap();
+        tx.insert_organization(&acme, NOON).await.unwrap();
+        tx.commit().await.unwrap();
         let policy = json!({"name": "first", "max_age": "90d"});
         native.post("/api/v1/policies", &policy).await.expect(201);
         for name in ["bystander", "other"] {

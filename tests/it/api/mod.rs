@@ -3,6 +3,7 @@
 //! Invariant: every test has its own database and moves its own clock.
 
 mod access_policy;
+mod at_risk;
 mod audit;
 mod browser;
 mod credential;
@@ -20,12 +21,14 @@ mod limits;
 mod native;
 mod oauth;
 mod password;
+mod password_import;
 mod password_record;
 mod permission;
 mod platform;
 mod policy;
 mod precedence;
 mod principal;
+mod report;
 mod session;
 mod synced;
 mod totp;

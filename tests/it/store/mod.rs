@@ -32,6 +32,7 @@ mod password_record;
 mod policy;
 mod principal;
 mod quarantine;
+mod report;
 mod request;
 mod rotation;
 mod scan;

@@ -189,6 +189,12 @@ pub(super) fn native() -> Vec<Row> {
             .unshown(&["/rows/0/password", "/rows/0/check_password", "/rows/0/system", "/rows/0/user_principal_name",
                 "/rows/0/sam_account_name", "/rows/0/domain_name"])
             .back("/BeyondTrust/api/public/v3/ManagedSystems/1/ManagedAccounts"),
+        row("POST", "/api/v1/imports/passwords", "", json!({"rows": [
+            {"organization": "Acme", "name": "n#", "username": "u", "password": "pw-canary", "url": "https://a.test",
+             "notes": "n", "password_category": "Cloud", "password_folder": "f", "resource_type": "Ticket", "resource_id": 7}]}))
+            .unshown(&["/rows/0/organization", "/rows/0/password", "/rows/0/password_folder"])
+            .back("/api/v1/organizations/1/passwords?limit=200"),
+        row("POST", "/api/v1/reports/at-risk/rotate", "", json!({"user_id": 2, "reason": "r"})),
         row("POST", "/api/v1/keys", "", json!({"kind": "native", "name": "k#", "addresses": ["10.0.0.0/8"], "expires_at": "2027-01-31T00:00:00Z"})),
         row("POST", "/api/v1/policies", "", policy()),
         row("POST", "/api/v1/policies/preview", "", json!({"policy": policy(), "runs": 1}))
