@@ -3,6 +3,7 @@
 //! Invariant: a bulk call is one transaction, and nobody learns of a folder that they may not enter.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -66,13 +67,13 @@ async fn entered(
 ) -> Result<Vec<PasswordFolder>, ApiError> {
     let mut gates = BTreeMap::new();
     for gate in found.iter().filter_map(|one| one.gate_id) {
-        if !gates.contains_key(&gate) {
+        if let Entry::Vacant(unknown) = gates.entry(gate) {
             let may = match act::enter(api, &ask.caller, gate).await {
                 Ok(()) => true,
                 Err(ApiError::Forbidden) => false,
                 Err(other) => return Err(other),
             };
-            gates.insert(gate, may);
+            unknown.insert(may);
         }
     }
     let may = |gate| gates.get(&gate).copied().unwrap_or(false);

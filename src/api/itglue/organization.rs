@@ -113,11 +113,15 @@ fn compared(by: By, one: &Organization, other: &Organization) -> Ordering {
     }
 }
 
+/// A number of an organization's.
+type Number = fn(&Organization) -> i64;
+/// A moment of an organization's.
+type Moment = fn(&Organization) -> Timestamp;
+
 /// Those that the filters of a call pass.
 fn passed(query: &Query, mut found: Vec<Organization>) -> Result<Vec<Organization>, ApiError> {
     for (name, exclude) in [("filter", false), ("exclude", true)] {
         let numbers = |field: &str| query.ids(&format!("{name}[{field}]"));
-        type Number = fn(&Organization) -> i64;
         let known: [(&str, Number); 3] = [
             ("id", |one| one.id.0),
             ("organization_type_id", |one| one.fields.kind.number()),
@@ -136,7 +140,6 @@ fn passed(query: &Query, mut found: Vec<Organization>) -> Result<Vec<Organizatio
     if let Some(primary) = query.either("filter[primary]")? {
         found.retain(|one| one.fields.primary == primary);
     }
-    type Moment = fn(&Organization) -> Timestamp;
     let known: [(&str, Moment); 2] = [
         ("filter[created_at]", |one| one.created_at),
         ("filter[updated_at]", |one| one.updated_at),

@@ -143,8 +143,8 @@ async fn shown(
     };
     let mut one = resource(record, &ask.origin);
     if let Some(version) = &version {
-        one.attributes["is-live"] = Value::from(version.live);
-        one.attributes["password-updated-at"] = at(version.created_at);
+        one.set("is-live", Value::from(version.live));
+        one.set("password-updated-at", at(version.created_at));
     }
     let wanted = query.flag("show_password");
     if wanted.unwrap_or(api.settings.itglue_shows) {
@@ -191,10 +191,10 @@ async fn value(
     })?;
     match shown {
         Shown::Value(value) => {
-            into.attributes["password"] = clear::handed_over(&value);
+            into.set("password", clear::handed_over(&value));
             api.metrics.revealed(ask.caller.actor_type(), "read");
         }
-        Shown::Empty => into.attributes["password"] = Value::Null,
+        Shown::Empty => into.set("password", Value::Null),
         Shown::Hidden => {}
     }
     Ok(())

@@ -53,6 +53,13 @@ impl Resource {
         }
     }
 
+    /// Adds an attribute, or replaces it.
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        if let Some(attributes) = self.attributes.as_object_mut() {
+            attributes.insert(name.to_owned(), value);
+        }
+    }
+
     /// What names it.
     pub(super) fn linkage(&self) -> Value {
         json!({"type": self.kind, "id": self.id.to_string()})
@@ -150,8 +157,8 @@ impl Place {
             "self": link(page.number), "first": link(1), "last": link(pages),
         });
         for (name, number) in [("next", next), ("prev", prev)] {
-            if let Some(number) = number {
-                links[name] = Value::from(link(number));
+            if let (Some(number), Some(links)) = (number, links.as_object_mut()) {
+                links.insert(name.to_owned(), Value::from(link(number)));
             }
         }
         let data: Vec<Value> = data.iter().map(Resource::rendered).collect();

@@ -86,7 +86,10 @@ pub(super) fn read(
         folders: of(ids("filter[password_folder_id]")?, PasswordFolderId),
         resource_names: texts("filter[cached_resource_name]")?,
         resource_ids: ids("filter[resource_id]")?,
-        resource_types: texts("filter[resource_type]")?.iter().map(kind).collect(),
+        resource_types: texts("filter[resource_type]")?
+            .iter()
+            .map(|raw| kind(raw))
+            .collect(),
         archived: query.either("filter[archived]")?,
         server: query.text("filter[server]").map(str::to_owned),
         stale_since: stale(query, now)?,
@@ -109,12 +112,12 @@ fn of<T>(ids: Vec<i64>, id: fn(i64) -> T) -> Vec<T> {
 }
 
 /// The word of a kind, however it was spelled; what is none fits nothing.
-fn kind(raw: &String) -> String {
+fn kind(raw: &str) -> String {
     let linked = ResourceKind::MANAGED_ACCOUNT;
     if ResourceKind::is_spelled(linked, raw) {
         return linked.to_owned();
     }
-    ResourceKind::parse(raw).map_or_else(|| raw.clone(), |kind| kind.as_str().to_owned())
+    ResourceKind::parse(raw).map_or_else(|| raw.to_owned(), |kind| kind.as_str().to_owned())
 }
 
 /// Since when a value must be unchanged.
@@ -151,9 +154,9 @@ mod tests {
 
     #[test]
     fn kinds_are_read_in_every_spelling() {
-        assert_eq!(kind(&"managed-accounts".to_owned()), "Managed Account");
-        assert_eq!(kind(&"ssl_certificate".to_owned()), "SSL Certificate");
-        assert_eq!(kind(&"printer".to_owned()), "printer");
+        assert_eq!(kind("managed-accounts"), "Managed Account");
+        assert_eq!(kind("ssl_certificate"), "SSL Certificate");
+        assert_eq!(kind("printer"), "printer");
     }
 
     #[test]

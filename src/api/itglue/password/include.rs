@@ -60,23 +60,25 @@ impl Includes {
                     }
                 }
                 "password_category" => match record.fields.category_id {
-                    Some(id) => match included.linkage("password-categories", id.0) {
-                        Some(known) => known,
-                        None => {
+                    Some(id) => {
+                        if let Some(known) = included.linkage("password-categories", id.0) {
+                            known
+                        } else {
                             let found = api.store.password_category(id).await?;
                             included.led(found.as_ref().map(category::resource))
                         }
-                    },
+                    }
                     None => Value::Null,
                 },
                 "password_folder" => match record.fields.folder_id {
-                    Some(id) => match included.linkage("password-folders", id.0) {
-                        Some(known) => known,
-                        None => {
+                    Some(id) => {
+                        if let Some(known) = included.linkage("password-folders", id.0) {
+                            known
+                        } else {
                             let found = api.store.password_folder(id).await?;
                             included.led(found.as_ref().map(folder::resource))
                         }
-                    },
+                    }
                     None => Value::Null,
                 },
                 "updater" => included.led(updater(record)),

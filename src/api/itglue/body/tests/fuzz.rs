@@ -1,5 +1,7 @@
 //! Whatever bodies come.
 
+use std::fmt::Write;
+
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -150,7 +152,7 @@ fn no_fault_and_no_debug_shows_a_value() {
                 item.moment(name).map(|_| ()),
                 item.secret(name, 1).map(|_| ()),
             ] {
-                said.push_str(&format!("{error:?}"));
+                write!(said, "{error:?}").unwrap();
             }
             prop_assert!(!said.contains(&secret), "{}", said);
             Ok(())
