@@ -139,19 +139,19 @@ impl Corpus {
     /// Looks at each line that begins in a short range.
     fn scan(&self, (least, most): (u64, u64), wanted: &Hash) -> Result<Option<u64>, CorpusError> {
         let mut at = least;
-        let mut last: Option<Hash> = None;
+        let mut before: Option<Hash> = None;
         while at < most {
             let Some(line) = self.line_from(at)?.filter(|line| line.at < most) else {
                 break;
             };
-            if last.is_some_and(|last| last >= line.hash) {
+            if before.is_some_and(|before| before >= line.hash) {
                 return Err(CorpusError::Unsorted { at: line.at });
             }
             if line.hash == *wanted {
                 return Ok(Some(line.count));
             }
             at = line.at + 1;
-            last = Some(line.hash);
+            before = Some(line.hash);
         }
         Ok(None)
     }
@@ -227,8 +227,8 @@ mod tests {
     }
 
     fn line(number: u32) -> String {
-        let hex: String = hash(number).iter().map(|b| format!("{b:02X}")).collect();
-        format!("{hex}:{}", u64::from(number) + 7)
+        let digits = u128::from(number) << 96;
+        format!("{digits:032X}00000000:{}", u64::from(number) + 7)
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {

@@ -17,7 +17,7 @@ use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
-use crate::model::password_record::PasswordRecord;
+use crate::model::password_record::{LinkedAccount, PasswordRecord};
 use crate::model::principal::Permission;
 use crate::model::report;
 use crate::store::{PasswordFilter, PasswordOrder};
@@ -69,7 +69,7 @@ impl From<PasswordRecord> for PasswordItem {
             username: record.username().map(str::to_owned),
             kind: report::kind(&record),
             account_id: record.account.as_ref().map(|account| account.id.0),
-            account: record.account.as_ref().map(|account| account.name()),
+            account: record.account.as_ref().map(LinkedAccount::name),
             archived: record.is_archived(),
             changed_at: record.shown_changed_at().map(At),
             name: record.fields.name,

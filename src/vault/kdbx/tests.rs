@@ -207,12 +207,12 @@ fn the_older_format_is_read_as_another_program_reads_it() {
 
 #[test]
 fn a_file_that_unpacks_without_end_is_stopped() {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let zeros = vec![0_u8; 1_024 * 1_024];
     for _ in 0..40 {
-        std::io::Write::write_all(&mut packer, &zeros).unwrap();
+        std::io::Write::write_all(&mut gzip, &zeros).unwrap();
     }
-    let packed = Zeroizing::new(packer.finish().unwrap());
+    let packed = Zeroizing::new(gzip.finish().unwrap());
     assert!(packed.len() < 100_000);
     let bytes = small();
     let header = Header::read(&mut Source(&bytes)).unwrap();

@@ -172,6 +172,10 @@ fn of_accessed_account(
 
 /// A password that a user had before them.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the columns of the report"
+)]
 pub(in crate::api::native) struct AtRisk {
     organization_id: Option<i64>,
     organization: Option<String>,

@@ -122,20 +122,17 @@ fn as_html(rows: &[AccessedPassword], (title, now): (&str, Timestamp)) -> String
         for (column, cell) in COLUMNS.iter().zip(cells(row, now)) {
             let text = escaped(&cell);
             let ids = row.organization.as_ref().zip(row.record_id);
-            match ids.filter(|_| *column == "Password") {
-                Some(((organization, _), record)) => {
-                    let href = format!("/{}/passwords/{}", organization.0, record.0);
-                    page.push_str("<td><a href=\"");
-                    page.push_str(&href);
-                    page.push_str("\">");
-                    page.push_str(&text);
-                    page.push_str("</a></td>");
-                }
-                None => {
-                    page.push_str("<td>");
-                    page.push_str(&text);
-                    page.push_str("</td>");
-                }
+            if let Some(((organization, _), record)) = ids.filter(|_| *column == "Password") {
+                let href = format!("/{}/passwords/{}", organization.0, record.0);
+                page.push_str("<td><a href=\"");
+                page.push_str(&href);
+                page.push_str("\">");
+                page.push_str(&text);
+                page.push_str("</a></td>");
+            } else {
+                page.push_str("<td>");
+                page.push_str(&text);
+                page.push_str("</td>");
             }
         }
         page.push_str("</tr>\n");

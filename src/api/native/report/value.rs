@@ -289,8 +289,8 @@ pub(in crate::api::native) async fn strength(
     let most = query.filters.int("max_score", 0..=4)?.unwrap_or(4);
     let found = examine(&api, scope, &query, move |value, about| {
         let known = [about.name.as_str(), about.username.as_deref().unwrap_or("")];
-        let score = strength_of(value, &known);
-        Ok(Some(score).filter(|score| i64::from(*score) <= most))
+        let guess = strength_of(value, &known);
+        Ok(Some(guess).filter(|guess| i64::from(*guess) <= most))
     });
     let found = found.await?;
     let documents = documents(&api, scope, found.hits.iter().map(|(value, _)| value)).await?;
