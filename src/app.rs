@@ -19,6 +19,7 @@ mod listener;
 mod log;
 mod migrate;
 mod notify;
+mod options;
 mod platforms;
 mod reload;
 mod service;

@@ -39,3 +39,29 @@ pub(crate) fn set_cookie(
 pub(crate) fn handed_over(secret: &SecretString) -> Value {
     Value::String(secret.expose_secret().to_owned())
 }
+
+/// Rows of texts with a secret each, as CSV: heads, then rows whose cell `at` is the secret, as it
+/// is: a spreadsheet's quoting would change it.
+pub(crate) fn as_csv<'a>(
+    heads: &[String],
+    at: usize,
+    rows: impl Iterator<Item = (Vec<String>, &'a Option<SecretString>)>,
+) -> Result<Vec<u8>, ApiError> {
+    const BROKEN: ApiError = ApiError::Internal("an export could not be written");
+    let mut file = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    file.write_record(heads).map_err(|_| BROKEN)?;
+    for (mut cells, secret) in rows {
+        if let (Some(cell), Some(secret)) = (cells.get_mut(at), secret) {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an export is handed over once, on record"
+            )]
+            cell.push_str(secret.expose_secret());
+        }
+        let cells = zeroize::Zeroizing::new(cells);
+        file.write_record(cells.iter()).map_err(|_| BROKEN)?;
+    }
+    file.into_inner().map_err(|_| BROKEN)
+}

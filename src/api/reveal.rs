@@ -15,6 +15,7 @@ use super::peer::Peer;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
 use crate::model::id::AccountId;
+use crate::model::password_record::PasswordRecord;
 use crate::model::reveal::{AccessMethod, Reader, Reveal, Subject};
 use crate::store::{SealedSecret, Tx};
 use crate::vault::Place;
@@ -131,7 +132,7 @@ pub(super) async fn on_record(
 pub(super) async fn subjects(api: &Api, account: AccountId) -> Result<Vec<Subject>, ApiError> {
     let records = api.store.password_records_of(account).await?;
     if !records.is_empty() {
-        return Ok(records.iter().map(|record| record.subject()).collect());
+        return Ok(records.iter().map(PasswordRecord::subject).collect());
     }
     let Some(found) = api.store.account(account).await? else {
         return Ok(Vec::new());

@@ -23,7 +23,7 @@ pub enum AppError {
     /// Correct the key file.
     #[error("the key file does not fit: {0}")]
     KekFile(#[from] SecretFileError),
-    /// Correct smtp.password_file, or the file.
+    /// Correct `smtp.password_file`, or the file.
     #[error("the mail server's password cannot be read: {0}")]
     SmtpPassword(SecretFileError),
     /// Write the password to it as text.

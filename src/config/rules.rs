@@ -87,18 +87,9 @@ impl Settings {
 
     /// Key, value, least and greatest of every number.
     pub(super) fn limits(&self) -> Vec<(&'static str, u32, u32, u32)> {
-        let Self {
-            server,
-            database,
-            queue,
-            scheduler,
-            audit,
-            connectors,
-            auth,
-            itglue,
-            smtp,
-            ..
-        } = self;
+        let (server, database, queue) = (&self.server, &self.database, &self.queue);
+        let (scheduler, audit, connectors) = (&self.scheduler, &self.audit, &self.connectors);
+        let (auth, itglue, smtp) = (&self.auth, &self.itglue, &self.smtp);
         let all = [
             (
                 "server.body_max_bytes",

@@ -102,21 +102,19 @@ fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        (0 | 10 | 127, ..)
-        | (100, 64..=127, _)
-        | (169, 254, _)
-        | (172, 16..=31, _)
-        | (192, 0, 0 | 2)
-        | (192, 88, 99)
-        | (192, 168, _)
-        | (198, 18 | 19, _)
-        | (198, 51, 100)
-        | (203, 0, 113)
-        | (224..=255, ..) => true,
-        _ => false,
-    };
-    !special
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, ..)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -124,17 +122,18 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     match (a, b) {
         // NAT64 reaches what its last four bytes say.
         (0x64, 0xff9b) => {
-            let [.., w, x, y, z] = address.octets();
-            address.segments().get(2..6) == Some(&[0; 4]) && is_public_v4(Ipv4Addr::new(w, x, y, z))
+            let within = u128::from(address).to_be_bytes();
+            let last = within.last_chunk::<4>().copied().unwrap_or_default();
+            address.segments().get(2..6) == Some(&[0; 4]) && is_public_v4(Ipv4Addr::from(last))
         }
         // Teredo, benchmarks, ORCHID and the like; documentation.
-        (0x2001, 0x0..=0x1ff | 0xdb8) => false,
+        (0x2001, 0x0..=0x1ff | 0xdb8) | (0x3fff, 0x0..=0xfff) => false,
         // 6to4 reaches what its next four bytes say.
         (0x2002, _) => {
-            let [_, _, w, x, y, z, ..] = address.octets();
-            is_public_v4(Ipv4Addr::new(w, x, y, z))
+            let within = address.octets();
+            let next = within.get(2..).and_then(|rest| rest.first_chunk::<4>());
+            is_public_v4(Ipv4Addr::from(next.copied().unwrap_or_default()))
         }
-        (0x3fff, 0x0..=0xfff) => false,
         (0x2000..=0x3fff, _) => true,
         _ => false,
     }

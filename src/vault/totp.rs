@@ -66,8 +66,10 @@ pub fn code_at(secret: &SecretString, now: Timestamp) -> Option<(SecretString, u
     let key = decoded(secret.expose_secret())?;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
     let code = code_of(&key, now.0.div_euclid(STEP_MS));
-    let left_ms = STEP_MS - now.0.rem_euclid(STEP_MS);
-    let left_s = u64::try_from(left_ms).unwrap_or_default().div_ceil(1_000);
+    let until_next_ms = STEP_MS - now.0.rem_euclid(STEP_MS);
+    let left_s = u64::try_from(until_next_ms)
+        .unwrap_or_default()
+        .div_ceil(1_000);
     Some((SecretString::from(code.as_str()), left_s))
 }
 

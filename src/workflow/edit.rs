@@ -12,7 +12,7 @@ use crate::model::audit::Event;
 use crate::model::id::{DeliveryId, WorkflowActionId, WorkflowId};
 use crate::model::reveal::Reader;
 use crate::model::workflow::{
-    Channel, Content, HookUrl, Notice, Trigger, Workflow, WorkflowFields, render, sample,
+    Channel, Content, Filter, HookUrl, Notice, Trigger, Workflow, WorkflowFields, render, sample,
 };
 use crate::notify::{Hook, Letter, Post, Untaken};
 use crate::store::{NewAction, StoreError, Tx};
@@ -313,7 +313,7 @@ fn recipients(content: &Content) -> &[String] {
 
 /// What the audit trail keeps: whom it tells of what. Templates stand in the workflow.
 fn told(fields: &WorkflowFields, actions: &[NewAction]) -> Value {
-    let filters: Vec<_> = fields.filters.iter().map(|one| one.to_json()).collect();
+    let filters: Vec<_> = fields.filters.iter().map(Filter::to_json).collect();
     let actions: Vec<_> = actions
         .iter()
         .map(|action| {

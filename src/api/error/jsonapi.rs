@@ -66,7 +66,7 @@ fn pointer(field: &str) -> Option<String> {
 }
 
 /// One error of the answer.
-fn error(status: StatusCode, title: &str, detail: &str, pointer: Option<String>) -> Value {
+fn error(status: StatusCode, title: &str, detail: &str, pointer: Option<&str>) -> Value {
     json!({
         "status": status.as_u16(), "title": title, "detail": detail,
         "source": {"pointer": pointer},
@@ -109,7 +109,7 @@ impl ApiError {
         let errors: Vec<Value> = match self {
             Self::Invalid(faults) => faults
                 .iter()
-                .map(|Fault { field, text }| error(status, &title, text, pointer(field)))
+                .map(|Fault { field, text }| error(status, &title, text, pointer(field).as_deref()))
                 .collect(),
             Self::Refused(refusals) => refusals.iter().map(refused).collect(),
             Self::Unauthorized => {
@@ -118,9 +118,11 @@ impl ApiError {
             }
             other => vec![error(status, &title, &other.said().text, None)],
         };
-        let mut body = json!({ "errors": errors });
+        let first = errors.first().and_then(|error| error.get("title")).cloned();
+        let mut body = serde_json::Map::new();
+        body.insert("errors".to_owned(), errors.into());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            body["message"] = body["errors"][0]["title"].clone();
+            body.insert("message".to_owned(), first.into());
         }
         let refused = match self {
             Self::Refused(refusals) => match refusals.as_slice() {
@@ -130,16 +132,18 @@ impl ApiError {
             other => other.location(),
         };
         if let Some(job) = refused.and_then(job) {
-            body["meta"] = json!({"job-id": job});
+            body.insert("meta".to_owned(), json!({"job-id": job}));
         }
-        body
+        body.into()
     }
 }
 
 fn refused(one: &Refusal) -> Value {
-    let mut error = error(one.status, one.title, &one.text, one.pointer.clone());
-    if let Some(job) = one.location.as_deref().and_then(job) {
-        error["meta"] = json!({"job-id": job});
+    let mut error = error(one.status, one.title, &one.text, one.pointer.as_deref());
+    if let Some(job) = one.location.as_deref().and_then(job)
+        && let Some(members) = error.as_object_mut()
+    {
+        members.insert("meta".to_owned(), json!({"job-id": job}));
     }
     error
 }

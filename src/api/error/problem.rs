@@ -25,12 +25,12 @@ impl ApiError {
                 .map(|fault| json!({"pointer": pointer(&fault.field), "detail": fault.text}));
             problem.insert("errors".to_owned(), errors.collect());
         }
-        if let Self::Refused(refusals) = self {
+        if let (Self::Refused(refusals), Some(problem)) = (self, problem.as_object_mut()) {
             let errors = refusals.iter().map(|one| {
                 let pointer = one.pointer.as_deref().unwrap_or_default();
                 json!({"pointer": pointer, "title": one.title, "detail": one.text})
             });
-            problem["errors"] = errors.collect();
+            problem.insert("errors".to_owned(), errors.collect());
         }
         problem
     }

@@ -19,6 +19,7 @@ mod key;
 mod openapi;
 mod output;
 mod password;
+mod password_export;
 mod password_import;
 mod password_list;
 mod password_reader;
@@ -59,6 +60,7 @@ pub fn routes() -> Routes {
         .and(key::routes())
         .and(password::routes())
         .and(password_import::routes())
+        .and(password_export::routes())
         .and(password_list::routes())
         .and(password_reader::routes())
         .and(password_record::routes())

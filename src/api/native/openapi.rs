@@ -18,9 +18,9 @@ use utoipa_swagger_ui::{SwaggerUi, Url};
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
     access_policy, account, audit, delivery, discovery, functional_account, functional_link, group,
-    health, import, job, key, password, password_import, password_list, password_reader,
-    password_record, platform, policy, quarantine, report, reveal, session, system, totp, user,
-    workflow,
+    health, import, job, key, password, password_export, password_import, password_list,
+    password_reader, password_record, platform, policy, quarantine, report, reveal, session,
+    system, totp, user, workflow,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -58,6 +58,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         job::list, job::one,
         key::list, key::create, key::edit::one, key::edit::edit, key::revoke, key::rotate,
         password::set,
+        password_export::all, password_export::of_organization,
         password_record::create, password_record::ensure, password_record::one,
         password_record::reveal, password_record::rotate, password_record::otp,
         password_reader::readers, password_reader::set_readers,

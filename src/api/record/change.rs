@@ -23,6 +23,30 @@ use crate::store::{StoreError, Tx};
 /// How long a rotation is waited for: clients give up after ten seconds.
 const WAIT: Duration = Duration::from_secs(8);
 
+/// What becomes of a record's secret of one-time codes.
+#[derive(Debug)]
+pub(crate) enum Otp {
+    /// Nothing was sent of it.
+    Stays,
+    /// It goes.
+    Removed,
+    /// It becomes this one.
+    Set(SecretString),
+}
+
+impl Otp {
+    const fn changes(&self) -> bool {
+        !matches!(self, Self::Stays)
+    }
+
+    const fn secret(&self) -> Option<&SecretString> {
+        match self {
+            Self::Set(secret) => Some(secret),
+            Self::Stays | Self::Removed => None,
+        }
+    }
+}
+
 /// An edit of one record.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -36,8 +60,8 @@ pub(crate) struct Change {
     pub(crate) value: Option<SecretString>,
     /// The value is drawn by the rule, and nobody has seen it.
     pub(crate) drawn: bool,
-    /// The secret of one-time codes, if one was sent; `None` inside removes it.
-    pub(crate) otp: Option<Option<SecretString>>,
+    /// What becomes of the secret of one-time codes.
+    pub(crate) otp: Otp,
     /// When the value changed, as the sender says: it tells an echo from a change.
     pub(crate) said_changed_at: Option<Timestamp>,
     /// Why the value changes.
@@ -53,7 +77,7 @@ impl Change {
             record,
             value: None,
             drawn: false,
-            otp: None,
+            otp: Otp::Stays,
             said_changed_at: None,
             reason: None,
         }
@@ -62,7 +86,7 @@ impl Change {
     fn edits(&self) -> bool {
         self.fields != self.record.fields
             || self.organization_id != self.record.organization_id
-            || self.otp.is_some()
+            || self.otp.changes()
     }
 }
 
@@ -135,7 +159,7 @@ async fn prepare(api: &Api, asker: Asker<'_>, change: &mut Change) -> Result<(),
         change.fields.username = None;
     }
     referred(api, asker, change.organization_id, &change.fields).await?;
-    if change.otp.is_some() {
+    if change.otp.changes() {
         sets(asker, Gives::Own)?;
     }
     let Some(sent) = &change.value else {
@@ -230,8 +254,8 @@ async fn write(
                 .await?;
         }
     }
-    if let Some(secret) = &change.otp {
-        set_otp(api, tx, record.id, secret.as_ref()).await?;
+    if change.otp.changes() {
+        set_otp(api, tx, record.id, change.otp.secret()).await?;
     }
     audit(api, asker, tx, change).await
 }
@@ -253,7 +277,7 @@ async fn audit(
         "organization": change.organization_id.0,
         "fields": change.fields.differing(&change.record.fields),
         "value": change.value.is_some(),
-        "otp": change.otp.is_some(),
+        "otp": change.otp.changes(),
         "reason": change.reason.as_deref().filter(|_| rotated),
         "account": change.record.account.as_ref().map(|account| account.id.0),
     });
@@ -318,8 +342,8 @@ async fn finish(api: &Api, asker: Asker<'_>, mut change: Change) -> Result<(), R
         tx.update_password_record((id, change.record.revision), to, (Some(by), now))
             .await?;
     }
-    if let Some(secret) = &change.otp {
-        set_otp(api, &mut tx, id, secret.as_ref()).await?;
+    if change.otp.changes() {
+        set_otp(api, &mut tx, id, change.otp.secret()).await?;
     }
     if !change.drawn {
         let accessed = change.record.accessed_as();

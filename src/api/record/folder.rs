@@ -97,7 +97,7 @@ async fn walked(
     let mut tx = api.store.begin().await?;
     let mut at: Option<PasswordFolderId> = None;
     let mut made = false;
-    for name in names.iter().copied() {
+    for name in names {
         let here = folders.iter().find(|folder| {
             folder.parent_id == at && folder.name.to_lowercase() == name.to_lowercase()
         });
@@ -108,7 +108,7 @@ async fn walked(
         }
         made = true;
         let fields = FolderFields {
-            name: name.to_owned(),
+            name: (*name).to_owned(),
             parent_id: at,
             restricted: false,
         };

@@ -26,7 +26,7 @@ use crate::model::principal::Permission;
 use crate::queue::OrderError;
 use crate::store::{PasswordFilter, Seeing, StoreError};
 
-pub(crate) use change::{Change, change, change_all, delete_all, escaped};
+pub(crate) use change::{Change, Otp, change, change_all, delete_all, escaped};
 pub(crate) use create::{Draft, create_all, purpose_notes};
 pub(crate) use folder::{ensured, may_enter};
 pub(crate) use show::{Shown, show, show_all, show_code, show_why, versions};

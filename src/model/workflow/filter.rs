@@ -1,6 +1,6 @@
 //! Filters: which reveals a workflow is about.
 //!
-//! Filters are ANDed; of the values of one filter any is enough. Negative operators hold where
+//! All filters must hold; of the values of one filter any is enough. Negative operators hold where
 //! there is nothing to compare. Letters match in any case.
 //!
 //! Invariant: a filter has at least one value, and none of them is blank.

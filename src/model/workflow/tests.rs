@@ -55,7 +55,7 @@ fn reveal(seen: Vec<Subject>, export: bool) -> Reveal {
     }
 }
 
-fn filter(field: &str, operator: &str, values: Value) -> Filter {
+fn filter(field: &str, operator: &str, values: &Value) -> Filter {
     Filter::new(field, operator, values.as_array().unwrap()).unwrap()
 }
 
@@ -105,9 +105,9 @@ fn each_operator_on_each_field_lets_pass_what_it_says() {
             ("any_of", true, false, false),
             ("none_of", false, true, true),
         ] {
-            let hit = [filter(field, operator, json!([miss, hit]))];
+            let hit = [filter(field, operator, &json!([miss, hit]))];
             assert_eq!(passes(&hit, &seen), hits, "{field} {operator}");
-            let miss = [filter(field, operator, json!([miss]))];
+            let miss = [filter(field, operator, &json!([miss]))];
             assert_eq!(passes(&miss, &seen), misses, "{field} {operator}");
             assert_eq!(passes(&hit, &bare), null, "{field} {operator} of nothing");
         }
@@ -124,9 +124,9 @@ fn each_operator_on_each_field_lets_pass_what_it_says() {
             ("starts_with", true, false),
             ("ends_with", false, true),
         ] {
-            let first = [filter(field, operator, json!(["zz", begin]))];
+            let first = [filter(field, operator, &json!(["zz", begin]))];
             assert_eq!(passes(&first, &seen), begins, "{field} {operator} {begin}");
-            let last = [filter(field, operator, json!([end]))];
+            let last = [filter(field, operator, &json!([end]))];
             assert_eq!(passes(&last, &seen), ends, "{field} {operator} {end}");
             if field != "description" {
                 let null = operator == "does_not_contain";
@@ -140,8 +140,8 @@ fn each_operator_on_each_field_lets_pass_what_it_says() {
 fn filters_are_anded_and_none_lets_everything_pass() {
     let seen = subject("Domain Admin");
     assert!(passes(&[], &seen));
-    let organization = filter("organization", "any_of", json!([2]));
-    let lab = filter("notes", "does_not_contain", json!(["lab", "primary"]));
+    let organization = filter("organization", "any_of", &json!([2]));
+    let lab = filter("notes", "does_not_contain", &json!(["lab", "primary"]));
     assert!(passes(std::slice::from_ref(&organization), &seen));
     assert!(!passes(&[organization, lab], &seen));
 }
@@ -256,8 +256,8 @@ fn filters_that_nothing_passes_together_are_found() {
         ),
     ] {
         let both = [
-            filter(one.0, one.1, one.2.clone()),
-            filter(other.0, other.1, other.2.clone()),
+            filter(one.0, one.1, &one.2),
+            filter(other.0, other.1, &other.2),
         ];
         let found = contradictions(&both);
         assert_eq!(!found.is_empty(), contradict, "{one:?} {other:?}");
@@ -268,8 +268,8 @@ fn filters_that_nothing_passes_together_are_found() {
 #[test]
 fn a_filter_is_read_back_as_it_was_written() {
     for one in [
-        filter("organization", "none_of", json!([2, 3])),
-        filter("notes", "does_not_contain", json!(["Lab"])),
+        filter("organization", "none_of", &json!([2, 3])),
+        filter("notes", "does_not_contain", &json!(["Lab"])),
     ] {
         assert_eq!(Filter::from_json(&one.to_json()), Some(one.clone()));
     }
@@ -386,7 +386,7 @@ fn an_export_names_twenty_and_counts_all_that_pass() {
     let mut seen: Vec<_> = (0..30).map(|nth| subject(&format!("P{nth}"))).collect();
     seen[0].notes = Some("lab".to_owned());
     let reveal = reveal(seen, true);
-    let lab = [filter("notes", "does_not_contain", json!(["lab"]))];
+    let lab = [filter("notes", "does_not_contain", &json!(["lab"]))];
     let chosen = chosen(&lab, &reveal);
     assert_eq!(chosen.len(), 29);
     let notice = notice(&reveal, &chosen);
@@ -416,7 +416,7 @@ fn of_several_records_of_one_value_the_first_that_passes_is_named() {
         OrganizationStatus::Active,
     ));
     let reveal = reveal(vec![subject("One"), other, subject("Three")], false);
-    let only = [filter("organization", "any_of", json!([3]))];
+    let only = [filter("organization", "any_of", &json!([3]))];
     let named = |filters: &[Filter]| {
         let found = super::chosen(filters, &reveal);
         found
@@ -426,7 +426,7 @@ fn of_several_records_of_one_value_the_first_that_passes_is_named() {
     };
     assert_eq!(named(&[]), ["One"]);
     assert_eq!(named(&only), ["Two"]);
-    assert!(named(&[filter("organization", "any_of", json!([9]))]).is_empty());
+    assert!(named(&[filter("organization", "any_of", &json!([9]))]).is_empty());
 }
 
 #[test]

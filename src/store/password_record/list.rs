@@ -12,7 +12,8 @@ use crate::store::password_reader::{Seeing, names};
 use crate::store::{Page, Store, StoreError};
 
 /// Values of all filters together that a text has room for.
-const ROOMS: [usize; 4] = [1, 16, 256, 1_024];
+const ROOMS: [usize; 4] = [1, 16, 256, ROOM_MAX];
+const ROOM_MAX: usize = 1_024;
 /// Orders that count; a third would change what few people see.
 const ORDERS_MAX: usize = 2;
 /// Texts that are kept. Whoever asks for ever new filters and orders gets the text that fits all of
@@ -283,9 +284,10 @@ fn made(wanted: &Wanted) -> String {
             }
         });
     let holds: Vec<String> = holds.collect();
-    let holds = match holds.is_empty() {
-        true => String::new(),
-        false => format!(" WHERE {}", holds.join(" AND ")),
+    let holds = if holds.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", holds.join(" AND "))
     };
     let (what, order) = match &wanted.sorts {
         None => ("COUNT(*)", String::new()),
@@ -372,7 +374,7 @@ macro_rules! bind_all {
 
 impl PasswordFilter {
     /// How many values its lists may hold together.
-    pub const VALUES_MAX: usize = ROOMS[ROOMS.len() - 1];
+    pub const VALUES_MAX: usize = ROOM_MAX;
 }
 
 impl Store {

@@ -1,5 +1,7 @@
 //! Imports of password records through the native API.
 
+use std::fmt::Write as _;
+
 use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine as _;
@@ -231,7 +233,7 @@ async fn many_rows_are_written_in_chunks_and_one_that_is_refused_late_keeps_none
     let (world, admin, _) = ready(Backend::Sqlite).await;
     let mut file = "name,organization,password\n".to_owned();
     for nth in 0..250 {
-        file.push_str(&format!("record {nth},Acme,value {nth}\n"));
+        writeln!(file, "record {nth},Acme,value {nth}").unwrap();
     }
     let commits = world.store.commits();
     let answer = csv(&admin, "", &file).await;

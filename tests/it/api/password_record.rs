@@ -365,3 +365,47 @@ async fn what_a_record_cannot_be_is_said_and_nothing_is_made() {
         0
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_holds_the_values_that_the_caller_may_see_and_is_one_reveal() {
+    let (world, admin, target, linked) = linked().await;
+    let other = OrganizationFields::named("Other");
+    let mut tx = world.store.begin().await.unwrap();
+    let other = tx.insert_organization(&other, NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    let value = json!({"name": "=cmd()", "password": "=1,\"two\"\nthree", "username": "u"});
+    let own = made(&admin, OrganizationId(1), &value).await;
+    made(
+        &admin,
+        other,
+        &json!({"name": "Far", "password": "far-away"}),
+    )
+    .await;
+    let of = |answer: &str| {
+        let mut rows = csv::Reader::from_reader(answer.as_bytes());
+        let rows = rows.records().map(|row| row.unwrap());
+        rows.map(|row| (row[2].to_owned(), row[4].to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let path = "/organizations/1/passwords/export";
+    let answer = admin.get(path).await.expect(200);
+    let wanted = [("Web root", "old-root"), ("'=cmd()", "=1,\"two\"\nthree")];
+    let wanted = wanted.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(of(&answer.body), wanted);
+    for id in [linked, own] {
+        let (_, viewed) = events(&world, id).await.pop().unwrap();
+        assert_eq!(viewed["method"], "list_export");
+    }
+    let all = admin.get("/passwords/export").await.expect(200);
+    assert_eq!(of(&all.body).len(), 3);
+    // Whoever sees records' values and not those of accounts gets the former.
+    let granted = [Permission::PasswordsRead, Permission::PasswordsReveal];
+    let (_, keys) = world.user("records", &granted).await;
+    let records = world.native(&keys);
+    let answer = records.get(path).await.expect(200);
+    assert_eq!(of(&answer.body)[0], ("Web root".to_owned(), String::new()));
+    assert!(!answer.body.contains("old-root"), "{answer:?}");
+    assert!(target.root > 0);
+    let (_, keys) = world.user("reader", &[Permission::PasswordsRead]).await;
+    world.native(&keys).get(path).await.expect(403);
+}

@@ -42,6 +42,12 @@ use crate::support::database::Database;
 pub(crate) const PS: &str = "/BeyondTrust/api/public/v3";
 /// Where people reach the service, as notices say it.
 pub(crate) const PUBLIC_URL: &str = "https://keywheel.example.com";
+/// How the worker works.
+const OPTIONS: WorkerOptions = WorkerOptions {
+    sessions: 4,
+    batch_max: 1_000,
+    poll: Duration::from_secs(1),
+};
 /// When every test begins.
 pub(crate) const NOON: Timestamp = Timestamp(1_780_000_000_000);
 
@@ -132,6 +138,23 @@ fn notifier(clock: &SharedClock) -> Notifier {
     Notifier::new(options, clock.clone()).unwrap()
 }
 
+fn workflows(
+    (store, vault): (&Store, &Arc<Vault>),
+    clock: &SharedClock,
+    dice: &Arc<SeededDice>,
+    metrics: &Arc<Metrics>,
+) -> Workflows {
+    let parts = Parts {
+        store: store.clone(),
+        vault: vault.clone(),
+        notifier: notifier(clock),
+        clock: clock.clone(),
+        dice: dice.clone(),
+        metrics: metrics.clone(),
+    };
+    Workflows::new(parts, PUBLIC_URL)
+}
+
 fn vault(dice: &SeededDice) -> Vault {
     let kek = Kek::from_bytes([7; Kek::LEN]);
     let key = Vault::new_data_key(&kek, dice).unwrap();
@@ -177,11 +200,6 @@ impl World {
         let mut tx = store.begin().await.unwrap();
         let node = tx.register_node("test", NOON).await.unwrap();
         tx.commit().await.unwrap();
-        let options = WorkerOptions {
-            sessions: 4,
-            batch_max: 1_000,
-            poll: Duration::from_secs(1),
-        };
         let discoverer = Discoverer::new(
             store.clone(),
             engine.clone(),
@@ -197,19 +215,9 @@ impl World {
             dice.clone(),
             metrics.clone(),
             node,
-            options,
+            OPTIONS,
         );
-        let workflows = Workflows::new(
-            Parts {
-                store: store.clone(),
-                vault: vault.clone(),
-                notifier: notifier(&shared),
-                clock: shared.clone(),
-                dice: dice.clone(),
-                metrics: metrics.clone(),
-            },
-            PUBLIC_URL,
-        );
+        let workflows = workflows((&store, &vault), &shared, &dice, &metrics);
         let api = Api {
             store: store.clone(),
             orders,

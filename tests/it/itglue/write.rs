@@ -66,6 +66,27 @@ async fn records_are_made_with_all_they_say_and_without_their_values_in_the_answ
     assert_eq!(made["data"]["attributes"]["password-category-name"], "User");
 }
 
+/// Records that are refused: status, title and attribute.
+#[rustfmt::skip]
+fn faulty(acme: i64) -> Vec<(Value, u16, &'static str, &'static str)> {
+    vec![
+        (json!({"organization_id": acme}), 400, "Name can't be blank", "name"),
+        (json!({"name": "", "organization_id": acme}), 400, "Name can't be blank", "name"),
+        (json!({"name": "n"}), 400, "Organization required", "organization_id"),
+        (json!({"name": "n", "organization_id": 999}), 422, "Valid organization_id is required", "organization_id"),
+        (json!({"name": "n", "organization_id": acme, "password-category-id": 99}), 422, "Invalid category", "password_category_id"),
+        (json!({"name": "n", "organization_id": acme, "password-folder-id": 1}), 422, "Invalid folder", "password_folder_id"),
+        (json!({"name": "n", "organization_id": acme, "password-folder-id": 99}), 422, "Invalid folder", "password_folder_id"),
+        (json!({"name": "n", "organization_id": acme, "resource_id": 7}), 422, "Invalid resource", "resource_type"),
+        (json!({"name": "n", "organization_id": acme, "resource_type": "Contact"}), 422, "Invalid resource", "resource_id"),
+        (json!({"name": "n", "organization_id": acme, "resource_type": "Printer", "resource_id": 7}), 422, "Invalid resource", "resource_type"),
+        (json!({"name": "n", "organization_id": acme, "resource_type": "Managed Account", "resource_id": 7}), 422, "Invalid resource", "resource_id"),
+        (json!({"name": "n", "organization_id": acme, "otp_secret": "1"}), 422, "Invalid otp_secret", "otp_secret"),
+        (json!({"name": "n", "organization_id": acme, "archived": "maybe"}), 400, "Bad Request", "archived"),
+        (json!({"name": "n", "organization_id": acme, "url": "a\u{7}"}), 400, "Bad Request", "url"),
+    ]
+}
+
 #[tokio::test]
 async fn every_fault_of_a_record_has_its_status_title_and_place() {
     let (_world, client) = service().await;
@@ -76,92 +97,7 @@ async fn every_fault_of_a_record_has_its_status_title_and_place() {
         &json!({"name": "f", "organization_id": other}),
     );
     client.post("/password_folders", &foreign).await.expect(201);
-    for (record, status, title, pointer) in [
-        (
-            json!({"organization_id": acme}),
-            400,
-            "Name can't be blank",
-            "name",
-        ),
-        (
-            json!({"name": "", "organization_id": acme}),
-            400,
-            "Name can't be blank",
-            "name",
-        ),
-        (
-            json!({"name": "n"}),
-            400,
-            "Organization required",
-            "organization_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": 999}),
-            422,
-            "Valid organization_id is required",
-            "organization_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "password-category-id": 99}),
-            422,
-            "Invalid category",
-            "password_category_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "password-folder-id": 1}),
-            422,
-            "Invalid folder",
-            "password_folder_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "password-folder-id": 99}),
-            422,
-            "Invalid folder",
-            "password_folder_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "resource_id": 7}),
-            422,
-            "Invalid resource",
-            "resource_type",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "resource_type": "Contact"}),
-            422,
-            "Invalid resource",
-            "resource_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "resource_type": "Printer", "resource_id": 7}),
-            422,
-            "Invalid resource",
-            "resource_type",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "resource_type": "Managed Account", "resource_id": 7}),
-            422,
-            "Invalid resource",
-            "resource_id",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "otp_secret": "1"}),
-            422,
-            "Invalid otp_secret",
-            "otp_secret",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "archived": "maybe"}),
-            400,
-            "Bad Request",
-            "archived",
-        ),
-        (
-            json!({"name": "n", "organization_id": acme, "url": "a\u{7}"}),
-            400,
-            "Bad Request",
-            "url",
-        ),
-    ] {
+    for (record, status, title, pointer) in faulty(acme) {
         let answer = client
             .post("/passwords", &document("passwords", &record))
             .await;

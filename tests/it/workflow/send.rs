@@ -31,10 +31,10 @@ on_both!(
         let hook = stage.webhook(&receiver.url("/as-told")).await;
         let mut sender = stage.sender().await;
         let id = stage.queue(hook).await;
-        let state = stage.settled(id, 1).await;
-        assert_eq!(state.state, DeliveryState::Pending);
-        assert_eq!(state.error, "the receiver answered 500");
-        let wait = state.due_at.since(stage.now()).as_secs();
+        let found = stage.settled(id, 1).await;
+        assert_eq!(found.state, DeliveryState::Pending);
+        assert_eq!(found.error, "the receiver answered 500");
+        let wait = found.due_at.since(stage.now()).as_secs();
         assert!((5..=15).contains(&wait), "ten seconds, spread: {wait}");
         receiver.tell(204);
         stage.clock.advance(Duration::from_secs(16));
@@ -294,8 +294,8 @@ async fn two_nodes_send_each_delivery_once() {
     for sender in &mut senders {
         sender.stop().await;
     }
-    let received = receiver.received();
-    let mut came: Vec<_> = received
+    let arrived = receiver.received();
+    let mut came: Vec<_> = arrived
         .iter()
         .map(|one| one.header("webhook-id").to_owned())
         .collect();

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::api::error::{ApiError, Refusal};
 use crate::api::itglue::ask::{Ask, named, renamed};
 use crate::api::itglue::body::{Item, Sent};
-use crate::api::record::{self, Change, Draft, RecordError};
+use crate::api::record::{self, Change, Draft, Otp, RecordError};
 use crate::model::id::{AccountId, OrganizationId, PasswordCategoryId, PasswordFolderId};
 use crate::model::password_record::{Embedded, PasswordFields, PasswordRecord, ResourceKind};
 use crate::vault::otp_secret;
@@ -110,9 +110,9 @@ pub(super) async fn change(
     }
     change.value = item.secret("password", VALUE_MAX_CHARS)?.value();
     change.otp = match otp(item)? {
-        Sent::Absent => None,
-        Sent::Null => Some(None),
-        Sent::Value(secret) => Some(Some(secret)),
+        Sent::Absent => Otp::Stays,
+        Sent::Null => Otp::Removed,
+        Sent::Value(secret) => Otp::Set(secret),
     };
     change.said_changed_at = item.moment("password_updated_at")?.value();
     change.reason = item.text("rotation_reason", REASON_MAX_CHARS)?.value();

@@ -94,12 +94,12 @@ async fn parameters(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parameters_of_paths_and_queries_are_texts_on_sqlite() {
-    parameters(Backend::Sqlite).await;
+    Box::pin(parameters(Backend::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parameters_of_paths_and_queries_are_texts_on_postgresql() {
-    parameters(Backend::Postgres).await;
+    Box::pin(parameters(Backend::Postgres)).await;
 }
 
 async fn wildcards(backend: Backend) {
@@ -161,10 +161,10 @@ async fn wildcards(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_has_no_wildcards_on_sqlite() {
-    wildcards(Backend::Sqlite).await;
+    Box::pin(wildcards(Backend::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_has_no_wildcards_on_postgresql() {
-    wildcards(Backend::Postgres).await;
+    Box::pin(wildcards(Backend::Postgres)).await;
 }

@@ -131,7 +131,8 @@ fn workflows() -> Vec<Row> {
 }
 
 /// Native routes whose bodies hold no text.
-const PLAIN_NATIVE: [(&str, &str); 21] = [
+const PLAIN_NATIVE: [(&str, &str); 22] = [
+    ("PUT", "/api/v1/passwords/{id}/readers"),
     ("DELETE", "/api/v1/access-policies/{id}"),
     ("DELETE", "/api/v1/sessions/{id}"),
     ("DELETE", "/api/v1/users/{id}/sessions"),
@@ -194,6 +195,17 @@ pub(super) fn native() -> Vec<Row> {
              "notes": "n", "password_category": "Cloud", "password_folder": "f", "resource_type": "Ticket", "resource_id": 7}]}))
             .unshown(&["/rows/0/organization", "/rows/0/password", "/rows/0/password_folder"])
             .back("/api/v1/organizations/1/passwords?limit=200"),
+        row("POST", "/api/v1/organizations/{id}/passwords", "/api/v1/organizations/1/passwords", json!({
+            "name": "r#", "username": "u", "url": "https://a.test", "password": "pw-canary", "folder_path": "f",
+            "purpose": "p",
+        }))
+            .unshown(&["/password", "/folder_path", "/purpose"])
+            .back("/api/v1/organizations/1/passwords?limit=200"),
+        row("POST", "/api/v1/organizations/{id}/folders/ensure", "/api/v1/organizations/1/folders/ensure", json!({"path": "f"}))
+            .unshown(&["/path"]),
+        row("POST", "/api/v1/passwords/{id}/reveal", "/api/v1/passwords/1/reveal", json!({"reason": "r"})),
+        row("POST", "/api/v1/passwords/{id}/rotate", "/api/v1/passwords/1/rotate", json!({"reason": "r", "value": "pw-canary"}))
+            .unshown(&["/value"]),
         row("POST", "/api/v1/reports/at-risk/rotate", "", json!({"user_id": 2, "reason": "r"})),
         row("POST", "/api/v1/keys", "", json!({"kind": "native", "name": "k#", "addresses": ["10.0.0.0/8"], "expires_at": "2027-01-31T00:00:00Z"})),
         row("POST", "/api/v1/policies", "", policy()),
@@ -335,55 +347,23 @@ pub(super) fn dialect() -> Vec<Row> {
     rows
 }
 
+/// Sealed, decided by, taken apart, or kept as HTML shows it.
+const UNSHOWN: &[&str] = &[
+    "/data/attributes/password",
+    "/data/0/attributes/password",
+    "/data/attributes/otp_secret",
+    "/data/attributes/resource_type",
+    "/data/attributes/password_category_name",
+    "/data/attributes/folder_path",
+    "/data/attributes/purpose",
+];
+
 /// The IT Glue dialect's; each names what the rows before it have made, by its number.
 pub(super) fn itglue() -> Vec<Row> {
-    let one = |attributes: Value| json!({"data": {"attributes": attributes}});
-    let many = |attributes: Value| json!({"data": [{"id": 1, "attributes": attributes}]});
     let organization = || json!({"name": "o#", "short_name": "s", "description": "d", "alert": "a", "quick_notes": "q"});
-    let record = || {
-        json!({
-            "organization_id": 1, "name": "n#", "username": "u", "url": "https://u", "notes": "n",
-            "autofill_selectors": "a", "password": "p#",
-        })
-    };
-    // What stands in the notes with more behind it is not found whole.
-    let unnoted = || {
-        let mut unnoted = record();
-        unnoted.as_object_mut().unwrap().remove("notes");
-        unnoted
-    };
-    let embedded = || {
-        let mut embedded = unnoted();
-        for (name, value) in [
-            ("resource_type", json!("Contact")),
-            ("resource_id", json!(7)),
-            ("cached_resource_name", json!("c")),
-            ("password_category_name", json!("Cloud")),
-            ("otp_secret", json!("GEZDGNBVGY3TQOJQ")),
-            ("folder_path", json!("f")),
-            ("purpose", json!("p")),
-        ] {
-            embedded[name] = value;
-        }
-        embedded
-    };
-    // Sealed, decided by, taken apart, or kept as HTML shows it.
-    const UNSHOWN: &[&str] = &[
-        "/data/attributes/password",
-        "/data/0/attributes/password",
-        "/data/attributes/otp_secret",
-        "/data/attributes/resource_type",
-        "/data/attributes/password_category_name",
-        "/data/attributes/folder_path",
-        "/data/attributes/purpose",
-    ];
-    let mut rotated = unnoted();
-    rotated["rotation_reason"] = json!("r");
     let folders = "/organizations/{oid}/relationships/password_folders";
     let folder = "/organizations/{oid}/relationships/password_folders/{id}";
-    let records = "/organizations/{oid}/relationships/passwords";
-    let nested = "/organizations/{oid}/relationships/passwords/{id}";
-    vec![
+    let mut rows = vec![
         row("POST", "/organizations", "", one(organization())),
         row(
             "PATCH",
@@ -427,6 +407,58 @@ pub(super) fn itglue() -> Vec<Row> {
             "/organizations/1/relationships/password_folders/1",
             one(json!({"name": "i#"})),
         ),
+    ];
+    rows.extend(itglue_passwords());
+    rows
+}
+
+fn one(attributes: Value) -> Value {
+    let mut whole = json!({"data": {}});
+    whole["data"]["attributes"] = attributes;
+    whole
+}
+
+fn many(attributes: Value) -> Value {
+    let mut whole = json!({"data": [{"id": 1}]});
+    whole["data"][0]["attributes"] = attributes;
+    whole
+}
+
+fn itglue_passwords() -> Vec<Row> {
+    let record = || {
+        json!({
+            "organization_id": 1, "name": "n#", "username": "u", "url": "https://u", "notes": "n",
+            "autofill_selectors": "a", "password": "p#",
+        })
+    };
+    // What stands in the notes with more behind it is not found whole.
+    let unnoted = || {
+        let mut unnoted = record();
+        unnoted.as_object_mut().unwrap().remove("notes");
+        unnoted
+    };
+    let embedded = || {
+        let mut embedded = unnoted();
+        for (name, value) in [
+            ("resource_type", json!("Contact")),
+            ("resource_id", json!(7)),
+            ("cached_resource_name", json!("c")),
+            ("password_category_name", json!("Cloud")),
+            ("otp_secret", json!("GEZDGNBVGY3TQOJQ")),
+            ("folder_path", json!("f")),
+            ("purpose", json!("p")),
+        ] {
+            embedded[name] = value;
+        }
+        embedded
+    };
+    let mut rotated = unnoted();
+    rotated["rotation_reason"] = json!("r");
+    let folders = "/organizations/{oid}/relationships/password_folders";
+    let folder = "/organizations/{oid}/relationships/password_folders/{id}";
+    let records = "/organizations/{oid}/relationships/passwords";
+    let nested = "/organizations/{oid}/relationships/passwords/{id}";
+    vec![
         row("POST", "/passwords", "", one(embedded())).unshown(UNSHOWN),
         row("PATCH", "/passwords", "", many(record())).unshown(UNSHOWN),
         row("PATCH", "/passwords/{id}", "/passwords/1", one(rotated)).unshown(UNSHOWN),
