@@ -5,16 +5,24 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream;
+use keywheel::clock::SystemClock;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+/// How long `/slowly` keeps its senders waiting.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// What came.
 #[derive(Clone, Debug)]
@@ -33,6 +41,15 @@ impl Received {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The signature that it should bear under this key.
+    pub(crate) fn signature(&self, key: &[u8]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let id = self.header("webhook-id");
+        let at = self.header("webhook-timestamp");
+        let tag = hmac::sign(&key, format!("{id}.{at}.{}", self.body).as_bytes());
+        format!("v1,{}", STANDARD.encode(tag.as_ref()))
     }
 }
 
@@ -105,6 +122,10 @@ async fn answer(State(kept): State<Kept>, request: Request) -> Response {
             let chunks =
                 stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 4_096])));
             Body::from_stream(chunks).into_response()
+        }
+        "/slowly" => {
+            SystemClock::shared().sleep(SLOW).await;
+            StatusCode::OK.into_response()
         }
         "/silent" => std::future::pending().await,
         _ => (StatusCode::OK, "ok").into_response(),
