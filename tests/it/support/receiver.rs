@@ -30,6 +30,8 @@ pub(crate) struct Received {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// False: its sender has no answer, or not yet.
+    pub(crate) answered: bool,
 }
 
 impl Received {
@@ -102,11 +104,16 @@ async fn answer(State(kept): State<Kept>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 1_000_000).await.unwrap();
     let path = parts.uri.path().to_owned();
     let told = *kept.told.lock().unwrap();
-    kept.received.lock().unwrap().push(Received {
-        path: path.clone(),
-        headers: parts.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    });
+    let nth = {
+        let mut received = kept.received.lock().unwrap();
+        received.push(Received {
+            path: path.clone(),
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+            answered: !["/slowly", "/silent"].contains(&path.as_str()),
+        });
+        received.len() - 1
+    };
     let secret = "what the receiver says: s3cret-echo";
     match path.as_str() {
         "/as-told" => (StatusCode::from_u16(told).unwrap(), secret).into_response(),
@@ -124,7 +131,9 @@ async fn answer(State(kept): State<Kept>, request: Request) -> Response {
             Body::from_stream(chunks).into_response()
         }
         "/slowly" => {
+            // Whoever leaves before ends this here.
             SystemClock::shared().sleep(SLOW).await;
+            kept.received.lock().unwrap()[nth].answered = true;
             StatusCode::OK.into_response()
         }
         "/silent" => std::future::pending().await,
