@@ -18,6 +18,7 @@ mod log;
 mod onboard;
 mod platform;
 mod refusal;
+mod reveal_kill;
 mod signal;
 mod tls;
 mod user;
