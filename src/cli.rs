@@ -13,6 +13,8 @@ mod init;
 mod metrics;
 mod migrate;
 mod output;
+mod password;
+mod remote;
 mod serve;
 mod user;
 
@@ -40,6 +42,12 @@ pub enum Exit {
     Configuration,
     /// There is work to do.
     Pending,
+    /// There is no such thing.
+    NotFound,
+    /// It is not permitted.
+    Denied,
+    /// Something is in the way.
+    Conflict,
     /// The same may succeed a little later.
     Unavailable,
 }
@@ -52,6 +60,9 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Configuration => 3,
             Exit::Pending => 4,
+            Exit::NotFound => 5,
+            Exit::Denied => 6,
+            Exit::Conflict => 7,
             Exit::Unavailable => 75,
         })
     }
@@ -95,6 +106,7 @@ enum What {
     Audit(audit::Audit),
     Metrics(metrics::Metrics),
     User(user::User),
+    Password(password::Password),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -154,6 +166,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Audit(audit) => audit.run(&globals),
         What::Metrics(metrics) => metrics.run(&globals),
         What::User(user) => user.run(&globals),
+        What::Password(password) => password.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

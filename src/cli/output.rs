@@ -22,8 +22,13 @@ pub(super) enum Format {
 
 /// Prints to stdout.
 pub(super) fn print(text: &str) -> Result<Exit, Exit> {
+    line(text.trim_end())
+}
+
+/// Prints to stdout, as it stands.
+pub(super) fn line(text: &str) -> Result<Exit, Exit> {
     let mut out = io::stdout().lock();
-    let printed = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    let printed = writeln!(out, "{text}").and_then(|()| out.flush());
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             say(&format!("nothing could be printed: {error}"));
@@ -36,6 +41,18 @@ pub(super) fn print(text: &str) -> Result<Exit, Exit> {
 /// Prints to stderr; if even that fails there is nobody to tell.
 pub(super) fn say(text: &str) {
     writeln!(io::stderr(), "{text}").unwrap_or_default();
+}
+
+/// A text without what a terminal obeys.
+pub(super) fn plain(text: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_control() {
+            '\u{fffd}'
+        } else {
+            letter
+        }
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Prints rows: as a table with these heads, or as JSON.

@@ -74,15 +74,18 @@ impl fmt::Display for Untaken {
 }
 
 /// What an error comes from, however deep it lies; errors of the network wrap others.
-fn cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+pub(crate) fn cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(one) = next {
-        let wrapped = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<T>());
-        if let Some(found) = one.downcast_ref::<T>().or(wrapped) {
+        if let Some(found) = one.downcast_ref::<T>() {
             return Some(found);
         }
-        next = one.source();
+        // What an I/O error wraps is not its source, but that one's source is.
+        let wrapped = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
     }
     None
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::output::Format;
+use super::super::output::{Format, plain};
 use super::super::{Exit, Globals, block_on, load};
 use super::Ended;
 use crate::app;
@@ -136,14 +136,7 @@ fn in_words(SealedRow { link, row }: &SealedRow) -> String {
         row.subject,
         row.body
     );
-    let plain = |letter: char| {
-        if letter.is_control() {
-            '\u{fffd}'
-        } else {
-            letter
-        }
-    };
-    line.chars().map(plain).collect()
+    plain(&line)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod key;
 mod listener;
 mod log;
 mod onboard;
+mod password;
 mod platform;
 mod refusal;
 mod reveal_kill;

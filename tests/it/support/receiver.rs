@@ -117,7 +117,7 @@ async fn answer(State(kept): State<Kept>, request: Request) -> Response {
     let secret = "what the receiver says: s3cret-echo";
     match path.as_str() {
         "/as-told" => (StatusCode::from_u16(told).unwrap(), secret).into_response(),
-        "/moved" => {
+        moved if moved.starts_with("/moved") => {
             let to = [(header::LOCATION, "/elsewhere")];
             (StatusCode::MOVED_PERMANENTLY, to, secret).into_response()
         }
