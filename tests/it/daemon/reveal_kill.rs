@@ -244,10 +244,10 @@ struct Told {
 impl Told {
     /// Every notice is signed, and one that came again is the same.
     fn read(receiver: &Receiver, signing_key: &[u8]) -> Self {
-        let received = receiver.received();
+        let came = receiver.received();
         let mut of: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
         let (mut bodies, mut ids) = (HashMap::new(), HashMap::new());
-        for one in &received {
+        for one in &came {
             assert_eq!(
                 one.header("webhook-signature"),
                 one.signature(signing_key),
@@ -266,7 +266,7 @@ impl Told {
                 of.entry(record).or_default().insert(event);
             }
         }
-        let came = received.len();
+        let came = came.len();
         Self { came, of }
     }
 
