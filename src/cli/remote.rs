@@ -30,7 +30,7 @@ use crate::notify::cause;
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest that a call may take.
-const CALL_MAX: Duration = Duration::from_secs(60);
+const CALL_MAX: Duration = Duration::from_mins(1);
 /// Longest answer: a page of records with long notes.
 const BODY_MAX_BYTES: usize = 33_554_432;
 /// Most pages of a list, in case a service never says that it has ended.
@@ -182,13 +182,11 @@ fn key_of(path: &Path, find: impl Fn(&str) -> Option<String>) -> Result<SecretSt
     let text = std::str::from_utf8(&bytes).ok().and_then(find);
     let key = text.map(Zeroizing::new);
     let key = key.as_deref().map(|key| key.trim());
-    match key.filter(|key| native_key_is_wellformed(key)) {
-        Some(key) => Ok(SecretString::from(key)),
-        None => {
-            let why = format!("{} holds no native key (kw_live_…)", path.display());
-            Err(refused(Exit::Failed, &why))
-        }
+    if let Some(key) = key.filter(|key| native_key_is_wellformed(key)) {
+        return Ok(SecretString::from(key));
     }
+    let why = format!("{} holds no native key (kw_live_…)", path.display());
+    Err(refused(Exit::Failed, &why))
 }
 
 fn bearer(key: &SecretString) -> Result<HeaderValue, Exit> {

@@ -204,7 +204,7 @@ pub(super) fn native() -> Vec<Row> {
         row("POST", "/api/v1/organizations/{id}/folders/ensure", "/api/v1/organizations/1/folders/ensure", json!({"path": "f"}))
             .unshown(&["/path"]),
         row("POST", "/api/v1/passwords/{id}/reveal", "/api/v1/passwords/1/reveal", json!({"reason": "r"})),
-        row("POST", "/api/v1/passwords/{id}/rotate", "/api/v1/passwords/1/rotate", json!({"reason": "r", "value": "pw-canary"}))
+        row("POST", "/api/v1/passwords/{id}/rotate", "/api/v1/passwords/1/rotate", json!({"reason": "r", "value": "pw-canary#"}))
             .unshown(&["/value"]),
         row("POST", "/api/v1/reports/at-risk/rotate", "", json!({"user_id": 2, "reason": "r"})),
         row("POST", "/api/v1/keys", "", json!({"kind": "native", "name": "k#", "addresses": ["10.0.0.0/8"], "expires_at": "2027-01-31T00:00:00Z"})),
