@@ -99,7 +99,7 @@ pub(super) async fn measured<T: Send + 'static>(
 ///
 /// # Errors
 /// [`ApiError::Store`]; then there is no answer.
-pub(super) async fn on_record(
+pub(super) async fn noted(
     api: &Api,
     actor: &str,
     report: &'static str,

@@ -137,6 +137,55 @@ const OPENERS: [(&str, &str); 10] = [
     ),
 ];
 
+/// Who hands a secret to its owner, and why nobody has to be told: by a reveal, which records itself
+/// and queues its notices before its answer; or what is given out is nobody else's value.
+const HANDERS: [(&str, &str); 13] = [
+    (
+        "src/api/itglue/password.rs",
+        "a record's value, by record::show",
+    ),
+    ("src/api/native/key.rs", "a new key, to whoever makes it"),
+    (
+        "src/api/native/password_export.rs",
+        "values, by record::show_all",
+    ),
+    (
+        "src/api/native/password_record.rs",
+        "a record's value, by record::show_why, and its codes, by record::show_code",
+    ),
+    (
+        "src/api/native/reveal.rs",
+        "a credential, by reveal::reveal",
+    ),
+    ("src/api/native/session.rs", "a session's own token"),
+    ("src/api/native/totp.rs", "a new second factor, to its user"),
+    ("src/api/native/workflow.rs", "a new signing secret"),
+    (
+        "src/api/native/workflow/document.rs",
+        "a new workflow's signing secrets",
+    ),
+    ("src/api/passwordsafe/auth.rs", "a new access token"),
+    (
+        "src/api/passwordsafe/request.rs",
+        "a credential, by reveal::reveal",
+    ),
+    (
+        "src/api/passwordsafe/request/isa.rs",
+        "a credential, by reveal::reveal",
+    ),
+    ("src/api/clear.rs", "the door itself"),
+];
+
+/// Who puts reveals on record: the transaction that a value waits for.
+const RECORDERS: [(&str, &str); 3] = [
+    ("src/api/reveal.rs", "of an account's credential"),
+    ("src/api/record/show.rs", "of records' values and codes"),
+    (
+        "src/api/native/report/at_risk_file.rs",
+        "of the report's file, which holds no values",
+    ),
+];
+
 /// Who may pick the machine's clock and dice; all others are handed theirs.
 const BUILDERS: [&str; 5] = ["app", "cli", "clock", "generate", "main"];
 
@@ -385,6 +434,31 @@ fn sealed_values_are_opened_only_where_the_list_says_so() {
         "opens a sealed value",
         Source::openings,
     ));
+}
+
+#[test]
+fn values_leave_only_by_reveals_that_the_lists_know() {
+    let inside: Vec<Source> = everything()
+        .into_iter()
+        .filter(|source| source.room() == "api")
+        .collect();
+    let hands = |source: &Source| {
+        let mut lines = source.mentions("handed_over");
+        lines.extend(source.mentions("as_csv").iter().filter(|_| {
+            // Reports have a writer of that name, of texts alone.
+            !source.name.ends_with("at_risk_file.rs")
+        }));
+        lines
+    };
+    let what = "hands a secret out";
+    none(&off_the_list(&inside, &HANDERS, what, hands));
+    let records = |source: &Source| source.mentions("on_record");
+    let what = "puts a reveal on record";
+    none(&off_the_list(&inside, &RECORDERS, what, records));
+    // Both recorders reach the workflows by one function.
+    let fired = inside.iter().filter(|source| source.calls("fire"));
+    let fired: Vec<&str> = fired.map(|source| source.name.as_str()).collect();
+    assert_eq!(fired, ["src/api/reveal.rs"]);
 }
 
 #[test]

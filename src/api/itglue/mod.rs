@@ -1,7 +1,7 @@
 //! The IT Glue dialect: the vendor's API around passwords, as its clients use it.
 //!
 //! Hyphens and underscores are equal in paths, a trailing slash is ignored: `normalise` makes one
-//! spelling of them all before routing. What else clients vary, [`query`] and [`body`] read.
+//! spelling of them all before routing. What else clients vary, `query` and `body` read.
 //! A call shows its key in `x-api-key`, or as a bearer, and keeps no session.
 //!
 //! Invariant: no rule of Keywheel's lives here; this room parses, asks and renders.

@@ -1,6 +1,6 @@
 //! What is done with password records, whichever interface asks for it.
 //!
-//! Invariant: every change commits with its audit row, and a value leaves by [`show`] and
+//! Invariant: every change commits with its audit row, and a value leaves by [`show()`] and
 //! [`show_all`] alone, its one-time codes by [`show_code`].
 
 mod change;

@@ -31,6 +31,7 @@ mod principal;
 mod report;
 mod session;
 mod synced;
+mod told;
 mod totp;
 mod workflow;
 pub(crate) mod world;

@@ -295,6 +295,19 @@ impl World {
         number
     }
 
+    /// What a delivery says, as it waits in the outbox.
+    pub(crate) async fn body_of_delivery(&self, id: i64) -> String {
+        let pool = self.raw().await;
+        let text = "SELECT body FROM deliveries WHERE id = $1";
+        let (body,): (String,) = sqlx::query_as(text)
+            .bind(id)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+        body
+    }
+
     /// Lets jobs run from now on.
     #[expect(clippy::disallowed_methods, reason = "the worker ends with its world")]
     pub(crate) fn work(&self) {

@@ -196,7 +196,7 @@ pub(in crate::api::native) async fn duplicates(
     };
     let documents = documents(&api, scope, named()).await?;
     let details = json!({"organization": scope.organization.map(|id| id.0)});
-    measure::on_record(&api, caller.actor(), "duplicates", details, examined).await?;
+    measure::noted(&api, caller.actor(), "duplicates", details, examined).await?;
     let item = |group: &Vec<SealedValue>| SharedValue {
         count: group.len(),
         holders: group
@@ -295,7 +295,7 @@ pub(in crate::api::native) async fn strength(
     let found = found.await?;
     let documents = documents(&api, scope, found.hits.iter().map(|(value, _)| value)).await?;
     let details = json!({"organization": scope.organization.map(|id| id.0)});
-    measure::on_record(&api, caller.actor(), "strength", details, found.examined).await?;
+    measure::noted(&api, caller.actor(), "strength", details, found.examined).await?;
     let items = found.hits.iter().map(|(value, score)| Strength {
         holder: Holder::of(value, &documents),
         score: *score,
@@ -344,7 +344,7 @@ pub(in crate::api::native) async fn breached(
     let found = found.await?;
     let documents = documents(&api, scope, found.hits.iter().map(|(value, _)| value)).await?;
     let details = json!({"organization": scope.organization.map(|id| id.0)});
-    measure::on_record(&api, caller.actor(), "breached", details, found.examined).await?;
+    measure::noted(&api, caller.actor(), "breached", details, found.examined).await?;
     let items = found.hits.iter().map(|(value, seen)| Breached {
         holder: Holder::of(value, &documents),
         seen: *seen,
