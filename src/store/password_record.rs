@@ -5,6 +5,7 @@
 
 mod list;
 mod row;
+mod text;
 
 use super::dialect::for_update;
 use super::{Store, StoreError, Tx, exactly};
