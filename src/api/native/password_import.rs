@@ -175,8 +175,9 @@ pub(super) async fn run(
     if let Some(into) = into
         && api.store.organization(into).await?.is_none()
     {
-        let text = "is no organization that exists";
-        return Err(ApiError::field("organization_id", text));
+        return Err(ApiError::NotFound {
+            what: "Organization",
+        });
     }
     let (parts, body) = request.into_parts();
     let kind = parts.headers.get(header::CONTENT_TYPE);

@@ -305,22 +305,22 @@ async fn the_report_is_for_administrators_and_of_users_that_are_there() {
             .admin
             .get(&format!("{path}?user_id=99"))
             .await
-            .expect(400);
+            .expect(404);
         stage
             .admin
             .get(&format!("{path}?user_id=1&tab=none"))
             .await
             .expect(400);
     }
-    for order in [
-        json!({"user_id": 99, "reason": "left"}),
-        json!({"user_id": 1, "reason": " "}),
-        json!({"user_id": 1}),
+    for (order, status) in [
+        (json!({"user_id": 99, "reason": "left"}), 404),
+        (json!({"user_id": 1, "reason": " "}), 400),
+        (json!({"user_id": 1}), 400),
     ] {
         stage
             .admin
             .post("/reports/at-risk/rotate", &order)
             .await
-            .expect(400);
+            .expect(status);
     }
 }

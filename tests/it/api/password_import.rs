@@ -217,7 +217,7 @@ async fn an_import_needs_both_permissions_and_a_body_that_is_one() {
         ("text/csv", "", "", 400),
         ("text/csv", "", "web,secret\n", 400),
         ("text/plain", "", "name\na\n", 415),
-        ("text/csv", "?organization_id=77", "name\na\n", 400),
+        ("text/csv", "?organization_id=77", "name\na\n", 404),
         ("text/csv", "?dry_run=maybe", "name\na\n", 400),
         ("application/x-keepass2", "", "x", 400),
         ("application/x-keepass2", "?organization_id=1", "x", 400),

@@ -76,7 +76,7 @@ pub(super) async fn user(api: &Api, id: i64) -> Result<UserId, ApiError> {
     let id = UserId(id);
     match api.store.user(id).await? {
         Some(_) => Ok(id),
-        None => Err(ApiError::field("user_id", "is no user that exists")),
+        None => Err(ApiError::NotFound { what: "User" }),
     }
 }
 

@@ -124,8 +124,9 @@ async fn scope(api: &Api, caller: &Caller, query: &ListQuery) -> Result<Scope, A
     if let Some(id) = organization
         && api.store.organization(id).await?.is_none()
     {
-        let text = "is no organization that exists";
-        return Err(ApiError::field("organization_id", text));
+        return Err(ApiError::NotFound {
+            what: "Organization",
+        });
     }
     Ok(Scope {
         seeing: seeing(caller),
