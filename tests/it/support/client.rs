@@ -16,7 +16,7 @@ const DIALECT: &str = "/BeyondTrust/api/public/v3/";
 /// Somebody who calls.
 pub(crate) struct Client {
     http: reqwest::Client,
-    url: String,
+    pub(crate) url: String,
     native: String,
     /// Every body that came with an error.
     pub(crate) errors: Mutex<Vec<String>>,
