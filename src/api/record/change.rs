@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::show::{Gives, sets};
+use super::show::{Gives, opens, sets};
 use super::value::{is_current, is_echo, set, set_otp};
 use super::{Asker, RecordError, referred, visible, writer};
 use crate::api::error::ApiError;
@@ -66,6 +66,9 @@ pub(crate) struct Change {
     pub(crate) said_changed_at: Option<Timestamp>,
     /// Why the value changes.
     pub(crate) reason: Option<String>,
+    /// Who sees the record from now on, filled in when the edit is checked: whoever restricts it,
+    /// beside those who are named already.
+    pub(crate) named: Option<Readers>,
 }
 
 impl Change {
@@ -80,6 +83,7 @@ impl Change {
             otp: Otp::Stays,
             said_changed_at: None,
             reason: None,
+            named: None,
         }
     }
 
@@ -159,24 +163,33 @@ async fn prepare(api: &Api, asker: Asker<'_>, change: &mut Change) -> Result<(),
         change.fields.username = None;
     }
     referred(api, asker, change.organization_id, &change.fields).await?;
+    if change.fields.restricted && !record.fields.restricted {
+        let mut named = api.store.readers_of_record(record.id).await?;
+        named.users.insert(asker.caller.user.id);
+        change.named = Some(named);
+    }
     if change.otp.changes() {
         sets(asker, Gives::Own)?;
     }
     let Some(sent) = &change.value else {
         return Ok(());
     };
-    sets(asker, Gives::Own)?;
+    let what = match (&record.account, change.drawn) {
+        (None, _) => Gives::Own,
+        (Some(_), true) => Gives::Drawn,
+        (Some(_), false) => Gives::Account,
+    };
+    let may_set = sets(asker, what);
+    // Whoever neither sets nor sees the value learns not whether they have guessed it.
+    if may_set.is_err() && !matches!(opens(api, asker, record).await, Ok(true)) {
+        return may_set;
+    }
     let same = is_current(api, record, sent).await?
         || is_echo(api, record, sent, change.said_changed_at).await?;
     if same {
         change.value = None;
     } else {
-        let what = match (&record.account, change.drawn) {
-            (None, _) => Gives::Own,
-            (Some(_), true) => Gives::Drawn,
-            (Some(_), false) => Gives::Account,
-        };
-        sets(asker, what)?;
+        may_set?;
     }
     if change.value.is_some()
         && let Some(reason) = &change.reason
@@ -240,12 +253,8 @@ async fn write(
     let to = (change.organization_id, &change.fields);
     tx.update_password_record((record.id, record.revision), to, (Some(by), now))
         .await?;
-    if change.fields.restricted && !record.fields.restricted {
-        let named = Readers {
-            users: [by].into(),
-            ..Readers::default()
-        };
-        tx.set_readers_of_record(record.id, &named).await?;
+    if let Some(named) = &change.named {
+        tx.set_readers_of_record(record.id, named).await?;
     }
     if let Some(value) = own {
         set(api, tx, record.id, value, (by, now)).await?;
@@ -316,6 +325,8 @@ async fn rotate(
         }
     };
     tokio::select! {
+        // In this order: with no time left, the work must have begun all the same.
+        biased;
         done = detached(task) => done?,
         () = api.clock.sleep(left) => Err(RecordError::RotationPending(job)),
     }
@@ -341,6 +352,9 @@ async fn finish(api: &Api, asker: Asker<'_>, mut change: Change) -> Result<(), R
         let to = (change.organization_id, &change.fields);
         tx.update_password_record((id, change.record.revision), to, (Some(by), now))
             .await?;
+    }
+    if let Some(named) = &change.named {
+        tx.set_readers_of_record(id, named).await?;
     }
     if change.otp.changes() {
         set_otp(api, &mut tx, id, change.otp.secret()).await?;

@@ -156,7 +156,11 @@ fn event(
 /// # Errors
 /// [`ApiError::Forbidden`] if the record is an account's, and that account's credential is not for
 /// the asker: by permission, or by a request that is open now.
-async fn opens(api: &Api, asker: Asker<'_>, record: &PasswordRecord) -> Result<bool, ApiError> {
+pub(super) async fn opens(
+    api: &Api,
+    asker: Asker<'_>,
+    record: &PasswordRecord,
+) -> Result<bool, ApiError> {
     if !asker.password_access {
         return Ok(false);
     }

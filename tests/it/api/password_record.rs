@@ -409,3 +409,37 @@ async fn an_export_holds_the_values_that_the_caller_may_see_and_is_one_reveal() 
     let (_, keys) = world.user("reader", &[Permission::PasswordsRead]).await;
     world.native(&keys).get(path).await.expect(403);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_restricts_a_record_sees_it_beside_those_who_are_named_already() {
+    let (world, admin, acme) = ready().await;
+    let id = made(&admin, acme, &json!({"name": "Web", "password": "one"})).await;
+    let write = [Permission::PasswordsWrite];
+    let (ada, _) = world.user("ada", &write).await;
+    let (bob, keys) = world.user("bob", &write).await;
+    let named = json!({"user_ids": [ada.0], "group_ids": []});
+    let readers = format!("/passwords/{id}/readers");
+    admin.put(&readers, &named).await.expect(200);
+    let body = json!({"data": {"attributes": {"restricted": true}}});
+    let bob_client = world.itglue(&keys);
+    let path = format!("/passwords/{id}");
+    bob_client
+        .call("PATCH", &path, Some(&body), &[])
+        .await
+        .expect(200);
+    let found = admin.get(&readers).await.expect(200).json();
+    assert_eq!(found["user_ids"], json!([ada.0, bob.0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guess_of_a_linked_value_is_refused_alike_whether_right_or_wrong() {
+    let (world, _, _, id) = linked().await;
+    let (_, keys) = world.user("writer", &[Permission::PasswordsWrite]).await;
+    let writer = world.itglue(&keys);
+    let path = format!("/passwords/{id}");
+    for guess in ["old-root", "wrong"] {
+        let body = json!({"data": {"attributes": {"password": guess}}});
+        let answer = writer.call("PATCH", &path, Some(&body), &[]).await;
+        answer.expect(403);
+    }
+}

@@ -155,7 +155,7 @@ async fn an_alert_tells_what_was_given_up_once_an_hour() {
     for _ in 0..3 {
         let id = stage.queue(hook).await;
         assert_eq!(stage.settled(id, 1).await.state, DeliveryState::Failed);
-        stage.clock.advance(Duration::from_secs(1));
+        stage.advance(Duration::from_secs(1));
         if stage.delivered("email", "sent") == 0 {
             stage.alert().await;
         }
@@ -173,7 +173,7 @@ async fn an_alert_tells_what_was_given_up_once_an_hour() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(server.is_empty(), "within the hour");
-    stage.clock.advance(Duration::from_hours(1));
+    stage.advance(Duration::from_hours(1));
     let second = server.mail().await;
     assert!(
         second["text"]
@@ -205,7 +205,7 @@ async fn a_mail_server_that_hangs_delays_its_own_mails_alone() {
     }
     let id = stage.queue(hook).await;
     assert_eq!(stage.settled(id, 1).await.state, DeliveryState::Sent);
-    stage.clock.advance(Duration::from_secs(10));
+    stage.advance(Duration::from_secs(10));
     let found = stage.settled(hanging[0], 1).await;
     assert_eq!(found.error, "no answer within 10 s");
     sender.stop().await;

@@ -26,7 +26,7 @@ on_both!(
         let wait = found.due_at.since(stage.now()).as_secs();
         assert!((5..=15).contains(&wait), "ten seconds, spread: {wait}");
         receiver.tell(204);
-        stage.clock.advance(Duration::from_secs(16));
+        stage.advance(Duration::from_secs(16));
         assert_eq!(stage.settled(id, 2).await.state, DeliveryState::Sent);
         let [first, second] = &receiver.received()[..] else {
             panic!("{:?}", receiver.received());
@@ -175,7 +175,7 @@ async fn a_receiver_that_hangs_holds_its_own_deliveries_alone() {
     let under_way = receiver.received();
     let under_way = under_way.iter().filter(|one| one.path == "/silent").count();
     assert_eq!(under_way, 8, "no more of one lane at once");
-    stage.clock.advance(Duration::from_secs(10));
+    stage.advance(Duration::from_secs(10));
     let found = stage.settled(hanging[0], 1).await;
     assert_eq!(
         (found.state, found.error.as_str()),
@@ -198,7 +198,7 @@ async fn a_delivery_is_given_up_after_seven_attempts_and_told() {
         if attempt < 7 {
             let wait = found.due_at.since(stage.now());
             waited.push(wait.as_secs());
-            stage.clock.advance(wait + Duration::from_secs(1));
+            stage.advance(wait + Duration::from_secs(1));
         } else {
             assert_eq!(found.state, DeliveryState::Failed);
         }
@@ -276,7 +276,7 @@ async fn two_nodes_send_each_delivery_once() {
         }
     }
     until("all have come", async || {
-        stage.clock.advance(Duration::from_secs(1));
+        stage.advance(Duration::from_secs(1));
         (receiver.received().len() >= ids.len()).then_some(())
     })
     .await;
@@ -306,14 +306,14 @@ on_both!(what_a_node_held_when_it_died_is_sent_by_another, |db| {
     sender.die(&stage).await;
     let mut other = stage.another_sender().await;
     until("another node sends it", async || {
-        stage.clock.advance(Duration::from_secs(1));
+        stage.advance(Duration::from_secs(1));
         (receiver.received().len() == 2).then_some(())
     })
     .await;
     for one in receiver.received() {
         assert_eq!(one.header("webhook-id"), id.0.to_string());
     }
-    stage.clock.advance(Duration::from_secs(10));
+    stage.advance(Duration::from_secs(10));
     assert_eq!(stage.settled(id, 1).await.attempts, 1);
     other.stop().await;
 });

@@ -230,6 +230,13 @@ impl Stage {
         ids[0]
     }
 
+    /// Moves the clock, and has a sender look: one that begins to wait just now would have missed
+    /// that it moved.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+        self.store.outbox().notify_one();
+    }
+
     /// A delivery after so many attempts.
     pub(crate) async fn settled(&self, id: DeliveryId, attempts: i64) -> Delivery {
         let what = format!("attempt {attempts} of {id}");
@@ -251,7 +258,7 @@ impl Stage {
     /// The alert that was tried; waits for it.
     pub(crate) async fn alert(&self) -> Delivery {
         until("an alert", async || {
-            self.clock.advance(Duration::from_secs(1));
+            self.advance(Duration::from_secs(1));
             for id in 1..200 {
                 let found = self.store.delivery(DeliveryId(id)).await.unwrap();
                 let alert = found.filter(|one| one.kind == DeliveryKind::Alert);
