@@ -45,7 +45,7 @@ const CHUNK: i64 = 2_000;
 const ORGANIZATIONS: i64 = 50;
 /// Records that show one of as many managed accounts.
 const LINKED: i64 = 2_000;
-const CALLS: usize = 40;
+const CALLS: usize = 100;
 const TARGET_MS: f64 = 50.0;
 
 fn at(nth: i64) -> Timestamp {
@@ -139,7 +139,9 @@ fn cases(user: UserId) -> Vec<Case> {
         ("all, 1,000 a page", base(), vec![], Page::first(1_000)),
         ("all, by name", base(), vec![(Name, false)], first),
         ("all, by name, last page", base(), vec![(Name, true)], last),
+        ("all, by name, in the middle", base(), vec![(Name, false)], Page { limit: 50, offset: RECORDS / 2 }),
         ("all, by login name", base(), vec![(Username, false)], first),
+        ("all, by login name, last page", base(), vec![(Username, true)], last),
         ("all, by URL", base(), vec![(Url, true)], first),
         ("all, by creation", base(), vec![(Created, true)], first),
         ("all, by edit", base(), vec![(Updated, true)], first),
@@ -159,6 +161,7 @@ fn cases(user: UserId) -> Vec<Case> {
         ("a resource's name", PasswordFilter { resource_names: vec!["host1/user7".into()], ..base() }, vec![], first),
         ("a resource's kind", PasswordFilter { resource_types: vec!["Managed Account".into()], ..base() }, vec![], first),
         ("a part of a text", PasswordFilter { server: Some("srv0007".into()), ..base() }, vec![], first),
+        ("a part of every text", PasswordFilter { server: Some("srv0".into()), ..base() }, vec![(Name, false)], first),
         ("a part of no text", PasswordFilter { server: Some("nowhere".into()), ..base() }, vec![], first),
         ("stale", PasswordFilter { stale_since: Some(at(50_000)), ..base() }, vec![(Changed, false)], first),
         ("made of late", PasswordFilter { created: (Some(at(5_000)), None), ..base() }, vec![(Created, true)], first),
@@ -188,7 +191,7 @@ async fn measure(clock: &SharedClock, backend: Backend) -> bool {
         let hit = p95 <= TARGET_MS;
         met &= hit;
         let word = if hit { "" } else { "  MISSED" };
-        println!("  {what:<28} {total:>7} found; p50 {p50:>6.1} ms, p95 {p95:>6.1} ms{word}");
+        println!("  {what:<30} {total:>7} found; p50 {p50:>6.1} ms, p95 {p95:>6.1} ms{word}");
     }
     met
 }

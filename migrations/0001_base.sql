@@ -750,13 +750,15 @@ CREATE TABLE password_records (
 );
 CREATE INDEX password_records_organization ON password_records (organization_id, id);
 CREATE INDEX password_records_name ON password_records (name_key, id);
-CREATE INDEX password_records_username ON password_records (username_key, account_id, id);
+CREATE INDEX password_records_username ON password_records (username_key, id) WHERE account_id IS NULL;
 CREATE INDEX password_records_url ON password_records (url_key, id);
 CREATE INDEX password_records_created ON password_records (created_at, id);
 CREATE INDEX password_records_updated ON password_records (updated_at, id);
-CREATE INDEX password_records_changed ON password_records (account_id, said_changed_at, value_changed_at, id);
+CREATE INDEX password_records_changed ON password_records (COALESCE(said_changed_at, value_changed_at), id) WHERE account_id IS NULL;
 CREATE INDEX password_records_folder ON password_records (folder_id, id);
 CREATE INDEX password_records_category ON password_records (category_id, id);
+CREATE INDEX password_records_resource_name ON password_records (resource_name_key, id) WHERE account_id IS NULL;
+CREATE INDEX password_records_resource_type ON password_records (resource_type, id) WHERE account_id IS NULL;
 CREATE INDEX password_records_account ON password_records (account_id) WHERE account_id IS NOT NULL;
 
 -- Documented passwords: what is long, and read one record at a time.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{StoreError, StoreOptions};
 
 /// Which database the store lives in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// A file beside the service; one writer.
     Sqlite,
@@ -70,6 +70,39 @@ impl Backend {
         } else {
             None
         }
+    }
+
+    /// What begins a transaction that reads one state of the database.
+    pub(super) fn snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// A condition that holds where a column contains a text, bound as [`Self::part`] writes it. Each
+    /// database has the way that is fastest there, by a factor of two.
+    pub(super) fn contains(self, column: &str, parameter: &str) -> String {
+        match self {
+            Self::Sqlite => format!("{column} LIKE {parameter} ESCAPE '\\'"),
+            Self::Postgres => format!("strpos({column}, {parameter}) > 0"),
+        }
+    }
+
+    /// A part of a text, for [`Self::contains`].
+    pub(super) fn part(self, text: &str) -> String {
+        if self == Self::Postgres {
+            return text.to_owned();
+        }
+        let mut pattern = String::from("%");
+        for c in text.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        pattern
     }
 
     /// True if rows are locked one by one; SQLite's one writer needs no lock.
@@ -165,6 +198,8 @@ impl Backend {
             (Self::Postgres, false) => &[
                 "SET default_transaction_read_only = on",
                 "SET jit = off", // compiling a list's statement takes longer than running it
+                // Two processors read a hundred thousand texts faster than one does.
+                "SET parallel_setup_cost = 100",
             ],
         }
     }

@@ -2,12 +2,15 @@
 //!
 //! Invariant: every value is bound, and a count is of the same filter as its page.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use super::text::{Wanted, text};
 use crate::model::Timestamp;
 use crate::model::id::{OrganizationId, PasswordCategoryId, PasswordFolderId, PasswordRecordId};
 use crate::model::password_record::PasswordRecord;
 use crate::store::password_reader::Seeing;
-use crate::store::{Page, Store, StoreError};
+use crate::store::{Backend, Page, Store, StoreError};
 
 /// Values of all filters together that a text has room for.
 const ROOMS: [usize; 4] = [1, 16, 256, ROOM_MAX];
@@ -112,26 +115,29 @@ fn values(filter: &PasswordFilter) -> Vec<(&'static str, i64, String)> {
     values
 }
 
-/// A part of a text for LIKE.
-fn part(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
+/// Records that hold the text `$1`, or whose account's system does; some of them twice.
+static HOLDING: LazyLock<[String; 2]> = LazyLock::new(|| {
+    [Backend::Sqlite, Backend::Postgres].map(|backend| {
+        format!(
+            "SELECT t.record_id FROM password_texts t WHERE {}
+             UNION ALL
+             SELECT p.id FROM password_records p JOIN accounts a ON a.id = p.account_id
+                 JOIN system_details d ON d.system_id = a.system_id
+             WHERE p.account_id IS NOT NULL AND {}
+             LIMIT $2",
+            backend.contains("t.search_key", "$1"),
+            backend.contains("d.name_key", "$1")
+        )
+    })
+});
 
 macro_rules! bind_all {
-    ($query:expr, $filter:expr, $values:expr, $room:expr) => {{
+    ($query:expr, $filter:expr, $part:expr, $values:expr, $room:expr) => {{
         let filter: &PasswordFilter = $filter;
         let mut query = $query
             .bind(filter.seeing.user.map(|id| id.0))
             .bind(filter.archived.map(i64::from))
-            .bind(filter.server.as_deref().map(part))
+            .bind($part)
             .bind(filter.stale_since.map(|at| at.0));
         for (from, until) in [filter.created, filter.updated, filter.changed] {
             query = query.bind(from.map(|at| at.0)).bind(until.map(|at| at.0));
@@ -163,25 +169,19 @@ impl Store {
         let Some(server) = &filter.server else {
             return Ok(Some(filter.clone()));
         };
-        let rows: Vec<(i64,)> = sqlx::query_as(
-            "SELECT t.record_id FROM password_texts t WHERE t.search_key LIKE $1 ESCAPE '\\'
-             UNION
-             SELECT p.id FROM password_records p JOIN accounts a ON a.id = p.account_id
-                 JOIN system_details d ON d.system_id = a.system_id
-             WHERE p.account_id IS NOT NULL AND d.name_key LIKE $1 ESCAPE '\\'
-             LIMIT $2",
-        )
-        .bind(part(server))
-        .bind(FEW + 1)
-        .fetch_all(&self.read)
-        .await?;
+        let text: &'static str = &HOLDING[usize::from(self.backend == Backend::Postgres)];
+        let rows: Vec<(i64,)> = sqlx::query_as(text)
+            .bind(self.backend.part(&server.to_lowercase()))
+            .bind(FEW + 1)
+            .fetch_all(&self.read)
+            .await?;
         let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         if found > FEW {
             return Ok(Some(filter.clone()));
         }
         let wanted = |id: &PasswordRecordId| filter.ids.is_empty() || filter.ids.contains(id);
-        let ids = rows.into_iter().map(|(id,)| PasswordRecordId(id));
-        let ids: Vec<_> = ids.filter(wanted).collect();
+        let ids: BTreeSet<_> = rows.into_iter().map(|(id,)| PasswordRecordId(id)).collect();
+        let ids: Vec<_> = ids.into_iter().filter(wanted).collect();
         Ok((!ids.is_empty()).then(|| PasswordFilter {
             ids,
             server: None,
@@ -208,31 +208,49 @@ impl Store {
         let room = room.ok_or(StoreError::Conflict {
             what: "the number of values to look for",
         })?;
-        let holds = filter.holds();
-        let count = text(Wanted {
-            holds,
+        let part = filter.server.as_ref();
+        let part = part.map(|part| self.backend.part(&part.to_lowercase()));
+        let wanted = Wanted {
+            backend: self.backend,
+            holds: filter.holds(),
             sorts: None,
+            backwards: false,
             room,
-        });
-        let query = sqlx::query_as::<_, (i64,)>(count);
-        let (total,) = bind_all!(query, filter, values, room)
-            .fetch_one(&self.read)
+        };
+        // Count and page are of one moment, or a page that is counted from the end might miss one.
+        let mut snapshot = self.read.begin_with(self.backend.snapshot()).await?;
+        let query = sqlx::query_as::<_, (i64,)>(text(wanted.clone()));
+        let (total,) = bind_all!(query, filter, part.clone(), values, room)
+            .fetch_one(&mut *snapshot)
             .await?;
         if page.offset >= total || page.limit == 0 {
             return Ok((Vec::new(), total));
         }
+        let limit = page.limit.min(total - page.offset);
+        // Whatever is beyond the middle is nearer from the end.
+        let backwards = page.offset > total / 2;
+        let offset = if backwards {
+            total - page.offset - limit
+        } else {
+            page.offset
+        };
         let rows = text(Wanted {
-            holds,
             sorts: Some(sorts.iter().take(ORDERS_MAX).copied().collect()),
-            room,
+            backwards,
+            ..wanted
         });
         let query = sqlx::query_as::<_, (i64,)>(rows);
-        let ids = bind_all!(query, filter, values, room)
-            .bind(page.limit)
-            .bind(page.offset)
-            .fetch_all(&self.read)
+        let ids = bind_all!(query, filter, part.clone(), values, room)
+            .bind(limit)
+            .bind(offset)
+            .bind(offset + limit)
+            .fetch_all(&mut *snapshot)
             .await?;
-        let ids: Vec<_> = ids.into_iter().map(|(id,)| PasswordRecordId(id)).collect();
+        snapshot.commit().await?;
+        let mut ids: Vec<_> = ids.into_iter().map(|(id,)| PasswordRecordId(id)).collect();
+        if backwards {
+            ids.reverse();
+        }
         Ok((self.password_records_by_id(&ids).await?, total))
     }
 }

@@ -143,20 +143,32 @@ on_both!(orders_reverse_and_put_what_is_missing_last, |db| {
     five(&store).await;
     let all = PasswordFilter::default();
     #[rustfmt::skip]
-    let cases: [(&[PasswordSort], [i64; 5]); 10] = [
+    let cases: [(&[PasswordSort], [i64; 5]); 13] = [
         (&[(Id, true)], [5, 4, 3, 2, 1]),
         (&[(Name, false)], [2, 1, 4, 3, 5]),
         (&[(Name, true)], [5, 3, 4, 1, 2]),
         (&[(Username, false)], [1, 5, 2, 3, 4]),
         (&[(Username, true)], [5, 1, 2, 3, 4]),
         (&[(Url, false)], [2, 1, 3, 4, 5]),
+        (&[(Url, true)], [2, 1, 3, 4, 5]),
+        (&[(Url, true), (Name, true)], [2, 5, 3, 4, 1]),
         (&[(Created, true)], [5, 4, 3, 2, 1]),
+        (&[(Changed, false)], [4, 1, 2, 3, 5]),
         (&[(Updated, false)], [1, 2, 3, 4, 5]),
         (&[(Changed, true)], [4, 1, 2, 3, 5]),
         (&[(Url, false), (Name, true)], [2, 5, 3, 4, 1]),
     ];
     for (sorts, wanted) in cases {
         assert_eq!(ids(&store, &all, sorts).await, wanted, "{sorts:?}");
+        for (limit, parts) in [(1, 5), (2, 3), (3, 2), (4, 2)] {
+            let mut found = Vec::new();
+            for part in 0..parts {
+                let offset = part * limit;
+                let page = store.password_records(&all, sorts, Page { limit, offset });
+                found.extend(page.await.unwrap().0.iter().map(|one| one.id.0));
+            }
+            assert_eq!(found, wanted, "{sorts:?}, {limit} a page");
+        }
     }
     let page = Page {
         limit: 2,

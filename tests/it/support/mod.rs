@@ -14,5 +14,6 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod queue;
 pub(crate) mod receiver;
+pub(crate) mod reveal;
 pub(crate) mod under_way;
 pub(crate) mod wait;
