@@ -34,7 +34,6 @@ mod reveal;
 #[expect(dead_code, unused_imports, reason = "only the machine is shared")]
 mod support;
 #[path = "../tests/it/support/wait.rs"]
-#[expect(dead_code, reason = "made for the tests")]
 mod wait;
 
 use std::process::ExitCode;

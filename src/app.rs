@@ -11,6 +11,7 @@ mod database;
 mod doctor;
 mod drain;
 mod error;
+mod escrow;
 mod files;
 mod first_run;
 mod health;

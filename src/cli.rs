@@ -14,6 +14,7 @@ mod metrics;
 mod migrate;
 mod output;
 mod password;
+mod recover;
 mod remote;
 mod serve;
 mod user;
@@ -107,6 +108,7 @@ enum What {
     Metrics(metrics::Metrics),
     User(user::User),
     Password(password::Password),
+    Recover(recover::Recover),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -167,6 +169,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Metrics(metrics) => metrics.run(&globals),
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
+        What::Recover(recover) => recover.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

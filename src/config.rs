@@ -6,6 +6,7 @@
 //! setting's path and its layer; no setting prints a secret.
 
 mod database;
+mod escrow;
 mod itglue;
 mod layer;
 mod load;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::key::Addresses;
 
 pub use database::{DatabaseTarget, DatabaseUrl};
+pub use escrow::Escrow;
 pub use itglue::ItGlue;
 pub use load::{Fault, Faults, Inputs, Loaded, Shown, load};
 pub use log::{Log, LogFormat, LogLevel};
@@ -36,6 +38,7 @@ pub struct Settings {
     pub data: Data,
     pub database: Database,
     pub keyring: Keyring,
+    pub escrow: Escrow,
     pub queue: Queue,
     pub scheduler: Scheduler,
     pub audit: Audit,
@@ -50,11 +53,12 @@ pub struct Settings {
 }
 
 /// The sections, as variables of the environment name them.
-pub(crate) const SECTIONS: [&str; 15] = [
+pub(crate) const SECTIONS: [&str; 16] = [
     "server",
     "data",
     "database",
     "keyring",
+    "escrow",
     "queue",
     "scheduler",
     "audit",

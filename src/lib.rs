@@ -1,13 +1,13 @@
 //! Keywheel: privileged-access rotation that never loses a credential.
 //!
 //! The rooms, lowest first; a room imports only from floors below its own, except that `clock`,
-//! `config`, `generate` and `metrics` serve their own floor too:
+//! `config`, `escrow`, `generate` and `metrics` serve their own floor too:
 //!
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | the crate `keywheel-connectors`; in tests alone, `fuzz` |
 //! | 1 | [`model`] |
-//! | 2 | [`clock`], [`config`], [`generate`], `metrics`, `store`, [`vault`] |
+//! | 2 | [`clock`], [`config`], [`escrow`], [`generate`], `metrics`, `store`, [`vault`] |
 //! | 3 | `engine`, [`notify`], `scheduler`, [`worker`] |
 //! | 4 | `queue`, [`workflow`] |
 //! | 5 | [`api`], `console` |
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod escrow;
 #[cfg(test)]
 mod fuzz;
 pub mod generate;

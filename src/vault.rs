@@ -12,26 +12,27 @@ mod appraisal;
 mod kdbx;
 mod key;
 mod password;
+mod place;
 mod totp;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::escrow::Journal;
 use crate::generate::Dice;
-use crate::model::id::{
-    AccountId, DataKeyId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
-    WorkflowActionId,
-};
+use crate::model::id::DataKeyId;
 
 pub use appraisal::{Fingerprints, sha1, strength};
 pub use kdbx::{KdbxError, Unlocked, unlock};
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
+pub use place::Place;
 pub use totp::{code_at, enrolment, otp_secret, step_of};
 
 /// The first byte of every sealed value.
@@ -42,131 +43,6 @@ const TAG_LEN: usize = 16;
 pub const PLAIN_MAX_BYTES: usize = 65_536;
 /// Longest sealed value.
 const SEALED_MAX_BYTES: usize = 1 + 8 + NONCE_LEN + PLAIN_MAX_BYTES + TAG_LEN;
-
-/// Where a sealed value belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// The table.
-    pub table: &'static str,
-    /// The row's id.
-    pub row: i64,
-    /// The column.
-    pub column: &'static str,
-    /// The credential's version; 0 where a value has none.
-    pub version: i64,
-}
-
-impl Place {
-    /// Where a version's secret is sealed.
-    pub const fn credential(account: AccountId, version: i64) -> Self {
-        Self {
-            table: "credential_versions",
-            row: account.0,
-            column: "sealed",
-            version,
-        }
-    }
-
-    /// Where the passphrase of a version's private key is sealed.
-    pub const fn passphrase(account: AccountId, version: i64) -> Self {
-        Self {
-            column: "passphrase",
-            ..Self::credential(account, version)
-        }
-    }
-
-    /// Where a functional account's password is sealed.
-    pub const fn functional_account(id: FunctionalAccountId) -> Self {
-        Self {
-            table: "functional_accounts",
-            row: id.0,
-            column: "password",
-            version: 0,
-        }
-    }
-
-    /// Where a functional account's private key is sealed.
-    pub const fn functional_key(id: FunctionalAccountId) -> Self {
-        Self {
-            column: "private_key",
-            ..Self::functional_account(id)
-        }
-    }
-
-    /// Where the passphrase of that key is sealed.
-    pub const fn functional_passphrase(id: FunctionalAccountId) -> Self {
-        Self {
-            column: "passphrase",
-            ..Self::functional_account(id)
-        }
-    }
-
-    /// Where a functional account's enable secret is sealed.
-    pub const fn functional_enable(id: FunctionalAccountId) -> Self {
-        Self {
-            column: "enable_secret",
-            ..Self::functional_account(id)
-        }
-    }
-
-    /// Where a value of a password record is sealed.
-    pub const fn password(record: PasswordRecordId, version: PasswordVersionId) -> Self {
-        Self {
-            table: "password_versions",
-            row: record.0,
-            column: "sealed",
-            version: version.0,
-        }
-    }
-
-    /// Where a password record's secret of one-time codes is sealed.
-    pub const fn password_otp(record: PasswordRecordId) -> Self {
-        Self {
-            table: "password_texts",
-            row: record.0,
-            column: "otp",
-            version: 0,
-        }
-    }
-
-    /// Where the address of a webhook or of Slack is sealed.
-    pub const fn workflow_url(id: WorkflowActionId) -> Self {
-        Self {
-            table: "workflow_actions",
-            row: id.0,
-            column: "url",
-            version: 0,
-        }
-    }
-
-    /// Where the secret is sealed that a webhook is signed with.
-    pub const fn signing_secret(id: WorkflowActionId) -> Self {
-        Self {
-            column: "signing_secret",
-            ..Self::workflow_url(id)
-        }
-    }
-
-    /// Where the secret of a user's second factor is sealed.
-    pub const fn totp(user: UserId) -> Self {
-        Self {
-            table: "user_totp",
-            row: user.0,
-            column: "sealed",
-            version: 0,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{} of row {}, version {}",
-            self.table, self.column, self.row, self.version
-        )
-    }
-}
 
 /// A sealed value, ready to be bound to a statement. It holds no plaintext.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +104,7 @@ pub struct Vault {
     keys: HashMap<i64, LessSafeKey>,
     active: i64,
     seals: AtomicU64,
+    journal: OnceLock<Arc<Journal>>,
 }
 
 impl fmt::Debug for Vault {
@@ -277,6 +154,7 @@ impl Vault {
             keys: ring,
             active: active.ok_or(VaultError::NoActiveKey)?,
             seals: AtomicU64::new(0),
+            journal: OnceLock::new(),
         })
     }
 
@@ -289,6 +167,29 @@ impl Vault {
     /// [`VaultError::Library`].
     pub fn new_data_key(kek: &Kek, dice: &dyn Dice) -> Result<WrappedKey, VaultError> {
         WrappedKey::draw(kek, dice)
+    }
+
+    /// From now on every credential that is sealed goes to this journal too; the first one stays.
+    pub fn keep_in(&self, journal: Arc<Journal>) {
+        self.journal.get_or_init(|| journal);
+    }
+
+    /// Hands a value to the journal, where one is kept and the value is a credential's.
+    ///
+    /// # Errors
+    /// [`VaultError::Library`].
+    pub fn escrow(
+        &self,
+        place: &Place,
+        plain: &SecretString,
+        sealed: &[u8],
+    ) -> Result<(), VaultError> {
+        let (Some(journal), Some(kept)) = (self.journal.get(), place.kept(sealed)) else {
+            return Ok(());
+        };
+        #[expect(clippy::disallowed_methods, reason = "the journal seals it at once")]
+        let plain = plain.expose_secret();
+        journal.keep(kept, plain).map_err(|_| VaultError::Library)
     }
 
     /// The data key that seals; the store counts seals by it.
@@ -311,14 +212,14 @@ impl Vault {
     pub fn seal(
         &self,
         place: &Place,
-        plain: &SecretString,
+        secret: &SecretString,
         dice: &dyn Dice,
     ) -> Result<Sealed, VaultError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "sealing needs the plaintext once"
         )]
-        let plain = plain.expose_secret().as_bytes();
+        let plain = secret.expose_secret().as_bytes();
         if plain.len() > PLAIN_MAX_BYTES {
             return Err(VaultError::TooLong { place: *place });
         }
@@ -337,6 +238,7 @@ impl Vault {
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&body);
         sealed.extend_from_slice(tag.as_ref());
+        self.escrow(place, secret, &sealed)?;
         Ok(Sealed(sealed))
     }
 

@@ -32,6 +32,7 @@ pub use jsonapi::Refusal;
 
 const TOKEN_MISSING: &str = "Send the session's csrf_token as X-CSRF-Token, from this site";
 const SIGN_IN_AGAIN: &str = "Sign in again: this needs a sign-in younger than five minutes";
+const FAILED: &str = "The service failed; its log has the reason";
 
 /// Which interface answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +260,7 @@ impl ApiError {
                 StoreError::Stale { .. } => StatusCode::PRECONDITION_FAILED,
                 StoreError::Conflict { .. } => StatusCode::CONFLICT,
                 StoreError::Busy => StatusCode::TOO_MANY_REQUESTS,
-                StoreError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+                StoreError::Full(_) | StoreError::Escrow(_) => StatusCode::INSUFFICIENT_STORAGE,
                 StoreError::CommitUnknown(_)
                 | StoreError::LeaseLost
                 | StoreError::Corrupt { .. }
@@ -299,10 +300,8 @@ impl ApiError {
             ),
             Self::Conflict { text } => ("conflict", text.clone()),
             Self::ConflictingRequest => ("conflict", "A conflicting request exists".to_owned()),
-            Self::Stale { what } | Self::Store(StoreError::Stale { what }) => (
-                "stale",
-                format!("{what} has changed meanwhile; get it again, then repeat"),
-            ),
+            Self::Stale { what } => return of_store(&StoreError::Stale { what }),
+            Self::Store(error) => return of_store(error),
             Self::MatchMissing => (
                 "if_match_missing",
                 "Send If-Match with the ETag you have read".to_owned(),
@@ -320,35 +319,7 @@ impl ApiError {
                 "Too many requests; try again after the seconds in Retry-After".to_owned(),
             ),
             Self::TooLarge => ("too_large", "The body is too long".to_owned()),
-            Self::Store(StoreError::Conflict { what }) => (
-                "conflict",
-                format!("{what} conflicts with what is there; nothing was changed"),
-            ),
-            Self::Store(StoreError::Busy) => (
-                "busy",
-                "The service is busy and has changed nothing; try again".to_owned(),
-            ),
-            Self::Store(StoreError::Full(_)) => (
-                "storage_full",
-                "The database is out of space; nothing was changed. An operator must free some"
-                    .to_owned(),
-            ),
-            Self::Store(StoreError::CommitUnknown(_)) => (
-                "unknown",
-                "The database did not say whether it has done this; look before repeating"
-                    .to_owned(),
-            ),
-            Self::Store(
-                StoreError::LeaseLost
-                | StoreError::Corrupt { .. }
-                | StoreError::Schema(_)
-                | StoreError::Database(_),
-            )
-            | Self::Internal(_)
-            | Self::Vault(_) => (
-                "internal",
-                "The service failed; its log has the reason".to_owned(),
-            ),
+            Self::Internal(_) | Self::Vault(_) => ("internal", FAILED.to_owned()),
         };
         Said { code, text }
     }
@@ -437,6 +408,44 @@ fn in_words(faults: &[Fault]) -> String {
         }
     });
     words.collect::<Vec<_>>().join("; ")
+}
+
+/// What a caller is told of the store's trouble.
+fn of_store(error: &StoreError) -> Said {
+    let (code, text) = match error {
+        StoreError::Stale { what } => (
+            "stale",
+            format!("{what} has changed meanwhile; get it again, then repeat"),
+        ),
+        StoreError::Conflict { what } => (
+            "conflict",
+            format!("{what} conflicts with what is there; nothing was changed"),
+        ),
+        StoreError::Busy => (
+            "busy",
+            "The service is busy and has changed nothing; try again".to_owned(),
+        ),
+        StoreError::Full(_) => (
+            "storage_full",
+            "The database is out of space; nothing was changed. An operator must free some"
+                .to_owned(),
+        ),
+        StoreError::Escrow(_) => (
+            "escrow_unavailable",
+            "The escrow journal cannot be written; nothing was changed. An operator must see to \
+             its disk"
+                .to_owned(),
+        ),
+        StoreError::CommitUnknown(_) => (
+            "unknown",
+            "The database did not say whether it has done this; look before repeating".to_owned(),
+        ),
+        StoreError::LeaseLost
+        | StoreError::Corrupt { .. }
+        | StoreError::Schema(_)
+        | StoreError::Database(_) => ("internal", FAILED.to_owned()),
+    };
+    Said { code, text }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::files::FileError;
 use super::tls::TlsError;
 use crate::config::SecretFileError;
+use crate::escrow::EscrowError;
 use crate::metrics::MetricsError;
 use crate::notify::NotifyError;
 use crate::scheduler::SchedulerError;
@@ -119,6 +120,9 @@ pub enum AppError {
         folder.display()
     )]
     Platforms { faults: String, folder: PathBuf },
+    /// The escrow journal cannot be kept.
+    #[error(transparent)]
+    Escrow(#[from] EscrowError),
     /// A defect: the log was set up twice.
     #[error("the log could not be set up twice")]
     Log,
@@ -138,7 +142,7 @@ impl AppError {
         matches!(
             self,
             Self::Store {
-                source: StoreError::Busy | StoreError::Full(_),
+                source: StoreError::Busy | StoreError::Full(_) | StoreError::Escrow(_),
                 ..
             }
         )

@@ -20,7 +20,7 @@ use super::platforms::platforms;
 use super::reload::Reload;
 use super::signal::{Asked, Signals};
 use super::wall::Wall;
-use super::{Base, prepare, tls};
+use super::{Base, escrow, prepare, tls};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Inputs, Loaded, Settings};
@@ -90,6 +90,7 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
             "first start: the administrator's keys are in this file; move them and delete it"
         );
     }
+    escrow::keep(&settings, &mut base, &clock).await?;
     let metrics = Arc::new(Metrics::new()?);
     base.store = base.store.counting(metrics.clone());
     let means = (&clock, &dice, &metrics);

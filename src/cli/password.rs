@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::out::Out;
+pub(super) use self::out::Out;
 use super::output::{Format, json as print_json, plain, rows, say};
 use super::remote::{Remote, Service};
 use super::{Exit, Globals, block_on};

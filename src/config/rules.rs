@@ -22,6 +22,7 @@ impl Settings {
             .collect();
         broken.extend(self.listener());
         broken.extend(self.smtp.rules());
+        broken.extend(self.escrow.rules());
         if self.queue.dead_after_s < self.queue.beat_every_s.saturating_mul(3) {
             let what = "must be at least three times queue.beat_every_s, or a busy node loses \
                         its work to its peers";

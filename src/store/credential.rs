@@ -119,6 +119,21 @@ impl Tx {
         new: &[NewVersion],
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        for new in new {
+            match &new.secret {
+                SealedSecret::Password(sealed) => self.holds(sealed),
+                SealedSecret::Key {
+                    private,
+                    passphrase,
+                    ..
+                } => {
+                    self.holds(private);
+                    if let Some(sealed) = passphrase {
+                        self.holds(sealed);
+                    }
+                }
+            }
+        }
         for cut in INSERT.cuts(new) {
             let mut query = sqlx::query(cut.text).bind(now.0);
             for (account, new) in cut.rows(|new| new.account.0) {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no variant's text holds a bound value.
 
+use crate::escrow::EscrowError;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -31,6 +33,9 @@ pub enum StoreError {
         "the database is out of space or read-only; nothing was written. Free some space, then try again"
     )]
     Full(#[source] sqlx::Error),
+    /// Make room for the journal, or repair its disk.
+    #[error(transparent)]
+    Escrow(EscrowError),
     /// Repair: a row holds what this program never wrote.
     #[error(
         "row {row} of {table} is corrupt ({problem}). Restore the database from its last backup, or correct the row by hand"

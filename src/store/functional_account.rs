@@ -131,6 +131,9 @@ impl Tx {
         sealed: Option<Vec<u8>>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
+        if let Some(sealed) = &sealed {
+            self.holds(sealed);
+        }
         sqlx::query(
             "INSERT INTO functional_accounts (id, platform_id, domain_name, account_name,
                 display_name, description, elevation, password, revision, created_at)
@@ -186,6 +189,7 @@ impl Tx {
         id: FunctionalAccountId,
         sealed: Vec<u8>,
     ) -> Result<(), StoreError> {
+        self.holds(&sealed);
         let done = sqlx::query("UPDATE functional_accounts SET password = $2 WHERE id = $1")
             .bind(id.0)
             .bind(sealed)

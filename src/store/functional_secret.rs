@@ -104,6 +104,9 @@ impl Tx {
             Some(key) => (Some(key.private), key.passphrase, Some(key.public)),
             None => (None, None, None),
         };
+        for sealed in private.iter().chain(&passphrase) {
+            self.holds(sealed);
+        }
         let done = sqlx::query(
             "UPDATE functional_accounts SET private_key = $2, passphrase = $3, public_key = $4
              WHERE id = $1",
@@ -126,6 +129,9 @@ impl Tx {
         id: FunctionalAccountId,
         sealed: Option<Vec<u8>>,
     ) -> Result<(), StoreError> {
+        if let Some(sealed) = &sealed {
+            self.holds(sealed);
+        }
         let done = sqlx::query("UPDATE functional_accounts SET enable_secret = $2 WHERE id = $1")
             .bind(id.0)
             .bind(sealed)

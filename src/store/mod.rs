@@ -20,6 +20,7 @@ mod delivery;
 pub mod dialect;
 mod discovery;
 mod error;
+mod escrow;
 mod functional_account;
 mod functional_link;
 mod functional_secret;
@@ -73,6 +74,7 @@ use std::time::Duration;
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Notify;
 
+use crate::escrow::{Journal, Print};
 use crate::metrics::Metrics;
 use crate::model::account::Account;
 use crate::model::id::{AccountId, SystemId};
@@ -91,6 +93,7 @@ pub use dialect::Backend;
 pub use discovery::{ClaimedDiscovery, Discovered, DiscoveredFilter, NewDiscovery};
 pub(crate) use error::exactly;
 pub use error::{SchemaError, StoreError};
+pub use escrow::{KEPT_KINDS, KeptKind, KeptValue};
 pub use functional_link::{FunctionalLink, FunctionalSecret};
 pub use functional_secret::SealedKey;
 pub use job::{NewJob, OpenJob};
@@ -152,6 +155,7 @@ pub struct Store {
     settled: Arc<Notify>,
     outbox: Arc<Notify>,
     metrics: Option<Arc<Metrics>>,
+    journal: Option<Arc<Journal>>,
     commits: Arc<AtomicU64>,
     /// Calls that ask who makes them.
     callers: Arc<Shared<String, Option<SignedIn>>>,
@@ -178,6 +182,8 @@ pub struct Tx {
     rings: bool,
     posts: bool,
     audited: Vec<&'static str>,
+    /// Sealed values that this transaction stores.
+    holds: Vec<Print>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
 }
@@ -208,6 +214,7 @@ impl Store {
             settled: Arc::default(),
             outbox: Arc::default(),
             metrics: None,
+            journal: None,
             commits: Arc::default(),
             callers: Arc::new(Shared::new(READS_AT_ONCE)),
             accounts_asked: Arc::new(Shared::new(READS_AT_ONCE)),
@@ -219,6 +226,13 @@ impl Store {
     #[must_use]
     pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// Commits nothing from now on before this journal has what it was handed.
+    #[must_use]
+    pub fn escrowing(mut self, journal: Arc<Journal>) -> Self {
+        self.journal = Some(journal);
         self
     }
 
@@ -240,6 +254,7 @@ impl Store {
             rings: false,
             posts: false,
             audited: Vec::new(),
+            holds: Vec::new(),
             reserved: HashMap::new(),
         })
     }
@@ -310,7 +325,9 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::CommitUnknown`]: read back before believing anything.
+    /// [`StoreError::Escrow`]: nothing was written.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.escrow().await?;
         if self.rings
             && let Some(notify) = self.backend.notify()
         {

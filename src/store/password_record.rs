@@ -248,6 +248,7 @@ impl Tx {
         sealed: &[u8],
         (by, now): (Option<UserId>, Timestamp),
     ) -> Result<(), StoreError> {
+        self.holds(sealed);
         let done = sqlx::query(
             "INSERT INTO password_versions (id, record_id, sealed, created_at, created_by)
              VALUES ($1, $2, $3, $4, $5)",
@@ -292,6 +293,9 @@ impl Tx {
         record: PasswordRecordId,
         sealed: Option<&[u8]>,
     ) -> Result<(), StoreError> {
+        if let Some(sealed) = sealed {
+            self.holds(sealed);
+        }
         let done = sqlx::query("UPDATE password_texts SET otp = $2 WHERE record_id = $1")
             .bind(record.0)
             .bind(sealed.map(<[u8]>::to_vec))

@@ -385,6 +385,7 @@ fn is_of_row(error: &RecordError) -> bool {
                 | ApiError::Store(
                     StoreError::Busy
                         | StoreError::Full(_)
+                        | StoreError::Escrow(_)
                         | StoreError::CommitUnknown(_)
                         | StoreError::LeaseLost
                         | StoreError::Corrupt { .. }

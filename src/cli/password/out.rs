@@ -16,7 +16,7 @@ use super::super::output::{self, Format, say};
 /// A file for a value: made before the value is asked for, so that none is revealed that could not
 /// be kept. It is gone again unless it was filled.
 #[derive(Debug)]
-pub(super) struct Out {
+pub(in crate::cli) struct Out {
     file: File,
     path: PathBuf,
     is_filled: bool,
@@ -24,7 +24,7 @@ pub(super) struct Out {
 
 impl Out {
     /// A new file, mode 0600.
-    pub(super) fn new(path: &Path) -> Result<Self, Exit> {
+    pub(in crate::cli) fn new(path: &Path) -> Result<Self, Exit> {
         let made = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -49,7 +49,7 @@ impl Out {
     }
 
     /// Writes the value as it is, without an end of line.
-    pub(super) fn fill(mut self, value: &SecretString) -> Result<(), Exit> {
+    pub(in crate::cli) fn fill(mut self, value: &SecretString) -> Result<(), Exit> {
         #[expect(clippy::disallowed_methods, reason = "the file was asked for")]
         let written = self.file.write_all(value.expose_secret().as_bytes());
         match written.and_then(|()| self.file.sync_all()) {

@@ -116,20 +116,20 @@ fn values(filter: &PasswordFilter) -> Vec<(&'static str, i64, String)> {
 }
 
 /// Records that hold the text `$1`, or whose account's system does; some of them twice.
-static HOLDING: LazyLock<[String; 2]> = LazyLock::new(|| {
-    [Backend::Sqlite, Backend::Postgres].map(|backend| {
-        format!(
-            "SELECT t.record_id FROM password_texts t WHERE {}
-             UNION ALL
-             SELECT p.id FROM password_records p JOIN accounts a ON a.id = p.account_id
-                 JOIN system_details d ON d.system_id = a.system_id
-             WHERE p.account_id IS NOT NULL AND {}
-             LIMIT $2",
-            backend.contains("t.search_key", "$1"),
-            backend.contains("d.name_key", "$1")
-        )
-    })
-});
+fn holding(backend: Backend) -> String {
+    format!(
+        "SELECT t.record_id FROM password_texts t WHERE {}
+         UNION ALL
+         SELECT p.id FROM password_records p JOIN accounts a ON a.id = p.account_id
+             JOIN system_details d ON d.system_id = a.system_id
+         WHERE p.account_id IS NOT NULL AND {}
+         LIMIT $2",
+        backend.contains("t.search_key", "$1"),
+        backend.contains("d.name_key", "$1")
+    )
+}
+static HOLDING_OF_SQLITE: LazyLock<String> = LazyLock::new(|| holding(Backend::Sqlite));
+static HOLDING_OF_POSTGRES: LazyLock<String> = LazyLock::new(|| holding(Backend::Postgres));
 
 macro_rules! bind_all {
     ($query:expr, $filter:expr, $part:expr, $values:expr, $room:expr) => {{
@@ -169,7 +169,10 @@ impl Store {
         let Some(server) = &filter.server else {
             return Ok(Some(filter.clone()));
         };
-        let text: &'static str = &HOLDING[usize::from(self.backend == Backend::Postgres)];
+        let text: &'static str = match self.backend {
+            Backend::Sqlite => &HOLDING_OF_SQLITE,
+            Backend::Postgres => &HOLDING_OF_POSTGRES,
+        };
         let rows: Vec<(i64,)> = sqlx::query_as(text)
             .bind(self.backend.part(&server.to_lowercase()))
             .bind(FEW + 1)

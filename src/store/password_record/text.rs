@@ -350,7 +350,9 @@ impl Wanted {
                 (true, false) => " NULLS LAST",
                 (true, true) => " NULLS FIRST",
             };
-            text += &format!("{column}{way}{missing}, ");
+            for part in [column.as_str(), way, missing, ", "] {
+                text.push_str(part);
+            }
         }
         let way = if self.backwards { " DESC" } else { "" };
         text + id + way
@@ -381,7 +383,8 @@ impl Wanted {
         let part = |branch: &Branch| {
             let mut columns = String::from("p.id AS id");
             for (nth, (by, _)) in sorts.iter().enumerate() {
-                columns += &format!(", {} AS k{nth}", branch.kind.of(by.texts()));
+                let column = branch.kind.of(by.texts());
+                columns = format!("{columns}, {column} AS k{nth}");
             }
             let rows = self.branch(*branch, sorts);
             format!("SELECT * FROM (SELECT {columns} {rows} LIMIT ${end}) x")

@@ -11,21 +11,28 @@ use crate::support::daemon::{Daemon, Home, read_keys};
 use crate::support::program::{command, find, is_root};
 use crate::support::wait::{eventually, until};
 
-/// A small disk at the data folder, in a mount namespace of its own.
-struct SmallDisk {
-    home: Home,
+/// A small disk at a folder, in a mount namespace of its own.
+pub(super) struct SmallDisk {
+    pub(super) home: Home,
+    folder: PathBuf,
     keeper: Child,
 }
 
 impl SmallDisk {
+    /// At the data folder.
     fn new() -> Self {
+        Self::at("keywheel-data")
+    }
+
+    /// At a folder of the service's home.
+    pub(super) fn at(folder: &str) -> Self {
         assert!(
             is_root(),
             "this test needs root: it mounts a small disk for itself"
         );
         find("unshare", "util-linux");
         let home = Home::new();
-        let folder = home.path().join("keywheel-data");
+        let folder = home.path().join(folder);
         std::fs::create_dir(&folder).unwrap();
         let mut keeper = command("unshare");
         keeper
@@ -36,6 +43,7 @@ impl SmallDisk {
         let disk = Self {
             keeper: keeper.spawn().unwrap(),
             home,
+            folder,
         };
         eventually("the disk is mounted", || {
             disk.inside("there").exists().then_some(())
@@ -44,17 +52,21 @@ impl SmallDisk {
     }
 
     /// A file of the disk, as other processes reach it.
-    fn inside(&self, name: &str) -> PathBuf {
-        let folder = self.home.data(name);
+    pub(super) fn inside(&self, name: &str) -> PathBuf {
         PathBuf::from(format!(
             "/proc/{}/root{}",
             self.keeper.id(),
-            folder.display()
+            self.folder.join(name).display()
         ))
     }
 
     fn serve(&self) -> Daemon {
+        self.serve_with(&[])
+    }
+
+    pub(super) fn serve_with(&self, variables: &[(&str, &str)]) -> Daemon {
         let mut enter = command("nsenter");
+        enter.envs(variables.iter().copied());
         // Entered last: the folder as it was before shows the large disk.
         enter
             .args(["-m", "-t", &self.keeper.id().to_string()])
@@ -64,14 +76,14 @@ impl SmallDisk {
     }
 
     /// Writes a file until not one byte fits.
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut ballast = std::fs::File::create(self.inside("ballast")).unwrap();
         for size in [65_536, 4_096, 1] {
             while ballast.write_all(&vec![0; size]).is_ok() {}
         }
     }
 
-    fn make_room(&self) {
+    pub(super) fn make_room(&self) {
         std::fs::remove_file(self.inside("ballast")).unwrap();
     }
 }

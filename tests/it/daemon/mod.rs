@@ -10,6 +10,7 @@ mod directories;
 mod disconnect;
 mod disk;
 mod drain;
+mod escrow;
 mod first_run;
 mod functional;
 mod key;

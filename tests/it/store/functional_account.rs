@@ -9,7 +9,7 @@ use crate::support::database::on_both;
 
 const ID: FunctionalAccountId = FunctionalAccountId(1);
 
-fn settings(name: &str) -> FunctionalSettings {
+pub(super) fn settings(name: &str) -> FunctionalSettings {
     FunctionalSettings {
         platform_id: PlatformId(2),
         domain_name: None,

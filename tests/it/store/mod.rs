@@ -14,6 +14,7 @@ mod credential;
 mod data_key;
 mod delivery;
 mod discovery;
+mod escrow;
 mod functional_account;
 mod functional_link;
 mod gauge;

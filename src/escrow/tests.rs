@@ -1,0 +1,123 @@
+use age::x25519::Identity;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn journal(path: &Path, identity: &Identity) -> (Journal, Known) {
+    let recipient = identity.to_public().to_string();
+    Journal::open(path, &recipient, Box::new(|| Timestamp(0))).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests compare what comes out")]
+fn read_out(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}
+
+fn kept(id: i64, version: i64) -> Kept {
+    Kept {
+        owner: Owner::Account(id),
+        part: "sealed",
+        version,
+        print: Print::of(&[1, 2, version.to_be_bytes()[7]]),
+    }
+}
+
+fn read(path: &Path, identity: &Identity) -> Recovered {
+    recover(BufReader::new(File::open(path).unwrap()), identity).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_kept_and_flushed_is_recovered_and_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, identity) = (folder.path().join("journal"), Identity::generate());
+    let (first, known) = journal(&path, &identity);
+    assert!(known.is_empty());
+    first.keep(kept(7, 1), "one").unwrap();
+    first.keep(kept(7, 2), "two").unwrap();
+    assert_eq!(
+        read(&path, &identity).values.len(),
+        0,
+        "nothing was flushed"
+    );
+    assert_eq!(first.unnamed(), [Owner::Account(7)]);
+    first
+        .name(Owner::Account(7), json!({"name": "web1/root"}))
+        .unwrap();
+    assert_eq!(first.unnamed(), []);
+    first.hold(&[]).await.unwrap();
+    first.hold(&[]).await.unwrap();
+    first.keep(kept(7, 3), "three").unwrap();
+    first
+        .name(Owner::Account(7), json!({"name": "web1/root"}))
+        .unwrap();
+    first.hold(&[]).await.unwrap();
+    let found = read(&path, &identity);
+    assert_eq!((&found.torn[..], &found.foreign[..]), (&[][..], &[][..]));
+    assert_eq!(
+        found.names[&Owner::Account(7)],
+        json!({"name": "web1/root"})
+    );
+    let values = &found.values[&Owner::Account(7)];
+    let versions: Vec<_> = values.iter().map(|one| one.version).collect();
+    assert_eq!(versions, [1, 2, 3]);
+    let document: Value = serde_json::from_str(read_out(&found.document())).unwrap();
+    let shown = document[0]["values"].as_array().unwrap().iter();
+    let shown: Vec<_> = shown.map(|one| one["value"].as_str().unwrap()).collect();
+    assert_eq!(shown, ["three", "two", "one"]);
+    assert_eq!(document[0]["is"]["name"], "web1/root");
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(lines.lines().count(), 4, "the name is written once");
+    assert!(!lines.contains("web1"));
+    let (_, known) = journal(&path, &identity);
+    assert!((1..4).all(|version| known.contains(&kept(7, version).print)));
+    assert_eq!(known.len(), 3);
+}
+
+#[tokio::test]
+async fn lines_that_were_cut_edited_or_moved_are_named_and_the_others_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, identity) = (folder.path().join("journal"), Identity::generate());
+    let (first, _) = journal(&path, &identity);
+    for version in 1..=4 {
+        first.keep(kept(7, version), "value").unwrap();
+    }
+    first.hold(&[]).await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // Of another version, of another account; and the last is cut short by a crash.
+    lines[0] = lines[0].replace("\"version\":1", "\"version\":9");
+    lines[1] = lines[1].replace("\"id\":7", "\"id\":8");
+    lines[3].truncate(40);
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let (second, _) = journal(&path, &identity);
+    second.keep(kept(7, 5), "last").unwrap();
+    second.hold(&[]).await.unwrap();
+    let found = read(&path, &identity);
+    assert_eq!(found.foreign, [1, 2]);
+    assert_eq!(found.torn, [4]);
+    let values = &found.values[&Owner::Account(7)];
+    let versions: Vec<_> = values.iter().map(|one| one.version).collect();
+    assert_eq!(versions, [3, 5]);
+    let stranger = read(&path, &Identity::generate());
+    assert_eq!(stranger.foreign.len(), 4);
+    assert!(stranger.values.is_empty());
+}
+
+#[test]
+fn a_journal_is_its_owners_alone_and_needs_a_public_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, identity) = (folder.path().join("journal"), Identity::generate());
+    drop(journal(&path, &identity));
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let now = || Box::new(|| Timestamp(0));
+    let secret = identity.to_string();
+    let refused = Journal::open(&path, read_out(&secret), now()).unwrap_err();
+    assert!(matches!(refused, EscrowError::Recipient));
+    let nowhere = folder.path().join("not/there");
+    let public = identity.to_public().to_string();
+    let refused = Journal::open(&nowhere, &public, now()).unwrap_err();
+    assert!(matches!(refused, EscrowError::File { what: "opened", .. }));
+}
