@@ -27,11 +27,7 @@ impl World for OneAccount {
     type Label = What;
 
     fn starts(&self) -> Vec<Side> {
-        let mut starts = vec![Side::onboarded(false)];
-        if self.rules.scope.overlaps {
-            starts.push(Side::onboarded(true));
-        }
-        starts
+        vec![Side::onboarded(self.rules.scope.overlaps)]
     }
 
     fn steps(&self, from: &Side, steps: &mut Vec<Next<Side, What>>) {
@@ -187,7 +183,8 @@ pub(super) fn broken(rules: &Rules, side: &Side) -> Option<&'static str> {
     let may_set = sending.fold(side.in_flight, Set::with);
     let known = Set::of(0).plus(side.sent);
     let candidate = side.open.map_or(Set::NONE, |row| Set::of(row.version));
-    let needed = may_set.plus(side.takes).plus(candidate).with(side.current);
+    // What it replaced may go while the target takes it for a while yet.
+    let needed = may_set.with(side.set).plus(candidate).with(side.current);
     let in_doubt = side.open.is_some_and(|row| row.state.in_doubt());
     let promises = [
         (

@@ -24,7 +24,13 @@ impl Turn<'_> {
             None => self.follow_up(worker, row),
             Some(Effect::Generate) => unreachable!("a rotation is stored with its candidate"),
             Some(Effect::Intend) if worker.kind == JobKind::Test => self.conclude(worker),
-            Some(Effect::Intend) => self.record(worker, Effect::Intend, Outcome::Done),
+            Some(Effect::Intend) => {
+                self.record(worker, Effect::Intend, Outcome::Done);
+                if !self.rules.scope.is_steady {
+                    // The connector says that the target could misread it.
+                    self.record(worker, Effect::Intend, Outcome::Refused);
+                }
+            }
             Some(Effect::Promote) => self.record(worker, Effect::Promote, Outcome::Done),
             Some(Effect::Apply) => self.apply(worker, row),
             Some(Effect::Probe) => self.probe(worker, row),
@@ -88,6 +94,8 @@ impl Turn<'_> {
         };
         if authorised {
             answer(Does::Obeys, true, Outcome::Done, true);
+        }
+        if authorised && !rules.scope.is_steady {
             answer(Does::ObeysUnheard, false, Outcome::Unknown, true);
             answer(Does::HearsNothing, false, Outcome::Unknown, false);
             answer(Does::WillObeyLate, false, Outcome::Unknown, false);
@@ -212,6 +220,11 @@ impl Turn<'_> {
             come(Login::Accepted, false, false);
         } else {
             come(Login::Refused, true, false);
+        }
+        if rules.scope.is_steady {
+            return;
+        }
+        if !held {
             come(Login::Unanswered, true, false);
         }
         come(Login::Unanswered, false, false);
@@ -232,8 +245,9 @@ impl Turn<'_> {
         // commits, so both ways are gone.
         let verified = next.phase == Phase::Verified && row.state.phase != Phase::Verified;
         let promoted = verified.then(|| rules.after(next, Outcome::Done).0);
+        let is_fair = (effect, outcome) != (Effect::Intend, Outcome::Refused);
         for last in [Some(next), promoted].into_iter().flatten() {
-            self.to(What::Recorded(last), true, |after, worker| {
+            self.to(What::Recorded(last), is_fair, |after, worker| {
                 let workers = after.workers;
                 *after = Side { workers, ..side };
                 worker.granted = false;

@@ -6,14 +6,21 @@
 //! of the two exclude each other, as the claims of a guarded system do; but a lease may end too
 //! early, and a worker go on over a session that it opened before.
 //!
-//! Not in it: a second functional account of the same system, which is SQL's alone.
+//! A login that is trusted is sent uncounted, and counted once it was refused. Where the budget has no
+//! room for it by then, it has failed beyond the budget: those are told, and break no promise here.
+//!
+//! Not in it: a second functional account of the same system, which is SQL's alone; a worker that
+//! dies between such a refusal and its count; and what the other worlds have: writes that land twice,
+//! and leases of the login's own jobs.
 //!
 //! Invariant: each account moves by the steps of a world of its own; only the session joins them.
+
+use std::cell::Cell;
 
 use keywheel::model::functional_account::LinkedLogin;
 
 use super::account::{self, broken, order, work};
-use super::rules::{Mutant, Rules};
+use super::rules::Rules;
 use super::search::{Next, World};
 use super::side::{Set, Side, Worker};
 use super::worker::{Login, What};
@@ -40,6 +47,8 @@ pub(super) enum Who {
 pub(super) struct LinkedAccounts {
     pub(super) account: Rules,
     pub(super) login: Rules,
+    /// Steps by which a trusted login failed beyond the budget.
+    pub(super) beyond: Cell<usize>,
 }
 
 impl World for LinkedAccounts {
@@ -70,6 +79,7 @@ impl World for LinkedAccounts {
             crash(&from.account, &mut one);
         }
         surroundings(&self.account, &from.account, &mut one);
+        lease_ends(&from.account, &mut one);
         for next in one.drain(..) {
             let ended = next.state.is_quiet();
             let state = Both {
@@ -120,10 +130,15 @@ fn push(
     });
 }
 
-/// What happens to an account without a worker; and a lease that ends while its worker goes on.
+/// What happens to an account without a worker.
 fn surroundings(rules: &Rules, from: &Side, steps: &mut Vec<Next<Side, What>>) {
     account::elapse(rules, from, steps);
     account::target_moves(from, steps);
+    steps.retain(|next| !matches!(next.label, What::LandedNotForTheLastTime(_)));
+}
+
+/// A lease ends, and its worker goes on.
+fn lease_ends(from: &Side, steps: &mut Vec<Next<Side, What>>) {
     if from.workers.iter().any(|worker| worker.holds) {
         let mut state = *from;
         for worker in &mut state.workers {
@@ -204,16 +219,11 @@ impl LinkedAccounts {
             let label = What::Opened(version, Login::Accepted);
             push(steps, Who::Account, label, true, state);
         } else {
-            login.failed += 1;
-            let mut dead = state;
-            dead.account.workers = [Worker::IDLE; 2];
-            dead.refused = 0;
-            // What was trusted is counted now. A worker that dies before it can has sent it uncounted.
-            let label = What::LoggedInAndCrashed(version);
-            push(steps, Who::Account, label, false, dead);
-            let login = &mut state.login;
-            if !is_counted && !self.login.breaks(Mutant::LoginsUncounted) {
-                login.spend(&self.login, self.login.test_budget());
+            // What was trusted is counted now.
+            if is_counted || login.spend(&self.login, self.login.test_budget()) {
+                login.failed += 1;
+            } else {
+                self.beyond.set(self.beyond.get() + 1);
             }
             login.out_of_sync |= is_current;
             state.refused |= Set::of(version).0;

@@ -24,8 +24,12 @@ pub(super) struct Ends {
     pub(super) by_operator: usize,
     /// A test finds nothing, and a change verifies a new version.
     pub(super) by_change: usize,
-    /// Neither: what is kept and works was not found.
-    pub(super) lost_sight: Vec<Side>,
+    /// Neither: what is kept and works was not found. By the index of their states.
+    pub(super) out_of_sight: Vec<usize>,
+    /// Those of them whose live version was never accepted, or may have landed a moment ago.
+    pub(super) missed: usize,
+    /// Current does not work, and neither a doubt nor a test says so yet.
+    pub(super) untold: Vec<usize>,
 }
 
 /// Orders a test of every account at rest, and a change of those that it does not verify.
@@ -40,7 +44,7 @@ pub(super) fn settle(scope: Scope, states: &[Side]) -> Ends {
     };
     let mut ends = Ends::default();
     let mut seen = HashSet::new();
-    for state in states {
+    for (at, state) in states.iter().enumerate() {
         let quiet = Side {
             spent: 0,
             failed: 0,
@@ -50,6 +54,9 @@ pub(super) fn settle(scope: Scope, states: &[Side]) -> Ends {
             continue;
         }
         ends.at_rest += 1;
+        if !quiet.takes.has(quiet.current) && !quiet.in_doubt && !quiet.out_of_sync {
+            ends.untold.push(at);
+        }
         let tested = come_to(&world, &quiet, JobKind::Test);
         if tested.iter().all(is_verified) {
             ends.by_test += 1;
@@ -64,10 +71,12 @@ pub(super) fn settle(scope: Scope, states: &[Side]) -> Ends {
         let changed: Vec<Side> = rest
             .flat_map(|end| come_to(&world, end, JobKind::Rotate))
             .collect();
-        if let Some(lost) = changed.iter().find(|end| !settled(end)) {
-            ends.lost_sight.push(*lost);
-        } else {
+        if changed.iter().all(settled) {
             ends.by_change += 1;
+        } else {
+            ends.out_of_sight.push(at);
+            let live = quiet.set;
+            ends.missed += usize::from(!quiet.proved.has(live) || quiet.fresh.has(live));
         }
     }
     ends

@@ -80,7 +80,9 @@ pub(super) struct Scope {
     pub(super) elapses: bool,
     /// Versions retire, and so many generations always stay.
     pub(super) keeps: Option<u32>,
-    /// There are targets that take a replaced secret for a while.
+    /// The target loses no reply and is never late.
+    pub(super) is_steady: bool,
+    /// The target takes a replaced secret for a while.
     pub(super) overlaps: bool,
     /// The account changes itself, by its own login.
     pub(super) own: bool,

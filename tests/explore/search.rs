@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// States that a search keeps at most: beyond, its scope is wrong, and it says so.
-const STATES_MAX: usize = 20_000_000;
+const STATES_MAX: usize = 5_000_000;
 
 /// One step of a world.
 #[derive(Clone, Copy)]
@@ -43,13 +43,29 @@ pub(super) struct Broken {
 }
 
 /// What a search has found.
-pub(super) struct Found<S> {
+pub(super) struct Found<S, L> {
     pub(super) states: Vec<S>,
+    /// From where each was reached first, and how.
+    parents: Vec<Option<(u32, L)>>,
     pub(super) transitions: usize,
     pub(super) depth: usize,
     /// The longest way to rest where the target answers.
     pub(super) bound: usize,
     pub(super) broken: Option<Broken>,
+}
+
+impl<S, L: Debug> Found<S, L> {
+    /// A shortest way to a state.
+    pub(super) fn trace(&self, state: usize) -> Vec<String> {
+        let mut trace = Vec::new();
+        let mut at = state;
+        while let Some((from, label)) = &self.parents[at] {
+            trace.push(format!("{label:?}"));
+            at = *from as usize;
+        }
+        trace.reverse();
+        trace
+    }
 }
 
 /// Multiplies and rotates, as the compiler's own does: the states are no adversary's.
@@ -75,7 +91,6 @@ impl Hasher for Fold {
 struct Search<W: World> {
     states: Vec<W::State>,
     index: HashMap<W::State, u32, BuildHasherDefault<Fold>>,
-    /// From where each was reached first, and how.
     parents: Vec<Option<(u32, W::Label)>>,
     /// The fair steps, by where they begin.
     fair: Vec<Vec<u32>>,
@@ -83,7 +98,7 @@ struct Search<W: World> {
 }
 
 /// Searches a world until it has no more states, or one that breaks a promise.
-pub(super) fn search<W: World>(world: &W) -> Found<W::State> {
+pub(super) fn search<W: World>(world: &W) -> Found<W::State, W::Label> {
     let mut search = Search::<W> {
         states: Vec::new(),
         index: HashMap::default(),
@@ -102,8 +117,7 @@ pub(super) fn search<W: World>(world: &W) -> Found<W::State> {
             level_ends = search.states.len();
         }
         if let Some(promise) = world.broken(&state) {
-            let broken = search.broken(promise, at);
-            return search.found(depth, 0, Some(broken));
+            return search.found(depth, 0, Some((promise, at)));
         }
         steps.clear();
         world.steps(&state, &mut steps);
@@ -119,8 +133,8 @@ pub(super) fn search<W: World>(world: &W) -> Found<W::State> {
         let stuck = fair.is_empty() && !world.is_at_rest(&state);
         search.fair.push(fair);
         if stuck {
-            let broken = search.broken("I9: nothing moves, and it is not at rest", at);
-            return search.found(depth, 0, Some(broken));
+            let promise = "I9: nothing moves, and it is not at rest";
+            return search.found(depth, 0, Some((promise, at)));
         }
         at += 1;
         assert!(at < STATES_MAX, "the scope is too wide");
@@ -128,8 +142,8 @@ pub(super) fn search<W: World>(world: &W) -> Found<W::State> {
     match search.longest() {
         Ok(bound) => search.found(depth, bound, None),
         Err(at) => {
-            let broken = search.broken("I9: it may go on for ever, though the target answers", at);
-            search.found(depth, 0, Some(broken))
+            let promise = "I9: it may go on for ever, though the target answers";
+            search.found(depth, 0, Some((promise, at)))
         }
     }
 }
@@ -143,17 +157,6 @@ impl<W: World> Search<W> {
             self.parents.push(parent);
         }
         at
-    }
-
-    fn broken(&self, promise: &'static str, at: usize) -> Broken {
-        let mut trace = Vec::new();
-        let mut at = at;
-        while let Some((from, label)) = self.parents[at] {
-            trace.push(format!("{label:?}"));
-            at = from as usize;
-        }
-        trace.reverse();
-        Broken { promise, trace }
     }
 
     /// The longest way of fair steps; or a state from where they come back to it.
@@ -188,13 +191,24 @@ impl<W: World> Search<W> {
         Ok(length.into_iter().max().unwrap_or(0) as usize)
     }
 
-    fn found(self, depth: usize, bound: usize, broken: Option<Broken>) -> Found<W::State> {
-        Found {
+    fn found(
+        self,
+        depth: usize,
+        bound: usize,
+        broken: Option<(&'static str, usize)>,
+    ) -> Found<W::State, W::Label> {
+        let mut found = Found {
             states: self.states,
+            parents: self.parents,
             transitions: self.transitions,
             depth,
             bound,
-            broken,
-        }
+            broken: None,
+        };
+        found.broken = broken.map(|(promise, at)| Broken {
+            promise,
+            trace: found.trace(at),
+        });
+        found
     }
 }

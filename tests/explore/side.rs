@@ -163,6 +163,7 @@ fn packed(row: Row) -> u64 {
 }
 
 /// One account.
+#[expect(clippy::struct_excessive_bools, reason = "each tells one thing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Side {
     // The store.

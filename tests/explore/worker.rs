@@ -7,7 +7,7 @@
 //! worker may die, be overtaken, or wait until a late write has landed.
 
 use keywheel::model::job::JobKind;
-use keywheel::model::rotation::{Effect, Outcome, Phase, Rotation};
+use keywheel::model::rotation::{Outcome, Phase, Rotation};
 
 use super::rules::{Mutant, Rules};
 use super::search::Next;
