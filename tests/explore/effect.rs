@@ -185,7 +185,7 @@ impl Turn<'_> {
         if !granted && !counted.spend(rules, budget) {
             let label = What::LoggedIn(version, Login::NotSent);
             return self.to(label, true, |side, worker| {
-                then(Login::NotSent, side, worker)
+                then(Login::NotSent, side, worker);
             });
         }
         let held = counted.takes.has(version);

@@ -238,7 +238,7 @@ fn whatever_faults_have_left_ends_verified_or_with_an_operator() {
 /// What the words below mean.
 const LEGEND: &str = "\
 Every state that an account's rotation can reach, as `tests/explore` searches them; its head tells the worlds.
-No state breaks a promise, and from every one the account comes to rest if its target answers.
+At rest: nothing is under way or left to do; so many steps are the longest way there where the target answers.
 Accounts at rest, whose late writes have landed or never will, get a test, and then a change:
   out of sight: neither finds the kept version that works; a person has to say which one it is
   untold: current does not work, and before the test nothing says so
@@ -248,6 +248,17 @@ Accounts at rest, whose late writes have landed or never will, get a test, and t
 /// What is put on record.
 fn figures() -> String {
     let mut text = LEGEND.to_owned();
+    let broken = EXPLORED.iter().filter(|one| one.broken.is_some()).count();
+    let killed = KILLED.iter().filter(|(_, broken)| broken.is_some()).count();
+    writeln!(
+        text,
+        "states {}, transitions {}, depth {}, worlds with a broken promise {broken}, mutants killed {killed} of {}\n",
+        EXPLORED.iter().map(|one| one.states).sum::<usize>(),
+        EXPLORED.iter().map(|one| one.transitions).sum::<usize>(),
+        EXPLORED.iter().map(|one| one.depth).max().unwrap_or(0),
+        Mutant::ALL.len()
+    )
+    .unwrap();
     for one in &*EXPLORED {
         writeln!(
             text,
@@ -277,11 +288,10 @@ fn figures() -> String {
     let driven = rows.count_ones();
     writeln!(
         text,
-        "rows of the machine's table that the engine reaches: {driven} of {ROWS}"
+        "rows of the machine's table that the engine reaches: {driven} of {ROWS}\n\
+         mutants, with the shortest way to what each breaks:"
     )
     .unwrap();
-    let killed = KILLED.iter().filter(|(_, broken)| broken.is_some()).count();
-    writeln!(text, "mutants killed: {killed} of {}", Mutant::ALL.len()).unwrap();
     for (mutant, broken) in &*KILLED {
         if let Some(Broken { promise, trace }) = broken {
             writeln!(text, "  {mutant:?}: {} steps; {promise}", trace.len()).unwrap();
