@@ -128,7 +128,7 @@ impl Engine {
             asked = Some(effect);
             // No time to ask what a lost reply would have said: the next attempt does.
             let cut_short = outcome == Outcome::Unknown && self.hurried.is_cancelled();
-            if cut_short || !moves_on(row.state, next, outcome) {
+            if cut_short || !row.state.moves_on(next, outcome) {
                 break;
             }
         }
@@ -354,15 +354,4 @@ pub(super) fn silent() -> Reason {
 fn operators_probe(work: &Work, row: &RotationRow, asked: Option<Effect>) -> Option<Effect> {
     let waits = row.state.phase == Phase::NeedsOperator && asked.is_none();
     (waits && work.job.kind == JobKind::Test).then_some(Effect::Probe)
-}
-
-/// True if the attempt goes on: it has moved forward, or a probe has shown that the candidate
-/// did not land and may be sent again.
-fn moves_on(from: Rotation, to: Rotation, outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::NotNow => false,
-        Outcome::Candidate | Outcome::Current => true,
-        Outcome::Unknown => !from.doubt && to.doubt,
-        Outcome::Done | Outcome::Refused | Outcome::Neither => to.phase > from.phase,
-    }
 }

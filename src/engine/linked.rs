@@ -11,14 +11,14 @@ use keywheel_connectors::{
 };
 use serde_json::json;
 
-use super::target::lockout_budget;
 use super::{Engine, EngineError, Finished, Work};
 use crate::model::account::LastTest;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
+use crate::model::functional_account::{LinkedLogin, LoginTry};
 use crate::model::id::SystemId;
 use crate::model::job::JobKind;
-use crate::model::rotation::{HORIZON, Phase};
+use crate::model::rotation::{HORIZON, Phase, lockout_budget};
 use crate::store::{AccountRow, Claim, FunctionalLink, StoreError};
 
 /// What a session is opened for.
@@ -27,15 +27,6 @@ pub(super) enum Purpose<'a> {
     Work(&'a Claim, &'a mut [Work]),
     /// A look at a system, which is worth no login that may fail.
     Look(SystemId),
-}
-
-/// A version that the target may hold.
-struct Try {
-    version: i64,
-    /// What it is, in the log.
-    which: &'static str,
-    /// True if the login is counted before it is sent: it may fail.
-    is_counted: bool,
 }
 
 impl Purpose<'_> {
@@ -120,50 +111,26 @@ impl Engine {
         }
     }
 
-    /// The version to log in with next: the current one, and where it may have been replaced, the
-    /// candidate, the likelier of the two first. Last the one before, which a server may still
-    /// hold that has not heard of the change.
+    /// The version to log in with next.
     async fn next_try(
         &self,
         account: &AccountRow,
         part: Part,
         refused: &[i64],
-    ) -> Result<Option<Try>, EngineError> {
+    ) -> Result<Option<LoginTry>, EngineError> {
         let id = account.id();
         let tested = self.store.account(id).await?;
         let sound = tested.is_some_and(|one| one.credential.last_test != LastTest::OutOfSync);
-        let in_doubt = account.in_doubt(part);
         let open = self.store.open_rotation_of(id, part).await?;
         let candidate = open.filter(|row| row.state.in_doubt());
-        let mut tries = Vec::new();
-        let mut add = |version: Option<i64>, which| {
-            tries.extend(version.map(|version| Try {
-                version,
-                which,
-                is_counted: true,
-            }));
+        let known = LinkedLogin {
+            current: account.current(part),
+            candidate: candidate.map(|row| (row.version, row.state.phase)),
+            previous: self.previous(account, part).await?,
+            is_trusted: sound && !account.in_doubt(part),
+            candidates_turn: self.is_odd_window(),
         };
-        let candidate_first = candidate.as_ref().is_some_and(|row| match row.state.phase {
-            // The target has said that it took it.
-            Phase::Applied | Phase::Verified => true,
-            // Nobody knows: a budget of one login never reaches the second, so they take turns.
-            _ => self.is_odd_window(),
-        });
-        if candidate_first {
-            add(candidate.as_ref().map(|row| row.version), "the candidate");
-        }
-        add(account.current(part), "the current credential");
-        add(candidate.as_ref().map(|row| row.version), "the candidate");
-        add(self.previous(account, part).await?, "the one before");
-        let mut next = tries
-            .into_iter()
-            .find(|one| !refused.contains(&one.version));
-        if let Some(next) = &mut next {
-            // A current one that nothing speaks against is as good as any tested credential.
-            let trusted = Some(next.version) == account.current(part) && sound && !in_doubt;
-            next.is_counted = !trusted || !refused.is_empty();
-        }
-        Ok(next)
+        Ok(known.next(refused))
     }
 
     /// The version that was current before, while it may still be held somewhere.
@@ -190,7 +157,7 @@ impl Engine {
         &self,
         purpose: &Purpose<'_>,
         link: FunctionalLink,
-        next: &Try,
+        next: &LoginTry,
         budget: i64,
     ) -> Result<bool, EngineError> {
         let now = self.clock.now();
@@ -229,7 +196,7 @@ impl Engine {
         link: FunctionalLink,
         part: Part,
         account: &AccountRow,
-        next: &Try,
+        next: &LoginTry,
     ) -> Result<(), EngineError> {
         if !next.is_counted {
             return Ok(());
@@ -250,7 +217,7 @@ impl Engine {
         link: FunctionalLink,
         part: Part,
         account: &AccountRow,
-        next: &Try,
+        next: &LoginTry,
         budget: i64,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();

@@ -19,6 +19,7 @@ use crate::model::host_key;
 use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
+use crate::model::rotation::lockout_budget;
 use crate::store::{Claim, FunctionalLink, FunctionalRow, SystemRow};
 
 /// What the session's opening and its own time-outs may need beyond the target's.
@@ -370,15 +371,6 @@ fn is_domain(kind: &TargetKind) -> bool {
         return false;
     };
     matches!(ldap.flavour.as_deref(), Some("ad" | "samba"))
-}
-
-/// Failing logins that probing may cause: two below the threshold, at most two, one if unknown.
-pub(super) fn lockout_budget(threshold: Option<i64>) -> i64 {
-    match threshold {
-        None => 1,
-        Some(0) => 2,
-        Some(threshold) => (threshold - 2).clamp(0, 2),
-    }
 }
 
 /// A key that cannot be read recognises nobody.

@@ -11,9 +11,9 @@ use keywheel_connectors::{Checked, Class, Credential, Evidence, Reason};
 use super::commit::Write;
 use super::{Batch, Engine, EngineError, Work};
 use crate::model::audit::Event;
-use crate::model::credential::Part;
+use crate::model::credential::{Kept, Part, likeliest_live};
 use crate::model::rotation::{HORIZON, Phase, Rotation};
-use crate::store::{Ending, NewRotation};
+use crate::store::{Ending, NewRotation, VersionRow};
 
 /// Kept versions that are looked for on the target.
 const KEPT_MAX: i64 = 10;
@@ -145,10 +145,6 @@ impl Engine {
         let Some(version) = version else {
             return Ok(Ending::Failed);
         };
-        let state = Rotation {
-            phase: Phase::Applying,
-            doubt: true,
-        };
         let epoch = work.account.epoch + 1;
         let write = Write {
             adopt: Some(NewRotation {
@@ -156,7 +152,7 @@ impl Engine {
                 part: work.part,
                 epoch,
                 version,
-                state,
+                state: Rotation::adopt(),
             }),
             events: vec![Event::by_service(
                 "rotation.adopting",
@@ -209,22 +205,16 @@ impl Engine {
         Ok(None)
     }
 
-    /// The likeliest version to try a login with: one that was sent and never accepted, or one
-    /// whose order may land, or land again.
+    /// The likeliest version to try a login with, where the target shows none.
     async fn latest_doubtful(&self, work: &mut Work) -> Result<Option<i64>, EngineError> {
         let account = work.id();
         let since = self.clock.now().minus(HORIZON);
-        let mut sent = self
+        let kept = self
             .store
             .versions_of_part(account, work.part, KEPT_MAX)
             .await?;
-        sent.retain(|kept| {
-            let late = kept.last_sent_at.is_some_and(|at| at > since);
-            let unproved = kept.last_sent_at.is_some() && kept.accepted_at.is_none();
-            Some(kept.version) != work.current() && (late || unproved)
-        });
-        let unproved = sent.iter().find(|kept| kept.accepted_at.is_none());
-        let Some(version) = unproved.or(sent.first()).map(|kept| kept.version) else {
+        let kept: Vec<Kept> = kept.iter().map(VersionRow::kept).collect();
+        let Some(version) = likeliest_live(&kept, work.current(), since) else {
             return Ok(None);
         };
         if let Some(secret) = self.store.sealed_version(account, version).await? {

@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::Timestamp;
+
 /// One part of an account's credential. Each has its own current version and its own rotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +118,29 @@ impl Parts {
     }
 }
 
+/// What is known of a kept version, as far as decisions need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub version: i64,
+    /// When it was last on its way to the target.
+    pub last_sent_at: Option<Timestamp>,
+    /// Last conclusive accept.
+    pub accepted_at: Option<Timestamp>,
+}
+
+/// The version that a target likeliest holds that refuses current and shows nothing: one that was
+/// sent and never accepted, or else one whose order may land, or land again.
+///
+/// `kept` has the newest first. What was sent after `since` may still land.
+pub fn likeliest_live(kept: &[Kept], current: Option<i64>, since: Timestamp) -> Option<i64> {
+    let unproved = |one: &&Kept| one.last_sent_at.is_some() && one.accepted_at.is_none();
+    let late = |one: &&Kept| one.last_sent_at.is_some_and(|at| at > since);
+    let others = || kept.iter().filter(|one| Some(one.version) != current);
+    let found = others().find(unproved).or_else(|| others().find(late));
+    found.map(|one| one.version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +165,27 @@ mod tests {
         assert!(all.resolve(true, true).holds(Parts::PASSWORD));
         assert!(all.resolve(true, true).holds(Parts::KEY));
         assert_eq!(Parts::REMOVAL.resolve(true, true), Parts::REMOVAL);
+    }
+
+    #[test]
+    fn what_was_never_accepted_is_likelier_live_than_what_may_land_again() {
+        let kept = |version, last_sent_at: Option<i64>, accepted_at: Option<i64>| Kept {
+            version,
+            last_sent_at: last_sent_at.map(Timestamp),
+            accepted_at: accepted_at.map(Timestamp),
+        };
+        let unsent = kept(5, None, None);
+        let late = kept(4, Some(40), Some(41));
+        let unproved = kept(3, Some(10), None);
+        let older = kept(2, Some(9), None);
+        let old = kept(1, Some(8), Some(9));
+        let likeliest = |all: &[Kept], current| likeliest_live(all, current, Timestamp(30));
+        let all = [unsent, late, unproved, older, old];
+        assert_eq!(likeliest(&all, Some(1)), Some(3));
+        assert_eq!(likeliest(&all, Some(3)), Some(2));
+        assert_eq!(likeliest(&[unsent, late, old], Some(1)), Some(4));
+        assert_eq!(likeliest(&[unsent, late, old], Some(4)), None);
+        assert_eq!(likeliest(&[], None), None);
     }
 
     #[test]

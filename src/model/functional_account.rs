@@ -9,6 +9,7 @@ use super::Timestamp;
 use super::fault::{Fault, Faults};
 use super::id::{FunctionalAccountId, PlatformId};
 use super::platform::Platforms;
+use super::rotation::Phase;
 
 /// One functional account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,69 @@ impl FunctionalSettings {
     }
 }
 
+/// What is known of the credential that a linked functional account logs in with.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkedLogin {
+    /// The managed account's current version.
+    pub current: Option<i64>,
+    /// The candidate of its open rotation, where the target may hold it, and the phase.
+    pub candidate: Option<(i64, Phase)>,
+    /// The version that was current before, while it may still be held somewhere.
+    pub previous: Option<i64>,
+    /// True if nothing speaks against the current one.
+    pub is_trusted: bool,
+    /// Where nobody knows which of two is held, they take turns; true: the candidate's.
+    pub candidates_turn: bool,
+}
+
+/// A version that the target may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginTry {
+    /// The version.
+    pub version: i64,
+    /// What it is, in the log.
+    pub which: &'static str,
+    /// True if the login is counted before it is sent: it may fail.
+    pub is_counted: bool,
+}
+
+impl LinkedLogin {
+    /// The version to log in with next: the current one, and where it may have been replaced, the
+    /// candidate, the likelier of the two first. Last the one before, which a server may still
+    /// hold that has not heard of the change.
+    pub fn next(&self, refused: &[i64]) -> Option<LoginTry> {
+        let candidate_first = self.candidate.is_some_and(|(_, phase)| match phase {
+            // The target has said that it took it.
+            Phase::Applied | Phase::Verified => true,
+            // A budget of one login never reaches the second, so they take turns.
+            Phase::Ready
+            | Phase::Staged
+            | Phase::Applying
+            | Phase::Committed
+            | Phase::Abandoned
+            | Phase::NeedsOperator => self.candidates_turn,
+        });
+        let candidate = self.candidate.map(|(version, _)| version);
+        let early = candidate.filter(|_| candidate_first);
+        let tries = [
+            (early, "the candidate"),
+            (self.current, "the current credential"),
+            (candidate, "the candidate"),
+            (self.previous, "the one before"),
+        ];
+        tries.into_iter().find_map(|(version, which)| {
+            let version = version.filter(|version| !refused.contains(version))?;
+            // A current one that nothing speaks against is as good as any tested credential.
+            let trusted = Some(version) == self.current && self.is_trusted;
+            Some(LoginTry {
+                version,
+                which,
+                is_counted: !trusted || !refused.is_empty(),
+            })
+        })
+    }
+}
+
 /// What is wrong with a login name; reads on after the field's name.
 pub(super) fn login_problem(error: keywheel_connectors::LoginError) -> &'static str {
     use keywheel_connectors::LoginError;
@@ -125,6 +189,36 @@ mod tests {
             .map(|fault| fault.field)
             .collect();
         assert_eq!(fields, ["elevation", "account_name", "display_name"]);
+    }
+
+    #[test]
+    fn a_login_is_trusted_counted_or_gone_as_what_is_known_says() {
+        let known = LinkedLogin {
+            current: Some(2),
+            candidate: None,
+            previous: Some(1),
+            is_trusted: true,
+            candidates_turn: true,
+        };
+        let next = |known: LinkedLogin, refused: &[i64]| {
+            let next = known.next(refused);
+            next.map(|next| (next.version, next.is_counted))
+        };
+        assert_eq!(next(known, &[]), Some((2, false)));
+        assert_eq!(next(known, &[2]), Some((1, true)));
+        assert_eq!(next(known, &[2, 1]), None);
+        let doubtful = |phase, candidates_turn| LinkedLogin {
+            candidate: Some((3, phase)),
+            is_trusted: false,
+            candidates_turn,
+            ..known
+        };
+        let turns = doubtful(Phase::Applying, false);
+        assert_eq!(next(turns, &[]), Some((2, true)));
+        assert_eq!(next(turns, &[2]), Some((3, true)));
+        assert_eq!(next(turns, &[2, 3]), Some((1, true)));
+        assert_eq!(next(doubtful(Phase::Applying, true), &[]), Some((3, true)));
+        assert_eq!(next(doubtful(Phase::Applied, false), &[]), Some((3, true)));
     }
 
     #[test]

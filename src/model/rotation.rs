@@ -167,6 +167,15 @@ impl Rotation {
         }
     }
 
+    /// A rotation to a kept version that the target may hold: it begins where a crash would have
+    /// left it.
+    pub const fn adopt() -> Self {
+        Self {
+            phase: Phase::Applying,
+            doubt: true,
+        }
+    }
+
     /// What is to be done next.
     ///
     /// `fresh`: this engine has just written the phase. A phase that was *found* in the store may
@@ -237,6 +246,17 @@ impl Rotation {
         Ok(Self { phase, doubt })
     }
 
+    /// True if an attempt goes on after a step `to` there with this outcome: it has moved forward,
+    /// or a probe has shown that the candidate did not land and may be sent again.
+    pub fn moves_on(self, to: Self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::NotNow => false,
+            Outcome::Candidate | Outcome::Current => true,
+            Outcome::Unknown => !self.doubt && to.doubt,
+            Outcome::Done | Outcome::Refused | Outcome::Neither => to.phase > self.phase,
+        }
+    }
+
     /// Where the rotation stands once its attempts are used up.
     #[must_use]
     pub const fn give_up(self) -> Self {
@@ -261,6 +281,16 @@ impl Rotation {
             Phase::Ready | Phase::Staged | Phase::Abandoned => self.doubt,
             Phase::Committed => false,
         }
+    }
+}
+
+/// Failing logins that may be caused on an account in a lockout window: two below the threshold, at
+/// most two, one if it is unknown. A threshold of 0 locks nobody out.
+pub fn lockout_budget(threshold: Option<i64>) -> i64 {
+    match threshold {
+        None => 1,
+        Some(0) => 2,
+        Some(threshold) => (threshold - 2).clamp(0, 2),
     }
 }
 
@@ -317,6 +347,12 @@ mod tests {
         };
         assert_eq!(found.effect(false), Some(Effect::Probe));
         assert_eq!(found.effect(true), Some(Effect::Apply));
+    }
+
+    #[test]
+    fn the_budget_stays_two_below_the_threshold() {
+        let thresholds = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(10)];
+        assert_eq!(thresholds.map(lockout_budget), [1, 2, 0, 0, 1, 2, 2]);
     }
 
     #[test]

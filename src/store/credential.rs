@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::wide::Wide;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
-use crate::model::credential::Part;
+use crate::model::credential::{Kept, Part};
 use crate::model::id::{AccountId, ClaimId};
 use crate::model::rotation::HORIZON;
 
@@ -95,6 +95,17 @@ pub struct VersionRow {
     pub accepted_at: Option<Timestamp>,
     /// Of a key pair: since when its line is known to be gone from the target.
     pub removed_at: Option<Timestamp>,
+}
+
+impl VersionRow {
+    /// As decisions need it.
+    pub fn kept(&self) -> Kept {
+        Kept {
+            version: self.version,
+            last_sent_at: self.last_sent_at,
+            accepted_at: self.accepted_at,
+        }
+    }
 }
 
 impl Tx {

@@ -105,17 +105,17 @@ static ACCEPTED: LazyLock<Wide> = LazyLock::new(|| {
 
 impl Step {
     /// The candidate goes to the target.
-    fn sends(&self) -> bool {
+    pub fn sends(&self) -> bool {
         self.from.phase == Phase::Staged && self.to.phase == Phase::Applying
     }
 
     /// The candidate becomes current.
-    fn promotes(&self) -> bool {
+    pub fn promotes(&self) -> bool {
         self.to.phase == Phase::Committed
     }
 
     /// What the account says of the doubt may have to change.
-    fn moves_doubt(&self) -> bool {
+    pub fn moves_doubt(&self) -> bool {
         !self.promotes() && (self.to.phase.is_final() || self.from.in_doubt() != self.to.in_doubt())
     }
 }
