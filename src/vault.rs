@@ -9,6 +9,7 @@
 //! compared is hashed ([`Passwords`]).
 
 mod appraisal;
+mod archive;
 mod kdbx;
 mod key;
 mod password;
@@ -24,11 +25,12 @@ use zeroize::Zeroizing;
 
 use crate::generate::Dice;
 use crate::model::id::{
-    AccountId, DataKeyId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
-    WorkflowActionId,
+    AccountId, DataKeyId, ExportId, FunctionalAccountId, PasswordRecordId, PasswordVersionId,
+    UserId, WorkflowActionId,
 };
 
 pub use appraisal::{Fingerprints, sha1, strength};
+pub use archive::{ArchiveError, Entry, packed};
 pub use kdbx::{KdbxError, Unlocked, unlock};
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};
@@ -144,6 +146,16 @@ impl Place {
         Self {
             column: "signing_secret",
             ..Self::workflow_url(id)
+        }
+    }
+
+    /// Where the password of an export's file is sealed.
+    pub const fn zip_password(id: ExportId) -> Self {
+        Self {
+            table: "exports",
+            row: id.0,
+            column: "zip_password",
+            version: 0,
         }
     }
 

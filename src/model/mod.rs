@@ -11,6 +11,7 @@ pub mod audit;
 pub mod audit_chain;
 pub mod credential;
 pub mod discovery;
+pub mod export;
 pub mod fault;
 pub mod functional_account;
 pub mod host_key;

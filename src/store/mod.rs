@@ -20,6 +20,7 @@ mod delivery;
 pub mod dialect;
 mod discovery;
 mod error;
+mod export;
 mod functional_account;
 mod functional_link;
 mod functional_secret;

@@ -14,6 +14,7 @@ mod credential;
 mod data_key;
 mod delivery;
 mod discovery;
+mod export;
 mod functional_account;
 mod functional_link;
 mod gauge;
