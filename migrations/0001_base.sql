@@ -887,3 +887,12 @@ CREATE TABLE exports (
 );
 CREATE INDEX exports_user ON exports (user_id, id);
 CREATE INDEX exports_created ON exports (created_at, id);
+
+-- Which administrator was told that which key is about to be revoked for want of use.
+CREATE TABLE key_warnings (
+    key_id BIGINT NOT NULL REFERENCES api_keys (id), -- which key
+    user_id BIGINT NOT NULL REFERENCES users (id), -- which administrator
+    idle_since BIGINT NOT NULL,                    -- the key's last use, or when it was made
+    told_at BIGINT NOT NULL,                       -- when the mail server took the mail, or refused it for good
+    PRIMARY KEY (key_id, user_id)
+);

@@ -19,6 +19,7 @@ pub mod id;
 pub mod job;
 pub mod key;
 pub mod key_rule;
+pub mod key_warning;
 pub mod organization;
 pub mod password;
 pub mod password_category;

@@ -29,6 +29,7 @@ mod group;
 mod id;
 mod job;
 mod key;
+mod key_warning;
 mod last_access;
 mod line;
 mod login_budget;

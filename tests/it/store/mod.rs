@@ -22,6 +22,7 @@ mod id;
 mod inventory;
 mod job;
 mod key;
+mod key_warning;
 mod last_access;
 mod node;
 mod order;
