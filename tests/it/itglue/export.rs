@@ -252,7 +252,7 @@ async fn an_order_that_cannot_be_filled_is_refused() {
     };
     let world = World::with(settings).await;
     let (_, keys) = world.administrator().await;
-    let client = world.itglue(&keys);
+    let client = world.itglue(&keys).kept();
     let body = |attributes: &Value| document("exports", attributes);
     let unknown = client
         .post("/exports", &body(&json!({"organization_id": 99})))

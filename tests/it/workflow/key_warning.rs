@@ -210,6 +210,7 @@ async fn without_a_mail_server_or_an_address_the_log_says_so_once() {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
         let logged = tracing::subscriber::set_default(subscriber);
