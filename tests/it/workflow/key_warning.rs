@@ -98,7 +98,7 @@ async fn administrators_are_told_once_ten_days_before_a_key_is_revoked() {
     let desk = key(&stage, ada, "desk").await;
     key(&stage, gone, "of one who may not sign in").await;
     let mut at_work = warner(&stage.parts);
-    stage.advance(80 * DAY - PAUSE);
+    stage.advance((80 * DAY).saturating_sub(PAUSE));
     assert_eq!(at_work.look().await.unwrap(), 0, "eleven minutes too early");
     stage.advance(PAUSE);
     let lab = key(&stage, ada, "lab").await;
@@ -142,7 +142,7 @@ async fn a_warning_waits_for_a_server_and_outlives_a_restart() {
     let stage = Stage::mailing(options(refusing.port, SmtpSecurity::None)).await;
     let root = user(&stage, "root", "root@example.org", true).await;
     let desk = key(&stage, root, "desk").await;
-    stage.advance(ApiKey::IDLE_MAX - ApiKey::IDLE_WARNING);
+    stage.advance(ApiKey::IDLE_MAX.saturating_sub(ApiKey::IDLE_WARNING));
     assert_eq!(warner(&stage.parts).look().await.unwrap(), 0);
     assert_eq!(warnings(&stage, desk).await, 0);
     let nobody_listens = 1;
