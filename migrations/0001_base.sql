@@ -877,3 +877,24 @@ CREATE TABLE delivery_attempts (
     error TEXT NOT NULL,                           -- '' if it was taken
     PRIMARY KEY (delivery_id, number)
 );
+
+-- Exports that were ordered. A file is made when it is fetched, and kept nowhere.
+CREATE TABLE exports (
+    id BIGINT PRIMARY KEY,                         -- dense
+    user_id BIGINT NOT NULL REFERENCES users (id), -- who ordered it
+    organization_id BIGINT REFERENCES organizations (id), -- of which one; NULL: of all
+    include_logs SMALLINT NOT NULL,                -- 1: with what the audit trail says of its records
+    zip_password BYTEA,                            -- what the file is encrypted under, sealed; NULL: it is not
+    created_at BIGINT NOT NULL                     -- when it was ordered
+);
+CREATE INDEX exports_user ON exports (user_id, id);
+CREATE INDEX exports_created ON exports (created_at, id);
+
+-- Which administrator was told that which key is about to be revoked for want of use.
+CREATE TABLE key_warnings (
+    key_id BIGINT NOT NULL REFERENCES api_keys (id), -- which key
+    user_id BIGINT NOT NULL REFERENCES users (id), -- which administrator
+    idle_since BIGINT NOT NULL,                    -- the key's last use, or when it was made
+    told_at BIGINT NOT NULL,                       -- when the mail server took the mail, or refused it for good
+    PRIMARY KEY (key_id, user_id)
+);

@@ -21,7 +21,7 @@ build=(build-essential pkg-config libssl-dev)
 fleet=(openssh-server openssh-client dropbear-bin sshpass sudo opendoas libpam-modules
   libpam-pwquality cracklib-runtime tcsh util-linux slapd slapd-contrib ldap-utils openssl procps
   389-ds-base libnss3-tools samba-ad-dc samba-ad-provision ldb-tools)
-tests=(age postgresql prometheus jq python3 python3-aiosmtpd python3-venv git rsyslog)
+tests=(7zip age postgresql prometheus jq python3 python3-aiosmtpd python3-venv git rsyslog)
 bench=(ansible-core)
 
 # Everything that would start a server while a package is installed asks this file first.

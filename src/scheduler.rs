@@ -257,6 +257,7 @@ impl Scheduler {
             Tick::SessionReaper => {
                 self.end_sessions().await?;
                 self.revoke_idle_keys().await?;
+                self.end_exports().await?;
             }
             Tick::RequestExpiry => self.end_requests().await?,
             Tick::AccountSync => self.sync().await?,

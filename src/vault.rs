@@ -9,6 +9,7 @@
 //! compared is hashed ([`Passwords`]).
 
 mod appraisal;
+mod archive;
 mod kdbx;
 mod key;
 mod password;
@@ -29,6 +30,7 @@ use crate::generate::Dice;
 use crate::model::id::DataKeyId;
 
 pub use appraisal::{Fingerprints, sha1, strength};
+pub use archive::{ArchiveError, Entry, packed};
 pub use kdbx::{KdbxError, Unlocked, unlock};
 pub use key::{Kek, WrappedKey};
 pub use password::{PASSWORD_MAX_BYTES, PasswordError, Passwords, password_fault};

@@ -116,10 +116,8 @@ pub(super) async fn on_record(
         .filter(|_| values)
         .filter_map(Subject::accessed_as)
         .collect();
-    for one in accessed {
-        let how = (reveal.method.as_str(), now);
-        tx.note_access(reveal.by.user_id, one, how).await?;
-    }
+    let how = (reveal.method.as_str(), now);
+    tx.note_accesses(reveal.by.user_id, &accessed, how).await?;
     tx.audit_all(events, now).await?;
     api.workflows.fire(tx, &reveal).await?;
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use super::Base;
 use super::error::AppError;
@@ -16,7 +17,19 @@ use crate::generate::Dice;
 use crate::metrics::Metrics;
 use crate::model::id::NodeId;
 use crate::notify::{MailOptions, Notifier, NotifyError, NotifyOptions};
-use crate::workflow::{Parts, Sender, Workflows};
+use crate::workflow::{KeyWarner, Parts, Sender, Workflows};
+
+/// What sends on its own: notices, and warnings of keys that lie idle.
+pub(super) struct Senders {
+    notices: Sender,
+    keys: KeyWarner,
+}
+
+impl Senders {
+    pub(super) async fn run(self, drain: CancellationToken) {
+        tokio::join!(self.notices.run(drain.clone()), self.keys.run(drain));
+    }
+}
 
 /// What makes notices, and what sends them.
 pub(super) fn notices(
@@ -24,7 +37,7 @@ pub(super) fn notices(
     base: &Base,
     (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
     (node, url): (NodeId, &str),
-) -> Result<(Workflows, Sender), AppError> {
+) -> Result<(Workflows, Senders), AppError> {
     let parts = Parts {
         store: base.store.clone(),
         vault: base.vault.clone(),
@@ -34,7 +47,11 @@ pub(super) fn notices(
         metrics: metrics.clone(),
     };
     let workflows = Workflows::new(parts.clone(), settings.server.public_url(url));
-    Ok((workflows, Sender::new(parts, node)))
+    let senders = Senders {
+        keys: KeyWarner::new(parts.clone(), node),
+        notices: Sender::new(parts, node),
+    };
+    Ok((workflows, senders))
 }
 
 /// Ready to send.

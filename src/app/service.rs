@@ -44,7 +44,7 @@ pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) scheduler: JoinHandle<Result<(), SchedulerError>>,
     pub(super) api: JoinHandle<()>,
-    /// Sends notices.
+    /// Sends notices, and warnings of keys that lie idle.
     pub(super) sender: JoinHandle<()>,
     pub(super) health: JoinHandle<()>,
     /// Hears of work that other nodes enqueue.

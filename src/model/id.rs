@@ -45,6 +45,8 @@ ids! {
     DeliveryId: "delivery",
     /// A listing of the accounts that a system has.
     DiscoveryId: "discovery",
+    /// A file with passwords that was ordered.
+    ExportId: "export",
     /// A functional account.
     FunctionalAccountId: "functional account",
     /// Queued work.

@@ -92,6 +92,8 @@ impl ApiKey {
     pub const OVERLAP_MAX: Duration = Duration::from_hours(30 * 24);
     /// After how long without use a key of [`KeyKind::ItGlue`] is revoked.
     pub const IDLE_MAX: Duration = Duration::from_hours(90 * 24);
+    /// How long before that administrators are told.
+    pub const IDLE_WARNING: Duration = Duration::from_hours(10 * 24);
 
     /// The public half of an OAuth registration.
     pub fn client_id(&self) -> Option<&str> {

@@ -135,6 +135,11 @@ impl Notifier {
         })
     }
 
+    /// True if a mail server is set.
+    pub fn has_mail_server(&self) -> bool {
+        self.mail.is_some()
+    }
+
     /// Sends one mail to all its recipients.
     ///
     /// # Errors

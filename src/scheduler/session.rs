@@ -1,17 +1,21 @@
-//! Ends what nobody uses any more: idle sessions, expired tokens, keys that have lain idle too long.
+//! Ends what nobody uses any more: idle sessions, expired tokens, keys that have lain idle too long,
+//! exports that have stood long enough.
 //!
-//! Invariant: whoever's session or key is ended reads it in the audit trail.
+//! Invariant: whoever's session, key or export is ended reads it in the audit trail.
 
 use serde_json::json;
 
 use super::Scheduler;
 use crate::model::audit::Event;
+use crate::model::export::Export;
 use crate::model::key::ApiKey;
 use crate::model::principal::Session;
 use crate::store::StoreError;
 
 /// Keys that one transaction revokes.
 const KEYS_MAX: i64 = 1_000;
+/// Exports that one transaction ends.
+const EXPORTS_MAX: i64 = 1_000;
 
 impl Scheduler {
     /// They are refused already; what is left of them is their rows.
@@ -56,5 +60,17 @@ impl Scheduler {
             tracing::warn!(keys = revoked.len(), "keys that nobody used were revoked");
         }
         Ok(())
+    }
+
+    /// They are not shown any more already; what is left of them is their rows.
+    pub(super) async fn end_exports(&self) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        let ended = tx.end_exports(Export::ended_by(now), EXPORTS_MAX).await?;
+        for id in ended {
+            let event = Event::by_service("password.export_ended", id, json!({}));
+            tx.audit(&event, now).await?;
+        }
+        tx.commit().await
     }
 }

@@ -17,7 +17,7 @@ pub enum Tick {
     LeaseReaper,
     /// Puts queue heads right.
     HeadRepair,
-    /// Removes idle sessions and expired access tokens, and revokes keys that lie idle.
+    /// Removes idle sessions, expired access tokens and old exports, and revokes keys that lie idle.
     SessionReaper,
     /// Ends requests whose time is over.
     RequestExpiry,

@@ -2,6 +2,10 @@
 //!
 //! Invariant: the newest access counts, by whichever way it came.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use super::wide::Wide;
 use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::id::{AccountId, PasswordRecordId, UserId};
@@ -18,6 +22,21 @@ pub struct LastAccess {
     pub at: Timestamp,
 }
 
+static NOTE: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        3,
+        "subject_id, kind",
+        "INSERT INTO last_accesses (user_id, kind, subject_id, action, at)
+         SELECT CAST($1 AS BIGINT), kind, subject_id, CAST($2 AS TEXT), CAST($3 AS BIGINT)
+         FROM r WHERE subject_id > 0
+         ON CONFLICT (user_id, kind, subject_id) DO UPDATE SET
+             action = CASE WHEN excluded.at >= last_accesses.at THEN excluded.action
+                 ELSE last_accesses.action END,
+             at = CASE WHEN excluded.at >= last_accesses.at THEN excluded.at
+                 ELSE last_accesses.at END",
+    )
+});
+
 impl Tx {
     /// Notes an access.
     ///
@@ -27,27 +46,33 @@ impl Tx {
         &mut self,
         user: UserId,
         accessed: Accessed,
+        how: (&'static str, Timestamp),
+    ) -> Result<(), StoreError> {
+        self.note_accesses(user, &[accessed].into(), how).await
+    }
+
+    /// Notes that a user had several values before them at once. A set, since one statement cannot
+    /// write a row twice.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database; then no value must be shown either.
+    pub async fn note_accesses(
+        &mut self,
+        user: UserId,
+        accessed: &BTreeSet<Accessed>,
         (action, now): (&'static str, Timestamp),
     ) -> Result<(), StoreError> {
-        let (kind, subject) = accessed.row();
-        let done = sqlx::query(
-            "INSERT INTO last_accesses (user_id, kind, subject_id, action, at)
-             VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (user_id, kind, subject_id) DO UPDATE SET
-                 action = CASE WHEN excluded.at >= last_accesses.at THEN excluded.action
-                     ELSE last_accesses.action END,
-                 at = CASE WHEN excluded.at >= last_accesses.at THEN excluded.at
-                     ELSE last_accesses.at END",
-        )
-        .bind(user.0)
-        .bind(kind)
-        .bind(subject)
-        .bind(action)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(|error| StoreError::from(error).about("the user"))?;
-        exactly(1, done.rows_affected(), "the access")
+        let rows: Vec<_> = accessed.iter().map(|one| one.row()).collect();
+        for cut in NOTE.cuts(&rows) {
+            let mut query = sqlx::query(cut.text).bind(user.0).bind(action).bind(now.0);
+            for (id, (kind, _)) in cut.rows(|(_, id)| *id) {
+                query = query.bind(id).bind(*kind);
+            }
+            let done = query.execute(&mut *self.inner).await;
+            let done = done.map_err(|error| StoreError::from(error).about("the user"))?;
+            exactly(cut.len(), done.rows_affected(), "the accesses")?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::escrow::{Kept, Owner, Print};
 use crate::model::id::{
-    AccountId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId, WorkflowActionId,
+    AccountId, ExportId, FunctionalAccountId, PasswordRecordId, PasswordVersionId, UserId,
+    WorkflowActionId,
 };
 
 /// Where a sealed value belongs.
@@ -110,6 +111,16 @@ impl Place {
         Self {
             column: "signing_secret",
             ..Self::workflow_url(id)
+        }
+    }
+
+    /// Where the password of an export's file is sealed.
+    pub const fn zip_password(id: ExportId) -> Self {
+        Self {
+            table: "exports",
+            row: id.0,
+            column: "zip_password",
+            version: 0,
         }
     }
 

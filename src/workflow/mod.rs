@@ -5,6 +5,7 @@
 
 mod attempt;
 mod edit;
+mod key_warning;
 mod sender;
 mod upkeep;
 
@@ -20,6 +21,7 @@ use crate::store::{LiveWorkflow, NewDelivery, Store, StoreError, Tx};
 use crate::vault::Vault;
 
 pub use edit::{Draft, Drawn, Target, WorkflowError};
+pub use key_warning::KeyWarner;
 pub use sender::Sender;
 
 /// Longest name of what was seen that a list of deliveries shows.

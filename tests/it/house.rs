@@ -96,6 +96,10 @@ const EXPOSERS: [(&str, &str); 23] = [
         "marks, estimates and hashes values for reports",
     ),
     (
+        "src/vault/archive.rs",
+        "derives a file's key from its password",
+    ),
+    (
         "src/vault/kdbx.rs",
         "makes the key of a KeePass file of its password",
     ),
@@ -154,8 +158,8 @@ const HANDERS: [(&str, &str); 13] = [
     ),
     ("src/api/native/key.rs", "a new key, to whoever makes it"),
     (
-        "src/api/native/password_export.rs",
-        "values, by record::show_all",
+        "src/api/record/export.rs",
+        "files with values, by record::show_all",
     ),
     (
         "src/api/native/password_record.rs",

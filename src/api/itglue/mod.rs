@@ -9,6 +9,7 @@
 mod ask;
 mod body;
 mod category;
+mod export;
 mod folder;
 mod organization;
 mod password;
@@ -34,6 +35,7 @@ pub fn routes() -> Routes {
         .and(category::routes())
         .and(folder::routes())
         .and(password::routes())
+        .and(export::routes())
 }
 
 /// The dialect's router, to be nested at [`BASE`].

@@ -202,7 +202,7 @@ async fn value(
 
 impl Ask {
     /// As the operations on records know them.
-    fn asker(&self) -> Asker<'_> {
+    pub(super) fn asker(&self) -> Asker<'_> {
         Asker {
             caller: &self.caller,
             from: self.from,

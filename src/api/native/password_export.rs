@@ -10,37 +10,19 @@ use super::discovery::flag;
 use super::problem::Problem;
 use super::report::Asked;
 use crate::api::caller::Caller;
-use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::{Params, Segments};
 use crate::api::peer::Peer;
-use crate::api::record::{Asker, show_all};
+use crate::api::record::{Asker, export};
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::model::id::OrganizationId;
-use crate::model::password_record::PasswordRecord;
 use crate::model::principal::Permission;
-use crate::model::report::spreadsheet_text;
 use crate::model::reveal::AccessMethod;
-use crate::store::{Page, PasswordFilter, PasswordOrder};
+use crate::store::PasswordFilter;
 
 /// Who sees values: those of records, or those of the accounts that records show.
 const SEERS: &[Permission] = &[Permission::PasswordsReveal, Permission::CredentialsReveal];
-/// Most records of one file: all of its values are before somebody at once.
-const RECORDS_MAX: i64 = 10_000;
-/// Records that are read at once.
-const PAGE: i64 = 1_000;
-const COLUMNS: [&str; 9] = [
-    "id",
-    "organization",
-    "name",
-    "username",
-    "password",
-    "url",
-    "notes",
-    "password_category",
-    "archived",
-];
 
 pub(super) fn routes() -> Routes {
     Routes::new(Dialect::Native)
@@ -111,11 +93,8 @@ async fn file(
         archived: flag(params, "archived")?,
         ..asker.filter()
     };
-    let records = found(api, &filter).await?;
-    let values = show_all(api, asker, method, &records).await?;
-    let cells = records.iter().map(cells).zip(&values);
-    let (file, values_at) = (COLUMNS.map(str::to_owned).to_vec(), 4);
-    let bytes = clear::as_csv(&file, values_at, cells)?;
+    let records = export::found(api, &filter).await?;
+    let bytes = export::with_values(api, asker, method, &records, None).await?;
     api.metrics.revealed(caller.actor_type(), "reveal");
     let heads = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
@@ -125,43 +104,4 @@ async fn file(
         ),
     ];
     Ok((heads, bytes).into_response())
-}
-
-async fn found(api: &Api, filter: &PasswordFilter) -> Result<Vec<PasswordRecord>, ApiError> {
-    let by_id = [(PasswordOrder::Id, false)];
-    let mut all = Vec::new();
-    loop {
-        let page = Page {
-            limit: PAGE,
-            offset: i64::try_from(all.len()).unwrap_or(i64::MAX),
-        };
-        let (found, total) = api.store.password_records(filter, &by_id, page).await?;
-        if total > RECORDS_MAX {
-            return Err(ApiError::conflict(format!(
-                "{total} records are more than the {RECORDS_MAX} of one file; export one \
-                 organization, or leave out what is archived"
-            )));
-        }
-        if found.is_empty() {
-            return Ok(all);
-        }
-        all.extend(found);
-    }
-}
-
-/// A record's texts in the order of the columns; the value has its place and is not here.
-fn cells(record: &PasswordRecord) -> Vec<String> {
-    let text = |text: Option<&str>| spreadsheet_text(text.unwrap_or_default()).into_owned();
-    let fields = &record.fields;
-    vec![
-        record.id.0.to_string(),
-        text(Some(&record.organization_name)),
-        text(Some(&fields.name)),
-        text(record.username()),
-        String::new(),
-        text(fields.url.as_deref()),
-        text(fields.notes.as_deref()),
-        text(record.category_name.as_deref()),
-        record.is_archived().to_string(),
-    ]
 }

@@ -1,10 +1,11 @@
 //! What is done with password records, whichever interface asks for it.
 //!
-//! Invariant: every change commits with its audit row, and a value leaves by [`show()`] and
-//! [`show_all`] alone, its one-time codes by [`show_code`].
+//! Invariant: every change commits with its audit row, and a value leaves by [`show()`] and in the
+//! files of [`export`] alone, its one-time codes by [`show_code`].
 
 mod change;
 mod create;
+pub(super) mod export;
 mod folder;
 pub(super) mod import;
 mod show;
@@ -29,7 +30,7 @@ use crate::store::{PasswordFilter, Seeing, StoreError};
 pub(crate) use change::{Change, Otp, change, change_all, delete_all, escaped};
 pub(crate) use create::{Draft, create_all, purpose_notes};
 pub(crate) use folder::{ensured, may_enter};
-pub(crate) use show::{Shown, show, show_all, show_code, show_why, versions};
+pub(crate) use show::{Shown, show, show_code, show_why, versions};
 
 /// Who asks, and what they reach.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +79,12 @@ impl<'a> Asker<'a> {
         }
     }
 
-    fn event(&self, name: &'static str, id: PasswordRecordId, mut body: Value) -> Event {
+    fn event(&self, name: &'static str, of: impl ToString, mut body: Value) -> Event {
         if let Some(details) = body.as_object_mut() {
             let address = self.from.0.map(|from| from.to_string());
             details.insert("address".to_owned(), json!(address));
         }
-        Event::by(self.caller.actor(), name, id, body)
+        Event::by(self.caller.actor(), name, of, body)
     }
 }
 

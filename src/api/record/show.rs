@@ -90,18 +90,19 @@ pub(crate) async fn show_why(
 }
 
 /// Shows the current values of many records at once, for a file: one reveal, and one notice. Records
-/// whose values the asker may not see come without.
+/// whose values the asker may not see come without. `order` goes on record with it.
 ///
 /// # Errors
 /// [`ApiError`] of the database or the vault; then nothing is shown.
-pub(crate) async fn show_all(
+pub(super) async fn show_all(
     api: &Api,
     asker: Asker<'_>,
     method: AccessMethod,
     records: &[PasswordRecord],
+    order: Option<Event>,
 ) -> Result<Vec<Option<SecretString>>, ApiError> {
     let mut values = Vec::with_capacity(records.len());
-    let (mut events, mut seen) = (Vec::new(), Vec::new());
+    let (mut events, mut seen) = (Vec::from_iter(order), Vec::new());
     for record in records {
         let open = match opens(api, asker, record).await {
             Ok(open) => open,

@@ -168,6 +168,28 @@ async fn lists_that_leave_as_files_are_one_notice_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exports_that_are_fetched_are_one_notice_each() {
+    let stage = stage().await;
+    for organization in [json!(1), Value::Null] {
+        let body = json!({"data": {"attributes": {"organization_id": organization}}});
+        stage.itglue.post("/exports", &body).await.expect(201);
+    }
+    stage.itglue.get("/exports").await.expect(200);
+    stage.itglue.get("/exports/1").await.expect(200);
+    assert_eq!(stage.told().await, [], "nothing was fetched");
+    for id in [1, 2] {
+        let path = format!("/exports/{id}/download");
+        stage.itglue.fetch(&path).await.0.expect(200);
+    }
+    let told = stage.told().await;
+    let ways: Vec<&str> = told.iter().map(|(by, _)| by.as_str()).collect();
+    assert_eq!(ways, ["organization_export", "account_export"]);
+    for (_, what) in told {
+        assert!(what.contains("Own") && what.contains("Linked"), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_report_of_what_is_at_risk() {
     let stage = stage().await;
     let path = "/reports/at-risk/export?user_id=1&format=csv";

@@ -524,7 +524,21 @@ impl Client {
         }
     }
 
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (answer, body) = self.whole(request).await;
+        Answer {
+            body: String::from_utf8(body).unwrap(),
+            ..answer
+        }
+    }
+
+    /// The bytes of an answer that need be no text.
+    pub(crate) async fn fetch(&self, path: &str) -> (Answer, Vec<u8>) {
+        let request = Request::get(format!("{}{path}", self.base));
+        self.whole(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn whole(&self, mut request: Request<Body>) -> (Answer, Vec<u8>) {
         if let Some((name, value)) = &self.header {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
@@ -535,11 +549,12 @@ impl Client {
         let response = self.service().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 8_000_000).await.unwrap();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        }
+            body: String::new(),
+        };
+        (answer, body.to_vec())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

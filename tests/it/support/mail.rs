@@ -40,6 +40,11 @@ impl MailServer {
         Self::start(&json!({"refuse": answer}))
     }
 
+    /// Answers this recipient so, and takes all other mail.
+    pub(crate) fn refusing_one(answer: &str, whom: &str) -> Self {
+        Self::start(&json!({"refuse": answer, "whom": whom}))
+    }
+
     /// Asks for STARTTLS, then for this user and password.
     pub(crate) fn guarded(issued: &Issued, user: &str, password: &str) -> Self {
         Self::start(&json!({

@@ -1,8 +1,8 @@
 """A mail server on a free port of 127.0.0.1, by aiosmtpd.
 
 Reads one line of JSON: `certificate` and `key` (STARTTLS is required then), `user` and `password`
-(sign-in is required then), `refuse` (what every recipient is answered). Prints a line of JSON with
-its `port`, then one for each mail. Ends when its standard input does.
+(sign-in is required then), `refuse` (what every recipient is answered, or `whom` alone). Prints a
+line of JSON with its `port`, then one for each mail. Ends when its standard input does.
 """
 
 import asyncio
@@ -18,11 +18,12 @@ def say(line):
 
 
 class Mails:
-    def __init__(self, refuse):
+    def __init__(self, refuse, whom):
         self.refuse = refuse
+        self.whom = whom
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        if self.refuse:
+        if self.refuse and self.whom in (None, address):
             return self.refuse
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -52,7 +53,7 @@ async def main():
 
     def server():
         return SMTP(
-            Mails(told.get("refuse")),
+            Mails(told.get("refuse"), told.get("whom")),
             hostname="localhost",
             tls_context=tls,
             require_starttls=tls is not None,

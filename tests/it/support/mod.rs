@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever is started here ends with the test, or at the latest with its process.
 
+pub(crate) mod archive;
 pub(crate) mod audit;
 pub(crate) mod certificate;
 pub(crate) mod client;

@@ -17,7 +17,7 @@ use crate::support::receiver::Receiver;
 
 const PASSWORD: &str = "smtp-s3cret";
 
-fn options(port: u16, security: SmtpSecurity) -> MailOptions {
+pub(super) fn options(port: u16, security: SmtpSecurity) -> MailOptions {
     MailOptions {
         host: "localhost".to_owned(),
         port,

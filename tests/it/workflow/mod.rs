@@ -1,6 +1,7 @@
 //! Workflows: reveals become deliveries, and deliveries are sent.
 
 pub(crate) mod fire;
+mod key_warning;
 mod mail;
 mod send;
 mod stage;

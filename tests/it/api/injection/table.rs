@@ -407,6 +407,13 @@ pub(super) fn itglue() -> Vec<Row> {
             "/organizations/1/relationships/password_folders/1",
             one(json!({"name": "i#"})),
         ),
+        row(
+            "POST",
+            "/exports",
+            "",
+            one(json!({"organization_id": 1, "zip_password": "z"})),
+        )
+        .unshown(&["/data/attributes/zip_password"]),
     ];
     rows.extend(itglue_passwords());
     rows
@@ -482,5 +489,6 @@ fn itglue_passwords() -> Vec<Row> {
         plain("DELETE", "/passwords/{id}"),
         plain("DELETE", records),
         plain("DELETE", nested),
+        plain("DELETE", "/exports/{id}"),
     ]
 }
