@@ -17,6 +17,7 @@ mod password;
 mod remote;
 mod serve;
 mod user;
+mod workflow;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -107,6 +108,7 @@ enum What {
     Metrics(metrics::Metrics),
     User(user::User),
     Password(password::Password),
+    Workflow(workflow::Workflow),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -167,6 +169,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Metrics(metrics) => metrics.run(&globals),
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
+        What::Workflow(workflow) => workflow.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)
