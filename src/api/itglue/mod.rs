@@ -10,6 +10,7 @@ mod ask;
 mod body;
 mod category;
 mod folder;
+mod openapi;
 mod organization;
 mod password;
 mod query;
@@ -23,6 +24,8 @@ use axum::http::uri::PathAndQuery;
 
 use super::route::{Routes, nothing_here};
 use super::{Api, Dialect};
+
+pub use openapi::description;
 
 /// Where the dialect answers.
 pub const BASE: &str = "/itglue";
