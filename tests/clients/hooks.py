@@ -2,7 +2,6 @@
 #
 # Invariant: a value is only ever put in the place of one of its own type.
 import schemathesis
-from schemathesis.core import NOT_SET
 from schemathesis.core.parameters import ParameterLocation
 
 # Things of every kind that the test has brought in, by their ids: those that stay, and as many
@@ -141,16 +140,14 @@ def steer_dialect(case):
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         for sent in attributes(case.body):
             steer_sent(sent, case, own, later)
-    # A parameter may be there as its text.
-    if str(query.get("filter[stale_days]")).isdecimal():
-        query["filter[stale_days]"] = int(query["filter[stale_days]"])
     filters = [name for name in query if name.startswith(("filter[", "exclude["))]
     if case.method == "DELETE" and filters and not case.meta.is_negative_at(ParameterLocation.QUERY):
         # Whatever else they pass, they delete nothing that stays.
         query["filter[id]"] = str((own if staying(own) else 1) + later)
         # Filters and a body are refused together: mostly only one of them is meant.
-        if len(query) % 3 and not case.meta.is_negative_at(ParameterLocation.BODY):
-            case.body = NOT_SET
+        is_sent = isinstance(case.body, (dict, list))
+        if is_sent and len(query) % 3 and not case.meta.is_negative_at(ParameterLocation.BODY):
+            case.body = []
 
 
 @schemathesis.hook

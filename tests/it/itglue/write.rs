@@ -75,6 +75,7 @@ fn faulty(acme: i64) -> Vec<(Value, u16, &'static str, &'static str)> {
         (json!({"name": "n"}), 400, "Organization required", "organization_id"),
         (json!({"name": "n", "organization_id": 999}), 422, "Valid organization_id is required", "organization_id"),
         (json!({"name": "n", "organization_id": acme, "password-category-id": 99}), 422, "Invalid category", "password_category_id"),
+        (json!({"name": "n", "organization_id": acme, "password-category-id": 1, "password-category-name": 7}), 400, "Bad Request", "password_category_name"),
         (json!({"name": "n", "organization_id": acme, "password-folder-id": 1}), 422, "Invalid folder", "password_folder_id"),
         (json!({"name": "n", "organization_id": acme, "password-folder-id": 99}), 422, "Invalid folder", "password_folder_id"),
         (json!({"name": "n", "organization_id": acme, "resource_id": 7}), 422, "Invalid resource", "resource_type"),

@@ -49,14 +49,14 @@ pub(super) fn nouns() -> Vec<Noun> {
         ("updated-at", never),
     ];
     let noun = |list: List| {
-        let ([all, one], [lists, shows]) = (list.paths, list.summaries);
+        let ([all, one], [of_all, of_one]) = (list.paths, list.summaries);
         Noun {
             tag: list.tag,
             operations: vec![
-                operation("GET", all, lists)
+                operation("GET", all, of_all)
                     .lists(list.schema, &["id", "name"])
                     .filters(filters(&["id", "name"])),
-                operation("GET", one, shows).shows(list.schema),
+                operation("GET", one, of_one).shows(list.schema),
             ],
             schemas: vec![(list.schema, schema::shown(list.kind, &shown, &[]))],
         }
