@@ -204,7 +204,7 @@ impl Switch {
         let now = Value::Object(now.into_iter().collect());
         match globals.output {
             Format::Json => print_json(&now),
-            format => rows(format, &["id", "name", "status"], &[now], |one| {
+            Format::Table => rows(Format::Table, &["id", "name", "status"], &[now], |one| {
                 ["id", "name", "status"].map(|name| cell(one, name)).into()
             }),
         }

@@ -68,7 +68,7 @@ impl Redeliver {
         let queued: Value = block_on(service.post(&path, &json!({})))??;
         match globals.output {
             Format::Json => print_json(&queued),
-            format => printed(format, &[queued]),
+            Format::Table => printed(Format::Table, &[queued]),
         }
     }
 }
