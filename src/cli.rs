@@ -18,6 +18,7 @@ mod recover;
 mod remote;
 mod serve;
 mod user;
+mod workflow;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -109,6 +110,7 @@ enum What {
     User(user::User),
     Password(password::Password),
     Recover(recover::Recover),
+    Workflow(workflow::Workflow),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -170,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
         What::Recover(recover) => recover.run(&globals),
+        What::Workflow(workflow) => workflow.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

@@ -141,6 +141,20 @@ pub struct Declared {
     pub need: Need,
 }
 
+impl Declared {
+    /// What descriptions call the operation: `GET /assets/{id}` is `get_assets_id`.
+    pub(super) fn name(&self) -> String {
+        let path = self.path.replace(['{', '}'], "").replace('/', "_");
+        format!("{}{path}", self.method.to_lowercase())
+    }
+}
+
+/// The variable segments of a template.
+pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
 /// Routes of one interface.
 #[derive(Debug)]
 pub struct Routes {

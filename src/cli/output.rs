@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Exit;
 
@@ -53,6 +54,16 @@ pub(super) fn plain(text: &str) -> String {
         }
     };
     text.chars().map(plain).collect()
+}
+
+/// A field of an answer, as tables show it.
+pub(super) fn cell(answer: &Value, field: &str) -> String {
+    match answer.get(field) {
+        None | Some(Value::Null) => "-".to_owned(),
+        // Other people's words: none of them moves the cursor.
+        Some(Value::String(text)) => plain(text),
+        Some(other) => plain(&other.to_string()),
+    }
 }
 
 /// Prints rows: as a table with these heads, or as JSON.

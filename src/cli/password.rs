@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub(super) use self::out::Out;
-use super::output::{Format, json as print_json, plain, rows, say};
+use super::output::{Format, cell, json as print_json, plain, rows, say};
 use super::remote::{Remote, Service};
 use super::{Exit, Globals, block_on};
 use crate::generate::{self, SystemDice};
@@ -199,12 +199,7 @@ impl Get {
             return print_json(&record);
         }
         rows(format, &["field", "value"], &FIELDS, |field| {
-            let value = match record.get(field) {
-                None | Some(Value::Null) => "-".to_owned(),
-                Some(Value::String(text)) => plain(text),
-                Some(other) => other.to_string(),
-            };
-            vec![(*field).to_owned(), value]
+            vec![(*field).to_owned(), cell(&record, field)]
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: the key comes from a file that its owner alone may use, goes to one service in one
 //! header, and crosses no network in the clear; no redirect and no proxy gets it.
 
+mod problem;
 #[cfg(test)]
 mod tests;
 
@@ -12,15 +13,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::output::{plain, say};
+use self::problem::fault;
+use super::output::say;
 use super::{Exit, Globals, load};
 use crate::app::CREDENTIALS_FILE;
 use crate::config::{Settings, read_secret_file};
@@ -35,8 +38,6 @@ const CALL_MAX: Duration = Duration::from_mins(1);
 const BODY_MAX_BYTES: usize = 33_554_432;
 /// Most pages of a list, in case a service never says that it has ended.
 const PAGES_MAX: usize = 10_000;
-/// Longest text of a service that is shown.
-const SAID_MAX_CHARS: usize = 2_000;
 
 /// Which service is called, and with which key.
 #[derive(Debug, Args)]
@@ -207,6 +208,9 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Exit> {
     found.map_err(|why| refused(Exit::Failed, &format!("{}: {why}", path.display())))
 }
 
+/// The body of an answer, or of a refusal with its status.
+type Answered = Result<Zeroizing<Vec<u8>>, (StatusCode, Zeroizing<Vec<u8>>)>;
+
 /// A page of a list.
 #[derive(Deserialize)]
 struct Listed<T> {
@@ -247,17 +251,52 @@ impl Service {
         Err(refused(Exit::Failed, "the list does not end"))
     }
 
+    /// Reads the first page of a list, as long as the query says.
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, Exit> {
+        let page: Listed<T> = self.get(path, query).await?;
+        Ok(page.items)
+    }
+
     /// Orders something.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         order: &impl Serialize,
     ) -> Result<T, Exit> {
-        let body = serde_json::to_vec(order)
-            .map_err(|error| refused(Exit::Failed, &format!("the order is no JSON: {error}")))?;
         let call = self.call(Method::POST, path, &[])?;
-        let call = call.header(CONTENT_TYPE, "application/json").body(body);
-        self.answer(call).await
+        self.answer(with(call, order)?).await
+    }
+
+    /// Orders something that may turn out not to be possible: then in one line why.
+    pub(super) async fn attempt(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+    ) -> Result<Result<Value, String>, Exit> {
+        let call = self.call(Method::POST, path, &[])?;
+        match self.answered(with(call, order)?).await? {
+            Err((StatusCode::UNPROCESSABLE_ENTITY, body)) => {
+                let (_, why) = fault(StatusCode::UNPROCESSABLE_ENTITY, &body);
+                Ok(Err(why))
+            }
+            other => read(other).map(Ok),
+        }
+    }
+
+    /// Replaces something that is still at this revision.
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        revision: i64,
+        whole: &impl Serialize,
+    ) -> Result<T, Exit> {
+        let call = self.call(Method::PUT, path, &[])?;
+        let call = call.header(IF_MATCH, format!("\"{revision}\""));
+        self.answer(with(call, whole)?).await
     }
 
     fn call(
@@ -276,19 +315,18 @@ impl Service {
     }
 
     async fn answer<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, Exit> {
+        let answered = self.answered(call).await?;
+        read(answered)
+    }
+
+    async fn answered(&self, call: RequestBuilder) -> Result<Answered, Exit> {
         let answer = call.send().await.map_err(|error| self.silent(&error))?;
         let status = answer.status();
         let body = self.whole(answer).await?;
-        if !status.is_success() {
-            let (exit, why) = fault(status, &body);
-            return Err(refused(exit, &why));
-        }
-        // The parser's own words quote what it has read.
-        serde_json::from_slice(&body).map_err(|_| {
-            refused(
-                Exit::Failed,
-                "the service answered what this program cannot read",
-            )
+        Ok(if status.is_success() {
+            Ok(body)
+        } else {
+            Err((status, body))
         })
     }
 
@@ -331,58 +369,24 @@ impl Service {
     }
 }
 
-/// What a service says is wrong; RFC 9457.
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
-    trace_id: String,
-    #[serde(default)]
-    errors: Vec<ProblemFault>,
+/// The call with a body.
+fn with(call: RequestBuilder, body: &impl Serialize) -> Result<RequestBuilder, Exit> {
+    let body = serde_json::to_vec(body)
+        .map_err(|error| refused(Exit::Failed, &format!("the order is no JSON: {error}")))?;
+    Ok(call.header(CONTENT_TYPE, "application/json").body(body))
 }
 
-#[derive(Deserialize)]
-struct ProblemFault {
-    pointer: String,
-    detail: String,
-}
-
-/// An answer that is none: how the command ends, and one line that says why.
-fn fault(status: StatusCode, body: &[u8]) -> (Exit, String) {
-    let code = status.as_u16();
-    let is_later = matches!(code, 429 | 502 | 503 | 504);
-    let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
-        let exit = if is_later {
-            Exit::Unavailable
-        } else {
-            Exit::Failed
-        };
-        let why = if status.is_redirection() {
-            "a redirect, which is not followed"
-        } else {
-            "and not as Keywheel does"
-        };
-        return (exit, format!("the service answered {code}, {why}"));
-    };
-    let exit = match code {
-        401 | 403 => Exit::Denied,
-        404 => Exit::NotFound,
-        409 | 412 => Exit::Conflict,
-        _ if is_later => Exit::Unavailable,
-        _ => Exit::Failed,
-    };
-    let faults = problem.errors.iter();
-    let faults = faults.map(|one| format!("; {} {}", one.pointer, one.detail));
-    let Problem {
-        code,
-        detail,
-        trace_id,
-        ..
-    } = &problem;
-    let line = format!(
-        "{detail} ({code}, trace {trace_id}){}",
-        faults.collect::<String>()
-    );
-    let line = plain(&line).chars().take(SAID_MAX_CHARS).collect();
-    (exit, line)
+/// What was answered; says why if it is a refusal.
+fn read<T: DeserializeOwned>(answered: Answered) -> Result<T, Exit> {
+    let body = answered.map_err(|(status, body)| {
+        let (exit, why) = fault(status, &body);
+        refused(exit, &why)
+    })?;
+    // The parser's own words quote what it has read.
+    serde_json::from_slice(&body).map_err(|_| {
+        refused(
+            Exit::Failed,
+            "the service answered what this program cannot read",
+        )
+    })
 }

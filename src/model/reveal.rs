@@ -153,6 +153,23 @@ pub struct Subject {
     pub updated_by: Option<(UserId, String)>,
 }
 
+/// The path of the page on which people come to a record, or to an account that no record documents,
+/// below where they reach the service: `/2/passwords/54`.
+pub fn page_path(
+    organization: Option<OrganizationId>,
+    record: Option<PasswordRecordId>,
+    account: Option<AccountId>,
+) -> Option<String> {
+    match (organization, record, account) {
+        (Some(organization), Some(record), _) => {
+            Some(format!("/{}/passwords/{}", organization.0, record.0))
+        }
+        (_, _, Some(account)) => Some(format!("/accounts/{}", account.0)),
+        (None, Some(record), None) => Some(format!("/passwords/{}", record.0)),
+        (_, None, None) => None,
+    }
+}
+
 impl Subject {
     /// An account that no record documents.
     pub fn of_account(id: AccountId, system: &str, login: &str) -> Self {

@@ -2,6 +2,7 @@
 #
 # Invariant: a value is only ever put in the place of one of its own type.
 import schemathesis
+from schemathesis.core.parameters import ParameterLocation
 
 # Things of every kind that the test has brought in, by their ids: those that stay, and as many
 # that may be deleted.
@@ -31,6 +32,21 @@ IDS = {
     "policyid",
     "accesspolicyid",
     "workgroupid",
+}
+
+# Where the paths of the IT Glue dialect begin.
+DIALECT = ("/organization", "/password_", "/passwords", "/exports")
+# Each operation that deletes has things of its own: those of organization n have the ids n,
+# ROUND + n, and so on, and the first of them stay.
+ROUND = 2 * STAY
+DELETED = {
+    "/passwords/{id}": 1,
+    "/organizations/{oid}/relationships/passwords/{id}": 2,
+    "/passwords": 3,
+    "/organizations/{oid}/relationships/passwords": 4,
+    "/organizations/{oid}/relationships/password_folders/{id}": 1,
+    "/organizations/{oid}/relationships/password_folders": 2,
+    "/exports/{id}": 1,
 }
 
 
@@ -72,6 +88,69 @@ def shift(case):
     return STAY if ends or owned else 0
 
 
+def attributes(body):
+    """Those of every resource that is sent."""
+    data = body.get("data") if isinstance(body, dict) else body
+    for item in data if isinstance(data, list) else [data]:
+        if isinstance(item, dict) and isinstance(item.get("attributes"), dict):
+            yield item["attributes"]
+
+
+def staying(value):
+    return type(value) is int and 0 < value <= STAY
+
+
+def steer_sent(sent, case, own, later):
+    """Attributes lead to things of one organization, and of the round of things that is meant."""
+    odd = len(sent) % 2 == 1
+    for name in ("id", "organization-id", "password-category-id"):
+        if name in sent:
+            sent[name] = steered(name, sent[name])
+    of = own if staying(own) else sent.get("organization-id", sent.get("id"))
+    if not staying(of):
+        of = 1
+    if staying(sent.get("id")):
+        sent["id"] = of + later
+    # A record that moves would be missed where it was.
+    if case.method == "PATCH" and type(sent.get("organization-id")) is int:
+        sent["organization-id"] = of
+    # Folders are their organization's, and none is below itself.
+    if type(sent.get("password-folder-id")) is int:
+        sent["password-folder-id"] = of
+    if odd:
+        for name in ("parent-id", "parent-folder-id"):
+            sent.pop(name, None)
+        # Either both or neither, and what a record belongs to stays.
+        sent.pop("resource-id", None)
+        sent.pop("resource-type", None)
+    elif type(sent.get("resource-type")) is str and type(sent.get("resource-id")) is int:
+        sent["resource-type"] = "Configuration"
+    if type(sent.get("otp-secret")) is str and len(sent["otp-secret"]) % 2:
+        sent["otp-secret"] = "GEZDGNBVGY3TQOJQ"
+
+
+def steer_dialect(case):
+    """What belongs to one organization is named together, and what is deleted is nothing else's."""
+    path, query = case.path_parameters or {}, case.query or {}
+    later = ROUND * DELETED.get(case.path, 0) if case.method == "DELETE" else 0
+    own = path.get("oid", path.get("id"))
+    if staying(path.get("oid")) and type(path.get("id")) is int:
+        path["id"] = path["oid"]
+    if staying(path.get("id")):
+        path["id"] += later
+    if not case.meta.is_negative_at(ParameterLocation.BODY):
+        for sent in attributes(case.body):
+            steer_sent(sent, case, own, later)
+    filters = [name for name in query if name.startswith(("filter[", "exclude["))]
+    if case.method == "DELETE" and filters and not case.meta.is_negative_at(ParameterLocation.QUERY):
+        # Whatever else they pass, they delete nothing that stays.
+        query["filter[id]"] = str((own if staying(own) else 1) + later)
+        # Filters and a body are refused together: mostly only one of them is meant.
+        is_sent = isinstance(case.body, (dict, list))
+        if is_sent and len(query) % 3 and not case.meta.is_negative_at(ParameterLocation.BODY):
+            case.body = []
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     path, query = case.path_parameters or {}, case.query or {}
@@ -85,6 +164,8 @@ def before_call(context, case, kwargs):
             query[name] = str(value)  # else it is repeated, and the first one counts
     steer(path, lambda name: True)
     steer(query, lambda name: name.lower() in NAMES)
+    if case.path.startswith(DIALECT):
+        return steer_dialect(case)
     steer(body, lambda name: name.lower().replace("_", "") in IDS)
     id = path.get("id")
     if type(id) is int and 0 < id <= STAY:

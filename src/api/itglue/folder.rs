@@ -231,16 +231,24 @@ async fn made(
     Ok(answer(StatusCode::CREATED, &shown(api, &ids).await?, many))
 }
 
-/// The parent that an item names, under either of its names.
+/// The parent that an item names, under either of its names; two parents are refused, since only one
+/// can be meant.
 async fn parent(
     api: &Api,
     ask: &Ask,
     organization: OrganizationId,
     item: &Item,
 ) -> Result<Sent<PasswordFolderId>, ApiError> {
-    let (name, sent) = match item.id_of("parent_id")? {
-        Sent::Absent => ("parent_folder_id", item.id_of("parent_folder_id")?),
-        sent => ("parent_id", sent),
+    let other = item.id_of("parent_folder_id")?;
+    let (name, sent) = match (item.id_of("parent_id")?, other) {
+        (Sent::Absent, other) => ("parent_folder_id", other),
+        (sent, Sent::Absent | Sent::Null) => ("parent_id", sent),
+        (sent, other) if sent == other => ("parent_id", sent),
+        (Sent::Null | Sent::Value(_), Sent::Value(_)) => {
+            let text = "says another than parent_id: send one of them";
+            let refusal = Refusal::unprocessable(INVALID, text);
+            return Err(refusal.at(&item.pointer("parent_folder_id")).into());
+        }
     };
     let id = match sent {
         Sent::Absent => return Ok(Sent::Absent),

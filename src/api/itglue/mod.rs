@@ -11,6 +11,7 @@ mod body;
 mod category;
 mod export;
 mod folder;
+mod openapi;
 mod organization;
 mod password;
 mod query;
@@ -24,6 +25,8 @@ use axum::http::uri::PathAndQuery;
 
 use super::route::{Routes, nothing_here};
 use super::{Api, Dialect};
+
+pub use openapi::description;
 
 /// Where the dialect answers.
 pub const BASE: &str = "/itglue";

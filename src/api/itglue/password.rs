@@ -2,7 +2,7 @@
 //!
 //! Invariant: a list never holds a value, and a value that is shown was put on record before.
 
-mod filter;
+pub(super) mod filter;
 mod include;
 mod sent;
 mod shape;

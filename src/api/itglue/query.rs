@@ -163,6 +163,14 @@ impl Query {
         names.filter(|name| name.starts_with("filter") || name.starts_with("exclude"))
     }
 
+    /// True if a filter has a value that passes less than everything: commas alone and dates that are
+    /// open at both ends do not.
+    pub(super) fn narrows(&self, name: &str) -> bool {
+        let is_date = name.contains("_at]");
+        let says = |sign: char| sign != ',' && !sign.is_whitespace() && !(is_date && sign == '*');
+        self.text(name).is_some_and(|value| value.contains(says))
+    }
+
     /// The values of a filter, any of which may fit; `\,` is a comma.
     ///
     /// # Errors
@@ -402,6 +410,25 @@ mod tests {
         let found = query("filter[id]=1,%202").ids("filter[id]").unwrap();
         assert_eq!(found, Some(vec![1, 2]));
         query("filter[id]=1,x").ids("filter[id]").unwrap_err();
+    }
+
+    #[test]
+    fn a_filter_that_passes_everything_is_told_from_one_that_narrows() {
+        for (raw, narrows) in [
+            ("filter[id]=1", true),
+            ("filter[id]=,1", true),
+            ("filter[id]=,,", false),
+            ("filter[id]=+", false),
+            ("filter[id]=", false),
+            ("filter[name]=*", true),
+            ("filter[name]=\\,", true),
+            ("filter[created_at]=*,*", false),
+            ("filter[created_at][gt]=*", false),
+            ("filter[created_at]=*,2026-01-01", true),
+        ] {
+            let (name, _) = raw.split_once('=').unwrap();
+            assert_eq!(query(raw).narrows(name), narrows, "{raw}");
+        }
     }
 
     #[test]

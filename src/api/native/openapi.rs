@@ -1,4 +1,4 @@
-//! The API's description: `/openapi.json`, and a page at `/docs/api` to read it and the dialect's.
+//! The API's description: `/openapi.json`, and a page at `/docs/api` to read it and the dialects'.
 //!
 //! Invariant: every native route is described, and what is described exists; a test compares.
 
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
-use crate::api::passwordsafe;
 use crate::api::sign_in::COOKIE;
+use crate::api::{itglue, passwordsafe};
 
 /// The page's own policy: its styles are written by its script.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -238,14 +238,16 @@ pub fn description() -> Description {
     description
 }
 
-/// `/openapi.json`, `/openapi-passwordsafe.json` and `/docs/api`; they are open, since they
-/// describe the program, not its data.
+/// `/openapi.json`, `/openapi-passwordsafe.json`, `/openapi-itglue.json` and `/docs/api`; they are
+/// open, since they describe the program, not its data.
 pub(super) fn router() -> Router<Api> {
     let native = Url::with_primary("Native API", "/openapi.json", true);
-    let dialect = Url::new("Password Safe dialect", "/openapi-passwordsafe.json");
+    let password_safe = Url::new("Password Safe dialect", "/openapi-passwordsafe.json");
+    let it_glue = Url::new("IT Glue dialect", "/openapi-itglue.json");
     let page = SwaggerUi::new("/docs/api")
         .url(native, description())
-        .external_url_unchecked(dialect, passwordsafe::description());
+        .external_url_unchecked(password_safe, passwordsafe::description())
+        .external_url_unchecked(it_glue, itglue::description());
     Router::<Api>::from(page).layer(axum::middleware::map_response(
         async |mut answer: Response| {
             let headers = answer.headers_mut();

@@ -18,7 +18,7 @@ use super::{
     permission, platform, request, smart_rule, workgroup,
 };
 use crate::api::caller::SESSION_COOKIE;
-use crate::api::route::{Declared, Need};
+use crate::api::route::{Declared, Need, segments};
 
 /// The types of the answers.
 #[derive(OpenApi)]
@@ -95,7 +95,7 @@ fn described(said: &Operation, route: &Declared) -> Value {
     let mut operation = json!({
         "tags": [said.tag],
         "summary": said.summary,
-        "operationId": name_of(route),
+        "operationId": route.name(),
         "parameters": parameters(said, route),
         "responses": said.responses(route),
     });
@@ -113,12 +113,6 @@ fn described(said: &Operation, route: &Declared) -> Value {
     operation
 }
 
-/// `GET /assets/{id}` is `get_assets_id`.
-fn name_of(route: &Declared) -> String {
-    let path = route.path.replace(['{', '}'], "").replace('/', "_");
-    format!("{}{path}", route.method.to_lowercase())
-}
-
 fn parameters(said: &Operation, route: &Declared) -> Vec<Value> {
     let mut parameters: Vec<Value> = segments(route.path)
         .map(|name| {
@@ -129,12 +123,6 @@ fn parameters(said: &Operation, route: &Declared) -> Vec<Value> {
         .collect();
     parameters.extend(said.query.iter().cloned());
     parameters
-}
-
-/// The variable segments of a template.
-fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/')
-        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn segment(path: &str, name: &str) -> Value {

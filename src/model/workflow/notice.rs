@@ -14,7 +14,7 @@ use super::template::{RENDERED_MAX_BYTES, Template, Variable};
 use crate::model::Timestamp;
 use crate::model::id::{OrganizationId, PasswordCategoryId, PasswordRecordId, UserId};
 use crate::model::organization::OrganizationStatus;
-use crate::model::reveal::{AccessMethod, Reader, Reveal, Subject};
+use crate::model::reveal::{AccessMethod, Reader, Reveal, Subject, page_path};
 
 /// Passwords that a notice of an export names.
 const NAMED_MAX: usize = 20;
@@ -172,15 +172,10 @@ impl Notice<'_> {
     }
 
     fn url(&self, seen: &Subject) -> String {
-        let public = self.public_url;
-        match (&seen.organization, seen.record_id, &seen.account) {
-            (Some((organization, ..)), Some(record), _) => {
-                format!("{public}/{}/passwords/{}", organization.0, record.0)
-            }
-            (_, _, Some((account, _))) => format!("{public}/accounts/{}", account.0),
-            (None, Some(record), None) => format!("{public}/passwords/{}", record.0),
-            (_, None, None) => public.to_owned(),
-        }
+        let organization = seen.organization.as_ref().map(|(id, ..)| *id);
+        let account = seen.account.as_ref().map(|(id, _)| *id);
+        let path = page_path(organization, seen.record_id, account);
+        format!("{}{}", self.public_url, path.unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::header;
+use keywheel::api::Settings;
 use keywheel::model::id::{AccountId, JobId, OrganizationId, UserId};
 use keywheel::model::organization::OrganizationFields;
 use keywheel::model::password_record::Accessed;
@@ -25,7 +26,11 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let world = World::new().await;
+        Self::with(Settings::default()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let world = World::with(settings).await;
         let (_, keys) = world.administrator().await;
         let admin = world.native(&keys);
         let granted = [
@@ -194,7 +199,7 @@ async fn the_file_is_a_reveal_of_its_own_and_holds_no_value() {
     );
     assert!(lines[1].starts_with("Acme,'=1+1 <b>,'@u,"), "{csv:?}");
     assert!(
-        lines[1].ends_with(",yes") && !csv.body.contains("7731"),
+        lines[1].contains(",yes,") && !csv.body.contains("7731"),
         "{csv:?}"
     );
     let html = stage
@@ -233,6 +238,40 @@ async fn the_file_is_a_reveal_of_its_own_and_holds_no_value() {
         .world
         .number("SELECT COUNT(*) FROM last_accesses WHERE action = 'at_risk_export'");
     assert_eq!(accessed.await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_lead_to_where_people_reach_the_service() {
+    for (public_url, base) in [
+        (Some("https://vault.example/kw"), "https://vault.example/kw"),
+        (None, ""),
+    ] {
+        let settings = Settings {
+            public_url: public_url.map(str::to_owned),
+            ..Settings::default()
+        };
+        let stage = Stage::with(settings).await;
+        let body = json!({"name": "db", "password": "x-7731"});
+        let record = made(&stage.admin, stage.acme, &body).await;
+        stage.reveals(&format!("/passwords/{record}/reveal")).await;
+        let account = stage.target.root;
+        stage.reveals(&format!("/accounts/{account}/reveal")).await;
+        let record = format!("{base}/{}/passwords/{record}", stage.acme.0);
+        // No record documents it.
+        let account = format!("{base}/accounts/{account}");
+        let path = format!("/reports/at-risk/export?user_id={}", stage.ann.0.0);
+        let csv = stage.admin.get(&path).await.expect(200).body;
+        assert!(csv.lines().next().unwrap().ends_with(",Link"), "{csv}");
+        let html = stage.admin.get(&format!("{path}&format=html")).await;
+        let html = html.expect(200).body;
+        for link in [record, account] {
+            assert!(csv.contains(&format!(",{link}\r\n")), "{link}: {csv}");
+            assert!(
+                html.contains(&format!("<a href=\"{link}\">")),
+                "{link}: {html}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

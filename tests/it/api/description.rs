@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::header;
-use keywheel::api::{Dialect, declared, native, passwordsafe};
+use keywheel::api::{Dialect, declared, itglue, native, passwordsafe};
 use serde_json::Value;
 
 use super::world::World;
@@ -12,8 +12,8 @@ use crate::support::program::root;
 /// Set to rewrite the committed file.
 pub(super) const REWRITE: &str = "KEYWHEEL_REWRITE";
 
-/// Both descriptions: file, interface, and what the program says.
-fn descriptions() -> [(&'static str, Dialect, Value); 2] {
+/// Every description: file, interface, and what the program says.
+fn descriptions() -> [(&'static str, Dialect, Value); 3] {
     let native = serde_json::to_value(native::description()).unwrap();
     [
         ("docs/openapi.json", Dialect::Native, native),
@@ -22,16 +22,25 @@ fn descriptions() -> [(&'static str, Dialect, Value); 2] {
             Dialect::PasswordSafe,
             passwordsafe::description(),
         ),
+        (
+            "docs/openapi-itglue.json",
+            Dialect::ItGlue,
+            itglue::description(),
+        ),
     ]
 }
 
 #[test]
 fn the_committed_descriptions_are_the_programs() {
     let native = native::description().to_pretty_json().unwrap();
-    let dialect = serde_json::to_string_pretty(&passwordsafe::description()).unwrap();
+    let pretty = |description: &Value| serde_json::to_string_pretty(description).unwrap();
     for (file, mut said) in [
         ("docs/openapi.json", native),
-        ("docs/openapi-passwordsafe.json", dialect),
+        (
+            "docs/openapi-passwordsafe.json",
+            pretty(&passwordsafe::description()),
+        ),
+        ("docs/openapi-itglue.json", pretty(&itglue::description())),
     ] {
         said.push('\n');
         let path = root().join(file);
@@ -97,12 +106,13 @@ async fn the_descriptions_and_their_page_are_served_with_a_policy_of_their_own()
     let client = world.nobody();
     let json = client.get("/openapi.json").await.expect(200).json();
     assert_eq!(json["info"]["title"], "Keywheel");
-    let json = client
-        .get("/openapi-passwordsafe.json")
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(json, passwordsafe::description());
+    for (path, description) in [
+        ("/openapi-passwordsafe.json", passwordsafe::description()),
+        ("/openapi-itglue.json", itglue::description()),
+    ] {
+        let json = client.get(path).await.expect(200).json();
+        assert_eq!(json, description, "{path}");
+    }
     client.get("/docs/api").await.expect(303);
     let page = client.get("/docs/api/").await.expect(200);
     assert!(

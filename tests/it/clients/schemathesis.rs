@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Output;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, SET_COOKIE};
 use serde_json::{Value, json};
 
@@ -25,13 +27,15 @@ struct Findings {
     output: Output,
     /// By operation: each status, and how often it was answered.
     answers: BTreeMap<String, BTreeMap<u64, u64>>,
+    /// The operations that have answered with a value that was brought in.
+    told: BTreeSet<String>,
 }
 
 /// Who calls: names of `schemathesis.toml`, and what stands for them.
 type Callers = Vec<(&'static str, String)>;
 
 /// Brings in something of every kind, by each of its interfaces.
-async fn seed(client: &Client) {
+async fn seed(client: &Client, itglue_key: &str) {
     for n in 1..=2 * STAY {
         let post = async |path: &str, body: Value| drop(client.post(path, &body).await.expect(201));
         post("Workgroups", json!({"Name": format!("group {n}")})).await;
@@ -73,6 +77,7 @@ async fn seed(client: &Client) {
     let synced = "ManagedAccounts/2/SyncedAccounts/3";
     client.post(synced, &json!({})).await.expect(201);
     seed_natively(client).await;
+    seed_records(client, itglue_key).await;
 }
 
 async fn seed_natively(client: &Client) {
@@ -90,20 +95,30 @@ async fn seed_natively(client: &Client) {
         let policy = json!({"name": format!("policy{n}"), "approvals": 1});
         order("access-policies", policy).await;
     }
-    seed_records(client).await;
+}
+
+/// A key of the IT Glue dialect that shows and takes values.
+async fn dialects_key(client: &Client) -> String {
+    let key = json!({"user_id": 1, "name": "records", "kind": "itglue", "password_access": true});
+    let made = client.order("/api/v1/keys", &key).await.expect(201);
+    made.json()["key"].as_str().unwrap().to_owned()
 }
 
 /// Organizations are made through the dialect that they belong to; records and workflows natively.
-async fn seed_records(client: &Client) {
-    let key = json!({"user_id": 1, "name": "records", "kind": "itglue", "password_access": true});
-    let made = client.order("/api/v1/keys", &key).await.expect(201);
-    let key = made.json()["key"].as_str().unwrap().to_owned();
+async fn seed_records(client: &Client, key: &str) {
     let http = reqwest::Client::builder().build().unwrap();
+    let post = async |path: &str, attributes: Value| {
+        let url = format!("{}/itglue/{path}", client.url);
+        let body = json!({"data": {"attributes": attributes}});
+        let call = http.post(url).header("x-api-key", key).json(&body);
+        assert_eq!(call.send().await.unwrap().status(), 201, "{path}");
+    };
     for n in 1..=2 * STAY {
-        let fields = json!({"data": {"attributes": {"name": format!("organization {n}")}}});
-        let url = format!("{}/itglue/organizations", client.url);
-        let call = http.post(url).header("x-api-key", &key).json(&fields);
-        assert_eq!(call.send().await.unwrap().status(), 201);
+        post(
+            "organizations",
+            json!({"name": format!("organization {n}")}),
+        )
+        .await;
         let order = async |path: &str, body: Value| {
             let answer = client.order(&format!("/api/v1/{path}"), &body).await;
             drop(answer.expect(201));
@@ -118,6 +133,23 @@ async fn seed_records(client: &Client) {
             "actions": [{"type": "webhook", "name": "hook", "url": "https://siem.example.com/hook"}],
         });
         order("workflows", workflow).await;
+    }
+    for n in 1..=2 * STAY + STAY {
+        let of = json!({"organization-id": 1 + n % STAY, "zip-password": SECRET});
+        post("exports", of).await;
+    }
+    // Of the records above, each is its organization's; so are these, and the folders: see `hooks.py`.
+    for (kind, rounds) in [("password_folders", 3), ("passwords", 4)] {
+        for round in 1..=rounds {
+            for n in 1..=2 * STAY {
+                let path = format!("organizations/{n}/relationships/{kind}");
+                let mut one = json!({"name": format!("{kind} {round} of {n}")});
+                if kind == "passwords" {
+                    one["password"] = json!(SECRET);
+                }
+                post(&path, one).await;
+            }
+        }
     }
 }
 
@@ -156,9 +188,11 @@ fn run(home: &Home, daemon: &Daemon, description: &str, callers: &Callers) -> Fi
         .envs(callers.iter().map(|(name, value)| (*name, value)))
         .current_dir(home.path());
     let output = program.output().unwrap();
+    let (answers, told) = read(&report);
     Findings {
         output,
-        answers: read(&report),
+        answers,
+        told,
     }
 }
 
@@ -169,9 +203,10 @@ fn examples() -> String {
     std::env::var("KEYWHEEL_EXAMPLES").unwrap_or_else(|_| "10".to_owned())
 }
 
-/// What a report says of every call.
-fn read(report: &Path) -> BTreeMap<String, BTreeMap<u64, u64>> {
+/// What a report says of every call: how it was answered, and which operations told a value.
+fn read(report: &Path) -> (BTreeMap<String, BTreeMap<u64, u64>>, BTreeSet<String>) {
     let mut answers: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
+    let mut told = BTreeSet::new();
     let report = std::fs::read_to_string(report).unwrap_or_default();
     for line in report.lines() {
         let event: Value = serde_json::from_str(line).unwrap();
@@ -186,14 +221,20 @@ fn read(report: &Path) -> BTreeMap<String, BTreeMap<u64, u64>> {
         for call in calls.values() {
             let status = call["response"]["status_code"].as_u64();
             *of_it.entry(status.unwrap_or(0)).or_default() += 1;
+            let content = call["response"]["content"]["$base64"].as_str();
+            let content = STANDARD.decode(content.unwrap_or_default()).unwrap();
+            if String::from_utf8_lossy(&content).contains(SECRET) {
+                told.insert(label.to_owned());
+            }
         }
     }
-    answers
+    (answers, told)
 }
 
 /// Lets `schemathesis` examine one interface. `never` are operations that no call of the run can
-/// succeed with; of all others some call must, or the run would be blind for them.
-async fn examine(description: &str, never: &[&str]) {
+/// succeed with; of all others some call must, or the run would be blind for them. `tells` are the
+/// operations that show a value: no other ever does.
+async fn examine(description: &str, never: &[&str], tells: &[&str]) {
     let home = Home::new();
     let many = "1000000";
     let daemon = home.serve_with(&[
@@ -201,11 +242,14 @@ async fn examine(description: &str, never: &[&str]) {
         ("KEYWHEEL_AUTH__QUARANTINES_PER_MINUTE", many),
         ("KEYWHEEL_AUTH__FAILURES_BY_ADDRESS", many),
         ("KEYWHEEL_AUTH__FAILURES_BY_NAME", many),
+        ("KEYWHEEL_ITGLUE__REQUESTS_PER_5_MINUTES", many),
     ]);
     let (native, registration) = home.keys();
     let client = Client::signed_in(&daemon.url, &(native.clone(), registration.clone())).await;
-    seed(&client).await;
+    let itglue_key = dialects_key(&client).await;
+    seed(&client, &itglue_key).await;
     let callers = vec![
+        ("KEYWHEEL_ITGLUE_KEY", itglue_key),
         ("KEYWHEEL_KEY", native),
         ("KEYWHEEL_COOKIE", session(&daemon, &registration).await),
         (
@@ -246,6 +290,14 @@ async fn examine(description: &str, never: &[&str]) {
         .filter(|(operation, _)| !never.contains(&operation.as_str()))
         .collect();
     assert!(unseen.is_empty(), "never answered well: {unseen:?}");
+    println!("values were told by {:?}", found.told);
+    assert!(!found.told.is_empty(), "no value was looked for");
+    let others: Vec<_> = found
+        .told
+        .iter()
+        .filter(|operation| !tells.contains(&operation.as_str()))
+        .collect();
+    assert!(others.is_empty(), "told a value: {others:?}");
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -266,18 +318,48 @@ const NEVER_IN_NATIVE: &[&str] = &[
 
 /// A token needs a secret that no description tells, and nobody judges their own requests, which
 /// are all there are.
-const NEVER_IN_DIALECT: &[&str] = &[
+const NEVER_IN_PASSWORD_SAFE: &[&str] = &[
     "POST /auth/connect/token",
     "PUT /requests/{id}/approve",
     "PUT /requests/{id}/deny",
 ];
 
+/// There is something for every operation.
+const NEVER_IN_ITGLUE: &[&str] = &[];
+
+/// What shows values.
+const TELLS_IN_NATIVE: &[&str] = &[
+    "POST /api/v1/accounts/{id}/reveal",
+    "POST /api/v1/passwords/{id}/reveal",
+    "GET /api/v1/passwords/export",
+    "GET /api/v1/organizations/{id}/passwords/export",
+];
+
+/// What shows values.
+const TELLS_IN_PASSWORD_SAFE: &[&str] = &["GET /credentials/{request}", "POST /isarequests"];
+
+/// What shows values, where `show_password` asks for them: of new and edited records those that they
+/// have then.
+const TELLS_IN_ITGLUE: &[&str] = &[
+    "GET /passwords/{id}",
+    "GET /organizations/{oid}/relationships/passwords/{id}",
+    "PATCH /passwords",
+    "PATCH /passwords/{id}",
+    "PATCH /organizations/{oid}/relationships/passwords/{id}",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_native_api_answers_as_it_is_described() {
-    examine("/openapi.json", NEVER_IN_NATIVE).await;
+    examine("/openapi.json", NEVER_IN_NATIVE, TELLS_IN_NATIVE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_dialect_answers_as_it_is_described() {
-    examine("/openapi-passwordsafe.json", NEVER_IN_DIALECT).await;
+async fn the_password_safe_dialect_answers_as_it_is_described() {
+    let description = "/openapi-passwordsafe.json";
+    examine(description, NEVER_IN_PASSWORD_SAFE, TELLS_IN_PASSWORD_SAFE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_itglue_dialect_answers_as_it_is_described() {
+    examine("/openapi-itglue.json", NEVER_IN_ITGLUE, TELLS_IN_ITGLUE).await;
 }

@@ -60,6 +60,7 @@ async fn every_answer_has_the_strict_headers() {
         (Method::GET, "/api/v1/users".to_owned(), 200),
         (Method::GET, "/openapi.json".to_owned(), 200),
         (Method::GET, "/openapi-passwordsafe.json".to_owned(), 200),
+        (Method::GET, "/openapi-itglue.json".to_owned(), 200),
         (Method::GET, "/docs/api/".to_owned(), 200),
         (Method::GET, "/docs/api/index.css".to_owned(), 200),
         (Method::POST, format!("{dialect}/Auth/SignAppin"), 200),

@@ -24,6 +24,7 @@ mod reveal_kill;
 mod signal;
 mod tls;
 mod user;
+mod workflow;
 
 use std::path::Path;
 

@@ -18,17 +18,21 @@ use crate::support::receiver::Receiver;
 const VALUE: &str = " Canary-cli-8842 \"&\\ü ";
 
 /// A running service with an organization, and its administrator.
-struct Stage {
-    home: Home,
-    daemon: Daemon,
-    client: Client,
+pub(super) struct Stage {
+    pub(super) home: Home,
+    pub(super) daemon: Daemon,
+    pub(super) client: Client,
     organization: i64,
 }
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub(super) async fn with(variables: &[(&str, &str)]) -> Self {
         let home = Home::new();
-        let daemon = home.serve();
+        let daemon = home.serve_with(variables);
         let client = Client::new(&daemon.url, &home.keys().0);
         let credentials = fs::read_to_string(home.data("admin-credentials.toml")).unwrap();
         let credentials: toml::Table = toml::from_str(&credentials).unwrap();
@@ -53,7 +57,7 @@ impl Stage {
     }
 
     /// A record's id.
-    async fn record(&self, body: &Value) -> i64 {
+    pub(super) async fn record(&self, body: &Value) -> i64 {
         let path = format!("/api/v1/organizations/{}/passwords", self.organization);
         self.client.order(&path, body).await.expect(201).id("id")
     }
@@ -77,7 +81,7 @@ impl Stage {
 }
 
 #[track_caller]
-fn ends(ended: &Ended, code: i32, says: &str) {
+pub(super) fn ends(ended: &Ended, code: i32, says: &str) {
     assert_eq!(ended.code, Some(code), "{ended:?}");
     assert!(ended.err.contains(says), "{ended:?}");
     assert!(!format!("{ended:?}").contains("Canary"), "{ended:?}");
@@ -89,7 +93,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// A file of this folder, with a mode.
-fn file(home: &Home, name: &str, content: &str, mode: u32) -> PathBuf {
+pub(super) fn file(home: &Home, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = home.path().join(name);
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

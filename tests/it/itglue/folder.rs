@@ -111,6 +111,15 @@ async fn a_folder_fits_into_its_tree_or_is_refused() {
             "data/attributes/parent_id"
         );
     }
+    for (parent, other) in [(json!(top), json!(inner)), (json!(null), json!(inner))] {
+        let both = json!({"name": "x", "parent-id": parent, "parent-folder-id": other});
+        assert_eq!(
+            refused(post(both).await, 422, "Invalid folder"),
+            "data/attributes/parent_folder_id"
+        );
+    }
+    let both = json!({"name": "x", "parent-id": top, "parentFolderId": top.to_string()});
+    post(both).await.expect(201);
     let flat = document("password_folders", &json!({"name": "x"}));
     refused(
         client.post("/password_folders", &flat).await,

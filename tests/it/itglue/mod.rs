@@ -2,6 +2,7 @@
 //!
 //! Invariant: every test has its own database and moves its own clock.
 
+mod description;
 mod export;
 mod folder;
 mod linked;

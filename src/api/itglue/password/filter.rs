@@ -13,7 +13,7 @@ use crate::model::password_record::ResourceKind;
 use crate::store::{PasswordFilter, PasswordOrder};
 
 /// What a list may be sorted by.
-pub(super) const SORTS: [(&str, PasswordOrder); 7] = [
+pub(in crate::api::itglue) const SORTS: [(&str, PasswordOrder); 7] = [
     ("id", PasswordOrder::Id),
     ("name", PasswordOrder::Name),
     ("username", PasswordOrder::Username),
@@ -57,6 +57,16 @@ pub(super) fn is_known(name: &str) -> bool {
             let bare = name.strip_suffix(operator);
             bare.is_some_and(|bare| bare.ends_with("_at]") && KNOWN.contains(&bare))
         })
+}
+
+/// The name of every filter that does something.
+pub(in crate::api::itglue) fn names() -> Vec<String> {
+    let all = KNOWN.into_iter().flat_map(|name| {
+        let dates = OPERATORS.iter().filter(|_| name.ends_with("_at]"));
+        let others = dates.map(move |operator| format!("{name}{operator}"));
+        std::iter::once(name.to_owned()).chain(others)
+    });
+    all.collect()
 }
 
 /// What a call asks for.
@@ -137,10 +147,10 @@ mod tests {
 
     #[test]
     fn known_filters_are_told_from_mistyped_ones() {
-        for name in KNOWN {
-            assert!(is_known(name), "{name}");
+        for name in names() {
+            assert!(is_known(&name), "{name}");
         }
-        assert!(is_known("filter[created_at][gte]"));
+        assert!(names().contains(&"filter[created_at][gte]".to_owned()));
         for name in [
             "filter",
             "filter[nam]",

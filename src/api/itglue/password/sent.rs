@@ -161,12 +161,12 @@ async fn category(
     item: &Item,
     related: bool,
 ) -> Result<Sent<PasswordCategoryId>, ApiError> {
+    let given = item.text("password_category_name", LINE_MAX_CHARS)?.value();
     match item.id_of("password_category_id")? {
         Sent::Absent => {}
         Sent::Null => return Ok(Sent::Null),
         Sent::Value(id) => return Ok(Sent::Value(PasswordCategoryId(id))),
     }
-    let given = item.text("password_category_name", LINE_MAX_CHARS)?.value();
     let name = match given {
         None if related => {
             if let Some(id) = item.related_id("password_category") {
@@ -192,6 +192,7 @@ fn unfit(item: &Item, name: &str, text: &str) -> ApiError {
 fn resource(item: &Item, fields: &mut PasswordFields) -> Result<Option<AccountId>, ApiError> {
     let kind = item.text("resource_type", LINE_MAX_CHARS)?.value();
     let id = item.id_of("resource_id")?.value();
+    let name = item.text("cached_resource_name", LINE_MAX_CHARS)?.value();
     let (kind, id) = match (kind, id) {
         (None, None) => return Ok(None),
         (Some(kind), Some(id)) => (kind, id),
@@ -207,7 +208,6 @@ fn resource(item: &Item, fields: &mut PasswordFields) -> Result<Option<AccountId
     let text = "is no kind that is known: Configuration, Contact, Document, Domain, Location, \
                 SSL Certificate, Flexible Asset, Ticket or Managed Account";
     let kind = kind.ok_or_else(|| unfit(item, "resource_type", text))?;
-    let name = item.text("cached_resource_name", LINE_MAX_CHARS)?.value();
     fields.embedded = Some(Embedded { kind, id, name });
     Ok(None)
 }

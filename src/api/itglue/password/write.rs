@@ -330,7 +330,7 @@ async fn bulk(
         }
     }
     for name in filters {
-        if !filter::is_known(name) || query.text(name).is_none() {
+        if !filter::is_known(name) || !query.narrows(name) {
             return Err(ApiError::bad(
                 "One of the filters is unknown or has no value: nothing was deleted",
             ));

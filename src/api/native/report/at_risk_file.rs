@@ -1,5 +1,7 @@
 //! `/api/v1/reports/at-risk/export`: the same report as a file to keep or to print.
 //!
+//! Its rows lead to the pages of their records and accounts, where people reach the service.
+//!
 //! Invariant: the file holds no value; every text in it is escaped, and no cell of it is a formula.
 
 use axum::extract::State;
@@ -22,7 +24,7 @@ use crate::model::audit::Event;
 use crate::model::id::UserId;
 use crate::model::password_record::PasswordRecord;
 use crate::model::report::{AccessedPassword, Tab, days_since, spreadsheet_text};
-use crate::model::reveal::{AccessMethod, Subject};
+use crate::model::reveal::{AccessMethod, Subject, page_path};
 
 /// Rows of one file.
 const ROWS_MAX: usize = 20_000;
@@ -60,6 +62,14 @@ pub(super) fn routes() -> Routes {
     )
 }
 
+/// What a row leads to: a URL if the operator has said where people reach the service, else a path.
+fn link_of(row: &AccessedPassword, public_url: Option<&str>) -> Option<String> {
+    let organization = row.organization.as_ref().map(|(id, _)| *id);
+    let account = row.account.as_ref().map(|(id, _)| *id);
+    let path = page_path(organization, row.record_id, account)?;
+    Some(format!("{}{path}", public_url.unwrap_or_default()))
+}
+
 /// One row's texts, in the order of the columns.
 fn cells(row: &AccessedPassword, now: Timestamp) -> [String; COLUMNS.len()] {
     let days = row.changed_at.map(|at| days_since(at, now).to_string());
@@ -79,23 +89,34 @@ fn cells(row: &AccessedPassword, now: Timestamp) -> [String; COLUMNS.len()] {
     .map(Option::unwrap_or_default)
 }
 
-fn as_csv(rows: &[AccessedPassword], now: Timestamp) -> Result<Vec<u8>, ApiError> {
+/// A table for a spreadsheet; what a row leads to is its last cell.
+fn as_csv(
+    rows: &[AccessedPassword],
+    (public_url, now): (Option<&str>, Timestamp),
+) -> Result<Vec<u8>, ApiError> {
     const BROKEN: ApiError = ApiError::Internal("a report could not be written");
     let mut file = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
-    file.write_record(COLUMNS).map_err(|_| BROKEN)?;
+    let heads = COLUMNS.into_iter().chain(["Link"]);
+    file.write_record(heads).map_err(|_| BROKEN)?;
     for row in rows {
+        let link = link_of(row, public_url).unwrap_or_default();
         let cells = cells(row, now);
-        let safe = cells.iter().map(|cell| spreadsheet_text(cell));
+        let cells = cells.iter().chain([&link]);
+        let safe = cells.map(|cell| spreadsheet_text(cell));
         file.write_record(safe.map(|cell| cell.as_bytes().to_vec()))
             .map_err(|_| BROKEN)?;
     }
     file.into_inner().map_err(|_| BROKEN)
 }
 
-/// A page to print; a record's name leads to the record.
-fn as_html(rows: &[AccessedPassword], (title, now): (&str, Timestamp)) -> String {
+/// A page to print; a password's name leads to its page.
+fn as_html(
+    rows: &[AccessedPassword],
+    title: &str,
+    (public_url, now): (Option<&str>, Timestamp),
+) -> String {
     let mut page = String::with_capacity(1_024 + rows.len() * 512);
     let title = escaped(title);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
@@ -121,11 +142,10 @@ fn as_html(rows: &[AccessedPassword], (title, now): (&str, Timestamp)) -> String
         });
         for (column, cell) in COLUMNS.iter().zip(cells(row, now)) {
             let text = escaped(&cell);
-            let ids = row.organization.as_ref().zip(row.record_id);
-            if let Some(((organization, _), record)) = ids.filter(|_| *column == "Password") {
-                let href = format!("/{}/passwords/{}", organization.0, record.0);
+            let named = Some(row).filter(|_| *column == "Password");
+            if let Some(href) = named.and_then(|row| link_of(row, public_url)) {
                 page.push_str("<td><a href=\"");
-                page.push_str(&href);
+                page.push_str(&escaped(&href));
                 page.push_str("\">");
                 page.push_str(&text);
                 page.push_str("</a></td>");
@@ -207,12 +227,12 @@ pub(in crate::api::native) async fn export(
         Some(_) => return Err(ApiError::field("format", "must be csv or html")),
     };
     let rows = rows(&api, user, tab).await?;
-    let now = api.clock.now();
+    let at = (api.settings.public_url.as_deref(), api.clock.now());
     let file = match format {
-        Format::Csv => as_csv(&rows, now)?,
+        Format::Csv => as_csv(&rows, at)?,
         Format::Html => {
             let title = format!("Passwords at risk: user {}, {}", user.0, tab.as_str());
-            as_html(&rows, (&title, now)).into_bytes()
+            as_html(&rows, &title, at).into_bytes()
         }
     };
     let seen = seen(&api, &rows).await?;
@@ -279,23 +299,24 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula_and_none_breaks_out() {
-        let file = as_csv(&[row("a,\"b\"\r\nc")], Timestamp(0)).unwrap();
+        let file = as_csv(&[row("a,\"b\"\r\nc")], (None, Timestamp(0))).unwrap();
         let mut reader = csv::Reader::from_reader(file.as_slice());
         let cells = reader.records().next().unwrap().unwrap();
-        assert_eq!(cells.len(), COLUMNS.len());
+        assert_eq!(cells.len(), COLUMNS.len() + 1);
         assert_eq!(&cells[1], "a,\"b\"\r\nc");
         assert_eq!(&cells[2], "'=cmd|' /C calc'!A0");
     }
 
     #[test]
     fn the_page_holds_no_markup_of_others() {
-        let page = as_html(&[row("<script>x</script>\"'&")], ("t<u>", Timestamp(0)));
+        let at = (Some("https://a.example/\"kw"), Timestamp(0));
+        let page = as_html(&[row("<script>x</script>\"'&")], "t<u>", at);
         assert!(
             !page.contains("<script>") && !page.contains("t<u>"),
             "{page}"
         );
         assert!(
-            page.contains("<a href=\"/2/passwords/54\">&lt;script&gt;"),
+            page.contains("<a href=\"https://a.example/&quot;kw/2/passwords/54\">&lt;script&gt;"),
             "{page}"
         );
         assert!(page.contains("<td>A &amp; B</td>"), "{page}");

@@ -9,8 +9,7 @@ mod table;
 use serde_json::{Map, Value, json};
 
 use super::body;
-use super::segments;
-use crate::api::route::{Declared, Need};
+use crate::api::route::{Declared, Need, segments};
 
 pub(super) use table::{all, answers};
 
