@@ -12,8 +12,10 @@ use crate::api::world::{Client, World};
 fn valid(attributes: &str) -> Value {
     match attributes {
         "PasswordOrder" | "PasswordFolderOrder" => json!({"name": "new", "organization-id": 1}),
-        "PasswordOrderWithin" | "PasswordFolderOrderWithin" => json!({"name": "new"}),
-        "OrganizationOrder" | "PasswordCategoryOrder" => json!({"name": "new"}),
+        "PasswordOrderWithin"
+        | "PasswordFolderOrderWithin"
+        | "OrganizationOrder"
+        | "PasswordCategoryOrder" => json!({"name": "new"}),
         "PasswordEdits" | "PasswordFolderEdits" => json!({"id": 1}),
         _ => json!({}),
     }
