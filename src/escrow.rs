@@ -88,8 +88,16 @@ pub struct Journal {
     path: PathBuf,
     now: Now,
     queue: Mutex<Queue>,
-    /// The file, and how many lines it holds on disk for certain.
-    file: tokio::sync::Mutex<(Arc<File>, u64)>,
+    file: tokio::sync::Mutex<Lines>,
+}
+
+/// The journal's file.
+struct Lines {
+    file: Arc<File>,
+    /// How many of the lines ever queued are on disk for certain.
+    durable: u64,
+    /// True: a write failed, and its last line may have been cut short.
+    is_torn: bool,
 }
 
 impl fmt::Debug for Journal {
@@ -107,7 +115,7 @@ impl Journal {
     /// # Errors
     /// [`EscrowError::Recipient`], [`EscrowError::File`].
     pub fn open(path: &Path, recipient: &str, now: Now) -> Result<(Self, Known), EscrowError> {
-        let recipient = recipient.parse().map_err(|_| EscrowError::Recipient)?;
+        let recipient: Recipient = recipient.parse().map_err(|_| EscrowError::Recipient)?;
         let failed = |what| {
             move |cause: io::Error| EscrowError::File {
                 path: path.to_owned(),
@@ -127,7 +135,9 @@ impl Journal {
             file.write_all(b"\n").map_err(failed("written"))?;
         }
         file.rewind().map_err(failed("read"))?;
-        let known = read::known(BufReader::new(&file)).map_err(failed("read"))?;
+        let known = read::known(BufReader::new(&file), &recipient).map_err(failed("read"))?;
+        // What a crash left may have been written and not synced: it counts from here on.
+        file.sync_data().map_err(failed("made durable"))?;
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
         let folder = File::open(folder.unwrap_or(Path::new(".")));
         folder
@@ -141,7 +151,11 @@ impl Journal {
                 kept: known.clone(),
                 ..Queue::default()
             }),
-            file: tokio::sync::Mutex::new((Arc::new(file), 0)),
+            file: tokio::sync::Mutex::new(Lines {
+                file: Arc::new(file),
+                durable: 0,
+                is_torn: false,
+            }),
         };
         Ok((journal, known))
     }
@@ -210,26 +224,25 @@ impl Journal {
 
     async fn flush(&self) -> Result<(), EscrowError> {
         let wanted = self.queue().queued;
-        let mut file = self.file.lock().await;
-        if file.1 >= wanted {
+        let mut to = self.file.lock().await;
+        if to.durable >= wanted {
             return Ok(());
         }
-        let (lines, queued, values) = {
+        let (mut lines, queued, values) = {
             let queue = self.queue();
             (queue.lines.clone(), queue.queued, queue.waiting.len())
         };
         let written = lines.len();
-        let to = file.0.clone();
-        // The file's own lock is held: nobody else writes meanwhile.
+        if to.is_torn {
+            // Or the first line would be part of what was cut short, and be lost with it.
+            lines.insert(0, b'\n');
+        }
+        let file = to.file.clone();
+        // Until this has succeeded; whoever hangs up meanwhile leaves the same doubt behind.
+        to.is_torn = true;
         let done = tokio::task::spawn_blocking(move || {
-            let mut to = to.as_ref();
-            let done = to.write_all(&lines).and_then(|()| to.sync_data());
-            if done.is_err() {
-                // A part of a line may stand there; what follows must not be part of it.
-                let ended = to.write_all(b"\n").is_ok();
-                tracing::debug!(ended, "a write to the escrow journal failed");
-            }
-            done
+            let mut file = file.as_ref();
+            file.write_all(&lines).and_then(|()| file.sync_data())
         })
         .await
         .unwrap_or_else(|_| Err(io::Error::other("the write did not end")));
@@ -249,7 +262,8 @@ impl Journal {
         queue.lines.drain(..written);
         let kept: Vec<Print> = queue.waiting.drain(..values).collect();
         queue.kept.extend(kept);
-        file.1 = queued;
+        to.is_torn = false;
+        to.durable = queued;
         Ok(())
     }
 }

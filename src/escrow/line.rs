@@ -101,6 +101,8 @@ pub(super) struct Line {
     /// The value's print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) print: Option<String>,
+    /// For which recipient.
+    pub(super) to: String,
     /// An age file, in base64.
     pub(super) sealed: String,
 }
@@ -143,6 +145,7 @@ fn written(
         part: inner.part,
         version: inner.version,
         print: kept.map(|kept| kept.print.text()),
+        to: recipient.to_string(),
         sealed: STANDARD.encode(sealed),
     };
     let mut line = serde_json::to_vec(&line).map_err(|_| EscrowError::Seal)?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, Read as _};
 
-use age::x25519::Identity;
+use age::x25519::{Identity, Recipient};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -64,11 +64,13 @@ fn lines(mut from: impl BufRead, mut take: impl FnMut(usize, &[u8])) -> std::io:
     Ok(())
 }
 
-/// Which values a journal has, as its lines say.
-pub(super) fn known(from: impl BufRead) -> std::io::Result<Known> {
+/// Which values a journal has for a recipient, as its lines say.
+pub(super) fn known(from: impl BufRead, recipient: &Recipient) -> std::io::Result<Known> {
+    let recipient = recipient.to_string();
     let mut known = Known::new();
     lines(from, |_, raw| {
         if let Ok(line) = serde_json::from_slice::<Line>(raw)
+            && line.to == recipient
             && let Some(print) = line.print.as_deref().and_then(Print::parse)
         {
             known.insert(print);

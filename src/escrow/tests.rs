@@ -104,6 +104,34 @@ async fn lines_that_were_cut_edited_or_moved_are_named_and_the_others_read() {
     assert!(stranger.values.is_empty());
 }
 
+#[tokio::test]
+async fn a_line_after_one_that_was_cut_short_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, identity) = (folder.path().join("journal"), Identity::generate());
+    let (journal, _) = journal(&path, &identity);
+    // As a disk that was full leaves it.
+    journal.file.lock().await.is_torn = true;
+    std::fs::write(&path, "{\"at\":\"20").unwrap();
+    journal.keep(kept(7, 1), "one").unwrap();
+    journal.hold(&[kept(7, 1).print]).await.unwrap();
+    journal.keep(kept(7, 2), "two").unwrap();
+    journal.hold(&[kept(7, 2).print]).await.unwrap();
+    let found = read(&path, &identity);
+    assert_eq!(found.torn, [1]);
+    assert_eq!(found.values[&Owner::Account(7)].len(), 2);
+}
+
+#[tokio::test]
+async fn what_another_recipient_has_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, before) = (folder.path().join("journal"), Identity::generate());
+    let (first, _) = journal(&path, &before);
+    first.keep(kept(7, 1), "one").unwrap();
+    first.hold(&[]).await.unwrap();
+    assert!(journal(&path, &Identity::generate()).1.is_empty());
+    assert_eq!(journal(&path, &before).1.len(), 1);
+}
+
 #[test]
 fn a_journal_is_its_owners_alone_and_needs_a_public_key() {
     use std::os::unix::fs::PermissionsExt as _;
