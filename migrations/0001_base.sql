@@ -207,8 +207,8 @@ CREATE TABLE accounts (
     last_key_change_at BIGINT,           -- when current_key_version was
     last_test_at BIGINT,                 -- last check that gave a verdict
     last_test TEXT NOT NULL CHECK (last_test IN ('never_tested', 'passed', 'out_of_sync', 'unreachable')), -- its verdict
-    in_doubt SMALLINT NOT NULL,          -- 1: the current password may have been replaced on the target
-    key_in_doubt SMALLINT NOT NULL,      -- 1: so may the current key pair
+    in_doubt SMALLINT NOT NULL,          -- the current password may have been replaced on the target: 1, not settled; 2, an older order may land yet
+    key_in_doubt SMALLINT NOT NULL,      -- so may the current key pair
     domain_name TEXT,                    -- NULL where not given
     distinguished_name TEXT,             -- NULL where not given
     user_principal_name TEXT,            -- NULL where not given
@@ -236,6 +236,8 @@ CREATE TABLE accounts (
 CREATE INDEX accounts_system ON accounts (system_id, id);
 CREATE INDEX accounts_name ON accounts (name_key, system_id);
 CREATE INDEX accounts_policy ON accounts (policy_id) WHERE policy_id IS NOT NULL;
+CREATE INDEX accounts_unsure ON accounts (id)
+    WHERE deleted_at IS NULL AND (in_doubt <> 0 OR key_in_doubt <> 0 OR last_test = 'out_of_sync');
 
 -- Functional accounts whose credential is a managed account's: one linked record.
 CREATE TABLE functional_links (

@@ -9,6 +9,7 @@ mod config;
 mod connector;
 mod connector_worker;
 mod doctor;
+mod doubt;
 mod init;
 mod metrics;
 mod migrate;
@@ -50,6 +51,10 @@ pub enum Exit {
     Denied,
     /// Something is in the way.
     Conflict,
+    /// A person has to decide.
+    NeedsOperator,
+    /// It goes on, and was not waited for any longer.
+    TimedOut,
     /// The same may succeed a little later.
     Unavailable,
 }
@@ -65,6 +70,8 @@ impl From<Exit> for ExitCode {
             Exit::NotFound => 5,
             Exit::Denied => 6,
             Exit::Conflict => 7,
+            Exit::NeedsOperator => 9,
+            Exit::TimedOut => 10,
             Exit::Unavailable => 75,
         })
     }
@@ -111,6 +118,7 @@ enum What {
     Password(password::Password),
     Recover(recover::Recover),
     Workflow(workflow::Workflow),
+    Doubt(doubt::Doubt),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -173,6 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::Password(password) => password.run(&globals),
         What::Recover(recover) => recover.run(&globals),
         What::Workflow(workflow) => workflow.run(&globals),
+        What::Doubt(doubt) => doubt.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

@@ -11,7 +11,7 @@ use super::{Batch, Engine, EngineError, Finished, Log, Work, stage};
 use crate::generate;
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
-use crate::model::job::{JobKind, Priority};
+use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::rotation::Phase;
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
@@ -70,11 +70,14 @@ impl Engine {
         }
         for part in work.driven() {
             work.enter(part);
-            let phase = work.rotation.as_ref().map(|row| row.state.phase);
-            if phase == Some(Phase::NeedsOperator) {
+            let waits = work
+                .rotation
+                .as_ref()
+                .is_some_and(|row| row.state.phase == Phase::NeedsOperator);
+            if waits && !matches!(work.job.cause, Cause::Operator | Cause::Mismatch) {
                 work.log.class = "unknown";
                 work.log
-                    .note("an earlier change needs an operator: probe or resolve it first");
+                    .note("an earlier change needs an operator: settle it first");
                 work.skip(part, Ending::NeedsOperator);
             } else if self.made_already(work).await? {
                 work.log

@@ -16,6 +16,7 @@ mod linked;
 mod list;
 mod probe;
 mod remove;
+mod resolve;
 mod stage;
 mod synced;
 mod target;
@@ -428,13 +429,6 @@ impl Engine {
             }
         };
         Ok(opened)
-    }
-
-    async fn open_current(&self, work: &mut Work) -> Result<Option<Credential>, EngineError> {
-        match work.current() {
-            Some(version) => self.open_version(work, version).await.map(Some),
-            None => Ok(None),
-        }
     }
 }
 

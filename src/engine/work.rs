@@ -68,7 +68,12 @@ impl Work {
         };
         let drives = match job.kind {
             JobKind::Rotate => job.parts,
-            JobKind::Test => tested(&account, [&password, &key]),
+            // An operator asks about the part of the version that they name.
+            JobKind::Test => match (job.version, job.key_version) {
+                (Some(_), _) => Parts::PASSWORD,
+                (None, Some(_)) => Parts::KEY,
+                (None, None) => tested(&account, [&password, &key]),
+            },
         };
         Self {
             job,

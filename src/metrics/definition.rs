@@ -70,7 +70,8 @@ pub mod value {
     /// How near its change is.
     pub const DUE_STATES: &[&str] = &["ok", "due_soon", "due", "overdue"];
     /// Why the stored credential is not known to work.
-    pub const UNVERIFIED_REASONS: &[&str] = &["out_of_sync", "unreachable", "never_tested"];
+    pub const UNVERIFIED_REASONS: &[&str] =
+        &["out_of_sync", "in_doubt", "unreachable", "never_tested"];
     /// What the scheduler does again and again.
     pub const TICKS: &[&str] = &[
         "stale_scan",
@@ -294,7 +295,7 @@ families! {
     Gauge config_last_reload_successful [] "1 unless the last reload of the configuration failed.";
     Gauge accounts [platform: PLATFORM, state: Known(v::ACCOUNT_STATES)] "Managed accounts by state.";
     Gauge accounts_due [policy: POLICY, status: Known(v::DUE_STATES)] "Accounts by how near their next change is.";
-    Gauge accounts_unverified [platform: PLATFORM, reason: Known(v::UNVERIFIED_REASONS)] "Accounts whose last test did not pass.";
+    Gauge accounts_unverified [platform: PLATFORM, reason: Known(v::UNVERIFIED_REASONS)] "Accounts whose stored credential is not known to work.";
     Gauge policy_next_run_timestamp_seconds [policy: POLICY] "Next change under the policy, Unix time; 0 if none.";
     Gauge scheduler_last_success_timestamp_seconds [tick: Known(v::TICKS)] "Last complete tick, Unix time; 0 if none.";
     Gauge scheduler_tick_interval_seconds [tick: Known(v::TICKS)] "Configured interval; 0 where this node runs no such tick.";

@@ -12,6 +12,7 @@
 //!
 //! Invariant: a rule that finds nothing to check fails, since it would pass on an empty house.
 
+mod evidence;
 mod source;
 
 use std::collections::BTreeMap;

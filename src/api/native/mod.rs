@@ -8,6 +8,7 @@ mod account;
 mod audit;
 mod delivery;
 mod discovery;
+mod doubt;
 mod functional_account;
 mod functional_link;
 mod group;
@@ -53,6 +54,7 @@ pub fn routes() -> Routes {
         .and(functional_account::routes())
         .and(functional_link::routes())
         .and(discovery::routes())
+        .and(doubt::routes())
         .and(group::routes())
         .and(health::routes())
         .and(import::routes())

@@ -60,7 +60,7 @@ macro_rules! turn {
                AND (p.system_id = l.system_id
                  OR p.functional_account_id = h.functional_account_id
                  OR g.functional_account_id = l.functional_account_id)
-               AND (k.state = 'running' OR (a.in_doubt = 0 AND a.key_in_doubt = 0
+               AND (k.state = 'running' OR (a.in_doubt <> 1 AND a.key_in_doubt <> 1
                  AND (b.in_doubt = 1 OR b.key_in_doubt = 1))))
            AND (a.in_doubt = 1 OR a.key_in_doubt = 1 OR NOT EXISTS (
              SELECT 1 FROM quarantines q JOIN system_details u ON u.system_id = q.system_id

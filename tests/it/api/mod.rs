@@ -10,6 +10,7 @@ mod credential;
 mod description;
 mod dialect;
 mod discovery;
+mod doubt;
 mod functional_account;
 mod functional_link;
 mod import;

@@ -9,6 +9,7 @@ mod connector;
 mod directories;
 mod disconnect;
 mod disk;
+mod doubt;
 mod drain;
 mod escrow;
 mod first_run;

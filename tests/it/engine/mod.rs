@@ -12,5 +12,6 @@ mod linked;
 mod look;
 mod order;
 mod own;
+mod resolve;
 mod trouble;
 mod world;

@@ -131,7 +131,7 @@ fn workflows() -> Vec<Row> {
 }
 
 /// Native routes whose bodies hold no text.
-const PLAIN_NATIVE: [(&str, &str); 22] = [
+const PLAIN_NATIVE: [(&str, &str); 23] = [
     ("PUT", "/api/v1/passwords/{id}/readers"),
     ("DELETE", "/api/v1/access-policies/{id}"),
     ("DELETE", "/api/v1/sessions/{id}"),
@@ -140,6 +140,7 @@ const PLAIN_NATIVE: [(&str, &str); 22] = [
     ("POST", "/api/v1/accounts/{id}/resume"),
     ("POST", "/api/v1/accounts/{id}/suspend"),
     ("POST", "/api/v1/accounts/{id}/test"),
+    ("POST", "/api/v1/accounts/{id}/resolve"),
     ("DELETE", "/api/v1/functional-accounts/{id}"),
     ("DELETE", "/api/v1/groups/{id}"),
     ("POST", "/api/v1/groups/{id}/disable"),
