@@ -1,6 +1,7 @@
 //! The database of a service under test, past the service: what stands in its tables.
 //!
-//! Invariant: nothing is written here but the passing of time.
+//! Invariant: nothing is written here but the passing of time, and what a look at the harness itself
+//! spoils on purpose.
 
 use std::path::PathBuf;
 
@@ -187,5 +188,21 @@ impl Tables {
             done.unwrap();
         }
         tx.commit().await.unwrap();
+    }
+
+    /// Spoils a kept version.
+    pub(crate) async fn spoil(&self, account: i64, version: i64) {
+        let sql = "UPDATE credential_versions SET sealed = (SELECT sealed FROM credential_versions
+                 WHERE account_id = $1 AND version = 1)
+             WHERE account_id = $1 AND version = $2";
+        let done = sqlx::query(sql).bind(account).bind(version);
+        assert_eq!(done.execute(&self.0).await.unwrap().rows_affected(), 1);
+    }
+
+    /// Forgets a kept version.
+    pub(crate) async fn forget(&self, account: i64, version: i64) {
+        let sql = "DELETE FROM credential_versions WHERE account_id = $1 AND version = $2";
+        let done = sqlx::query(sql).bind(account).bind(version);
+        assert_eq!(done.execute(&self.0).await.unwrap().rows_affected(), 1);
     }
 }

@@ -50,7 +50,7 @@ impl World {
                     return false;
                 }
                 // It may have ended by itself.
-                drop(kill(*self.draws.pick(&workers), Signal::SIGKILL));
+                kill(*self.draws.pick(&workers), Signal::SIGKILL).unwrap_or_default();
             }
             Blow::Target => {
                 tables.close().await;

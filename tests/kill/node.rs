@@ -111,11 +111,6 @@ impl Node {
         assert_eq!(daemon.stop(), 0);
     }
 
-    /// What it has said, since its last start.
-    pub(crate) fn said(&self) -> String {
-        self.running().said()
-    }
-
     /// Its connector processes.
     pub(crate) fn workers(&self) -> Vec<Pid> {
         let parent = self.running().pid();

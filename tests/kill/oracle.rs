@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use keywheel::model::credential::Part;
+use serde_json::json;
 
 use crate::base::Standing;
 use crate::kept::{Secret, Version};
@@ -148,13 +149,15 @@ impl World {
             let kept = versions[&standing.account_id].iter();
             let kept = kept.filter(|version| version.number == current);
             let kept = kept.filter_map(|version| version.secret.clone()).next();
-            let value = client
-                .reveal_kind(standing.account_id, &standing.part)
-                .await;
-            if kept != Some(Secret::new(value)) {
+            let path = format!("/api/v1/accounts/{}/reveal", standing.account_id);
+            let order = json!({"kind": standing.part, "reason": "a round"});
+            let answer = client.order(&path, &order).await;
+            let value = (answer.status == 200).then(|| answer.json()["value"].clone());
+            let value = value.and_then(|value| Some(Secret::new(value.as_str()?)));
+            if value.is_none() || value != kept {
                 let name = &self.account(standing.account_id).name;
                 let what = format!(
-                    "{name}: the {} that is revealed is not current",
+                    "{name}: the current {} is not what is revealed",
                     standing.part
                 );
                 self.tally.fault(what);

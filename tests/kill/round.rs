@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::blow::When;
 use crate::oracle::Verdict;
-use crate::tally::{Blow, STEPS};
+use crate::tally::Blow;
 use crate::world::World;
 
 /// The longest that a service may need to come to rest.
@@ -59,15 +59,6 @@ impl World {
         self.rest().await;
         self.check().await;
         self.operate().await;
-    }
-
-    /// A drawn moment, or a drawn step.
-    pub(crate) fn moment(&self) -> When {
-        if self.draws.percent(40) {
-            When::After(self.draws.span(0, 1_800))
-        } else {
-            When::At(STEPS[self.draws.below(STEPS.len())], self.draws.span(0, 40))
-        }
     }
 
     pub(crate) fn work(&self) -> Work {

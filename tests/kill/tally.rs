@@ -155,8 +155,7 @@ impl Tally {
         self.worst.values().copied().max().unwrap_or_default()
     }
 
-    /// The line that ends a run.
-    pub(crate) fn summary(&self) -> String {
+    fn summary(&self) -> String {
         let needs_operator: u64 = self.needs_operator.values().sum();
         format!(
             "rotations {} · kills {} · stops {} · kills of connector processes {} · restarts of \
@@ -180,6 +179,15 @@ impl Tally {
 /// Failed logins that the service may cause on an account within an hour.
 pub(crate) fn budget() -> i64 {
     lockout_budget(Some(THRESHOLD))
+}
+
+/// The line that ends a run of several worlds.
+pub(crate) fn summary_of(worlds: &[(&'static str, Tally)]) -> String {
+    let mut sum = Tally::default();
+    for (_, tally) in worlds {
+        sum.add(tally);
+    }
+    sum.summary()
 }
 
 /// Columns of figures, the last of them the sum.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every account was tested with the password that its target began with.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use keywheel::generate::{SystemDice, key_pair};
@@ -47,14 +48,12 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// False: a file of SQLite's and one node; true: PostgreSQL and two nodes.
     pub(crate) shares: bool,
-    /// Accounts of the host; the first two have keys. 0: there is no host.
+    /// Accounts of the host; the first has a key. 0: there is no host.
     pub(crate) host: usize,
     /// Settings of the host.
     pub(crate) host_settings: &'static [(&'static str, &'static str)],
     /// Accounts of the directory. 0: there is none.
     pub(crate) directory: usize,
-    /// The domain, and which accounts of it.
-    pub(crate) domain: Option<(Arc<Domain>, std::ops::Range<usize>)>,
 }
 
 /// One service under test.
@@ -107,14 +106,7 @@ impl World {
         if plan.directory > 0 {
             world.directory(&client, plan.directory).await;
         }
-        if let Some((domain, accounts)) = plan.domain {
-            world.domain(&client, domain, accounts).await;
-        }
-        for account in &world.accounts {
-            let path = format!("/api/v1/accounts/{}/test", account.id);
-            let tested = client.order(&path, &json!({})).await.expect(200);
-            assert_eq!(tested.json()["passed"], true, "{}", account.name);
-        }
+        world.test_all(&client).await;
         for (at, system) in world.systems.iter().enumerate() {
             let mut accounts = world.accounts.iter();
             let own = accounts.find(|one| one.system == at && one.is_functional);
@@ -123,6 +115,14 @@ impl World {
             }
         }
         world
+    }
+
+    async fn test_all(&self, client: &Client) {
+        for account in &self.accounts {
+            let path = format!("/api/v1/accounts/{}/test", account.id);
+            let tested = client.order(&path, &json!({})).await.expect(200);
+            assert_eq!(tested.json()["passed"], true, "{}", account.name);
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -176,6 +176,11 @@ impl World {
         let line = Line::to(target.address()).await;
         let near = std::net::Ipv4Addr::LOCALHOST;
         let id = onboard_host(client, near, line.port, &functional).await;
+        // RSA's keys would take seconds each to draw.
+        let path = format!("ManagedSystems/{id}");
+        let mut system = client.get(&path).await.expect(200).json();
+        system["DSSKeyRuleID"] = json!(1);
+        client.put(&path, &system).await.expect(200);
         let at = self.add(client, id, target, line).await;
         let Target::Host(sshd) = &self.systems[at].target else {
             unreachable!()
@@ -183,7 +188,7 @@ impl World {
         for (nth, name) in names.into_iter().enumerate() {
             let account = sshd.onboard_account(client, id, &name).await;
             let is_functional = name == "kw_func";
-            let has_key = nth < 2 && !is_functional;
+            let has_key = nth == 0;
             if has_key {
                 give_key(client, account).await;
             }
@@ -224,12 +229,10 @@ impl World {
             }));
     }
 
-    async fn domain(
-        &mut self,
-        client: &Client,
-        domain: Arc<Domain>,
-        which: std::ops::Range<usize>,
-    ) {
+    /// Brings some of a domain's accounts in.
+    pub(crate) async fn join(&mut self, domain: Arc<Domain>, which: Range<usize>) {
+        let keys = self.nodes[0].keys();
+        let client = &Client::signed_in(self.nodes[0].url(), &keys).await;
         let target = Target::Domain(domain.clone());
         let line = Line::to(target.address()).await;
         let id = domain.directory.onboard(client, Some(line.port)).await;
@@ -245,6 +248,7 @@ impl World {
                 has_key: false,
             });
         }
+        self.test_all(client).await;
     }
 
     async fn add(&mut self, client: &Client, id: i64, target: Target, line: Line) -> usize {
