@@ -65,7 +65,12 @@ impl World {
             Blow::Silence => {
                 tables.close().await;
                 let line = self.part(&[State::Silent, State::Deaf]);
-                self.hold(500, 4_000).await;
+                // Some last longer than any call to a target.
+                if self.draws.percent(20) {
+                    self.hold(9_000, 14_000).await;
+                } else {
+                    self.hold(500, 4_000).await;
+                }
                 // What was under way is lost, or comes through late.
                 if self.draws.percent(50) {
                     self.systems[line].line.set(State::Cut);

@@ -115,5 +115,9 @@ async fn the_harness_sees_what_it_is_there_to_see() {
     }
     assert_eq!(faults.len(), 6, "{faults:?}");
     tokio::task::block_in_place(|| world.counters_count());
-    world.end().await;
+    let tally = world.end().await;
+    // The journal never forgets; the spoiled version is not what it holds.
+    let spoiled = "u2: version 2 is in no escrow journal";
+    assert!(tally.faults.contains_key(spoiled), "{:?}", tally.faults);
+    assert_eq!(tally.faults.len(), 7, "{:?}", tally.faults);
 }

@@ -11,6 +11,7 @@
 
 mod base;
 mod blow;
+mod books;
 #[path = "../it/support/client.rs"]
 #[expect(dead_code, reason = "made for the tests of every room")]
 mod client;

@@ -11,6 +11,9 @@ use nix::unistd::Pid;
 use crate::client::Client;
 use crate::daemon::{Daemon, Home};
 
+/// Each node's own, in its folder.
+const JOURNAL: &str = "escrow";
+
 /// A node and its files.
 pub(crate) struct Node {
     home: Home,
@@ -20,7 +23,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// The first node of a database, or a peer of one that is there.
-    pub(crate) fn start(variables: &[(&str, &str)], peer: Option<&Self>) -> Self {
+    pub(crate) fn start(variables: &[(&str, &str)], recipient: &str, peer: Option<&Self>) -> Self {
         let mut variables: Vec<_> = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -29,8 +32,18 @@ impl Node {
             let kek = peer.kek().display().to_string();
             variables.push(("KEYWHEEL_KEYRING__KEK_FILE".to_owned(), kek));
         }
+        let home = Home::new();
+        for (name, value) in [
+            ("KEYWHEEL_ESCROW__RECIPIENT", recipient.to_owned()),
+            (
+                "KEYWHEEL_ESCROW__JOURNAL",
+                home.path().join(JOURNAL).display().to_string(),
+            ),
+        ] {
+            variables.push((name.to_owned(), value));
+        }
         let mut node = Self {
-            home: Home::new(),
+            home,
             variables,
             daemon: None,
         };
@@ -49,6 +62,11 @@ impl Node {
 
     pub(crate) fn kek(&self) -> PathBuf {
         self.home.data("kek.key")
+    }
+
+    /// What it has escrowed.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.home.path().join(JOURNAL)
     }
 
     pub(crate) fn data(&self, name: &str) -> PathBuf {

@@ -178,7 +178,7 @@ impl World {
                 )),
                 Verdict::Lost => {
                     self.tally.lost += 1;
-                    println!("  LOST: {what}: no kept version logs in");
+                    println!("{} LOST: {what}: no kept version logs in", self.tally.name);
                 }
                 Verdict::Unclear(words) => self.tally.fault(format!("{what}: {words}")),
             }

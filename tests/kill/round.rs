@@ -2,7 +2,6 @@
 //!
 //! Invariant: a round ends with nothing open, or with a fault that says what is.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keywheel::clock::SystemClock;
@@ -20,6 +19,8 @@ const REST_MAX: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What waits longer waits for nothing but time.
 const WAITS_LONG_MS: i64 = 4_000;
+/// What has not moved for so long will not by itself.
+const STANDS_MAX: Duration = Duration::from_secs(2);
 /// Hours that one round lets pass at most.
 const HOURS_MAX: u64 = 12;
 /// Probes that an operator orders before they say which version it is.
@@ -66,8 +67,10 @@ impl World {
             Work::One,
             Work::Some,
             Work::Some,
+            Work::Some,
             Work::System,
             Work::System,
+            Work::All,
             Work::All,
             Work::Functional,
             Work::Key,
@@ -133,12 +136,11 @@ impl World {
     pub(crate) async fn rest(&mut self) {
         let clock = SystemClock::shared();
         let mut hours = 0;
-        let mut seen = BTreeSet::new();
+        let (mut stood, mut since) = (Vec::new(), clock.monotonic());
         loop {
             self.nodes_are_up();
             let tables = self.tables().await;
             let jobs = tables.open_jobs().await.unwrap();
-            seen.extend(jobs.iter().map(|job| job.id));
             if jobs.is_empty() {
                 let vanished = tables.vanished(&self.accepted).await;
                 tables.close().await;
@@ -152,12 +154,16 @@ impl World {
             let long = clock
                 .now()
                 .plus(Duration::from_millis(WAITS_LONG_MS.unsigned_abs()));
-            let waits = |job: &&crate::base::OpenJob| {
-                job.state == "queued" && Timestamp(job.runs_at) > long
-            };
-            let idle = jobs.iter().filter(waits).count() == jobs.len();
-            if idle && hours < HOURS_MAX {
-                hours += 1;
+            let waits = jobs.iter().any(|job| Timestamp(job.runs_at) > long);
+            let runs = jobs.iter().any(|job| job.state == "running");
+            let stands: Vec<_> = jobs.iter().map(|job| (job.id, job.runs_at)).collect();
+            if runs || stands != stood {
+                (stood, since) = (stands, clock.monotonic());
+            }
+            // Others may stand behind it, as a functional account does in a quarantine.
+            let idle = clock.monotonic().saturating_sub(since) > STANDS_MAX;
+            if waits && idle && hours < HOURS_MAX {
+                (hours, since) = (hours + 1, clock.monotonic());
                 self.tally.hours += 1;
                 tables.close().await;
                 // The windows end on the targets, too: whoever may log in does.

@@ -65,6 +65,8 @@ impl Blow {
 /// What one world came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
+    /// Whose it is.
+    pub(crate) name: &'static str,
     pub(crate) rounds: u64,
     pub(crate) blows: BTreeMap<Blow, u64>,
     /// Kills that found work at a step; one kill finds the accounts of a batch at several.
@@ -79,6 +81,11 @@ pub(crate) struct Tally {
     pub(crate) by_current: u64,
     pub(crate) by_doubtful: u64,
     pub(crate) versions_opened: u64,
+    /// Rows of the audit trail, all of them verified, and values in the escrow journals.
+    pub(crate) audited: u64,
+    pub(crate) journaled: u64,
+    /// Lines of the journals that a kill has cut short.
+    pub(crate) torn: u64,
     /// Accounts that came to need an operator, by reason.
     pub(crate) needs_operator: BTreeMap<String, u64>,
     /// What helped them: a probe, or an override.
@@ -110,7 +117,7 @@ impl Tally {
 
     pub(crate) fn fault(&mut self, what: impl Into<String>) {
         let what = what.into();
-        println!("  fault: {what}");
+        println!("{} fault: {what}", self.name);
         *self.faults.entry(what).or_default() += 1;
     }
 
@@ -139,6 +146,9 @@ impl Tally {
         self.by_current += other.by_current;
         self.by_doubtful += other.by_doubtful;
         self.versions_opened += other.versions_opened;
+        self.audited += other.audited;
+        self.journaled += other.journaled;
+        self.torn += other.torn;
         add(&mut self.needs_operator, &other.needs_operator);
         self.probed += other.probed;
         self.overridden += other.overridden;
@@ -237,6 +247,15 @@ pub(crate) fn table(worlds: &[(&'static str, Tally)]) -> String {
     });
     row("logins with one in doubt that worked", &|tally| {
         tally.by_doubtful.to_string()
+    });
+    row("audit rows verified at the end", &|tally| {
+        tally.audited.to_string()
+    });
+    row("values in escrow journals", &|tally| {
+        tally.journaled.to_string()
+    });
+    row("  lines that were cut short", &|tally| {
+        tally.torn.to_string()
     });
     row("accounts that came to need an operator", &|tally| {
         tally.needs_operator.values().sum::<u64>().to_string()

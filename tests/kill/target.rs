@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel::model::credential::Part;
+use tempfile::NamedTempFile;
 use tokio::sync::RwLock;
 
 use crate::directory::Directory;
@@ -131,8 +131,14 @@ impl Target {
         for _ in 0..TRIES {
             said = match self {
                 Self::Host(sshd) => by_ssh(place(sshd), name, part, secret, folder),
-                Self::Directory(directory) => by_ldap(directory, name, secret, folder),
-                Self::Domain(domain) => by_ldap(&domain.directory, name, secret, folder),
+                Self::Directory(directory) => {
+                    by_ldap(directory, &["ldapwhoami"], name, secret, folder)
+                }
+                Self::Domain(domain) => {
+                    // It does not say who somebody is; what it says of itself, it says to all.
+                    let look = &["ldapsearch", "-s", "base", "-b", "", "1.1"];
+                    by_ldap(&domain.directory, look, name, secret, folder)
+                }
             };
             if !matches!(said, Said::Unclear(_)) {
                 break;
@@ -228,13 +234,13 @@ fn searched(
 }
 
 fn by_ssh(address: SocketAddr, name: &str, part: Part, secret: &Secret, folder: &Path) -> Said {
-    let file = kept_in(folder, name, part, secret);
+    let file = kept_in(folder, secret);
     let mut login = match part {
         Part::Password => {
             let mut login = command(find("sshpass", "sshpass"));
             login
                 .arg("-f")
-                .arg(&file)
+                .arg(file.path())
                 .args(["ssh", "-o", "NumberOfPasswordPrompts=1"]);
             login.args([
                 "-o",
@@ -246,10 +252,12 @@ fn by_ssh(address: SocketAddr, name: &str, part: Part, secret: &Secret, folder: 
         }
         Part::Key => {
             let mut login = command(find("ssh", "openssh-client"));
-            login
-                .arg("-i")
-                .arg(&file)
-                .args(["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]);
+            login.arg("-i").arg(file.path()).args([
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "BatchMode=yes",
+            ]);
             login.args(["-o", "PreferredAuthentications=publickey"]);
             login
         }
@@ -278,18 +286,25 @@ fn by_ssh(address: SocketAddr, name: &str, part: Part, secret: &Secret, folder: 
     }
 }
 
-fn by_ldap(directory: &Directory, name: &str, secret: &Secret, folder: &Path) -> Said {
-    let file = kept_in(folder, name, Part::Password, secret);
+fn by_ldap(
+    directory: &Directory,
+    client: &[&str],
+    name: &str,
+    secret: &Secret,
+    folder: &Path,
+) -> Said {
+    let file = kept_in(folder, secret);
     let dn = match name {
         FUNCTIONAL => "cn=keywheel,ou=svc,dc=keywheel,dc=test".to_owned(),
         name => directory.dn(name),
     };
-    let output = command(find("ldapwhoami", "ldap-utils"))
+    let output = command(find(client[0], "ldap-utils"))
         .env("LDAPTLS_REQCERT", "never")
         .args(["-x", "-o", "nettimeout=10", "-D", &dn, "-y"])
-        .arg(&file)
+        .arg(file.path())
         .arg("-H")
         .arg(format!("ldaps://{}:{}", directory.ip, directory.port))
+        .args(&client[1..])
         .output()
         .unwrap();
     match output.status.code() {
@@ -306,11 +321,8 @@ fn words(output: &Output) -> String {
 }
 
 /// A secret in a file of its own, for a client.
-fn kept_in(folder: &Path, name: &str, part: Part, secret: &Secret) -> PathBuf {
-    let file = folder.join(format!("{name}.{}", part.as_str()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut opened = options.open(&file).unwrap();
-    opened.write_all(secret.text().as_bytes()).unwrap();
+fn kept_in(folder: &Path, secret: &Secret) -> NamedTempFile {
+    let mut file = NamedTempFile::new_in(folder).unwrap();
+    file.write_all(secret.text().as_bytes()).unwrap();
     file
 }

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use age::x25519::Identity;
 use keywheel::generate::{SystemDice, key_pair};
 use keywheel::model::key_rule::KeyRule;
 use secrecy::ExposeSecret as _;
@@ -65,6 +66,8 @@ pub(crate) struct World {
     pub(crate) native: String,
     pub(crate) draws: Draws,
     pub(crate) tally: Tally,
+    /// Opens the escrow journals.
+    pub(crate) identity: Identity,
     /// Jobs that were accepted.
     pub(crate) accepted: Vec<i64>,
     /// Secrets of the clients that log in.
@@ -86,17 +89,24 @@ const SETTINGS: [(&str, &str); 8] = [
 impl World {
     pub(crate) async fn begin(plan: Plan) -> Self {
         let draws = Draws::new(plan.seed);
-        let (base, nodes) = tokio::task::block_in_place(|| service(plan.shares));
+        let identity = Identity::generate();
+        let recipient = identity.to_public().to_string();
+        let started = || service(plan.shares, &recipient);
+        let (base, nodes) = tokio::task::block_in_place(started);
         let keys = nodes[0].keys();
         let client = Client::signed_in(nodes[0].url(), &keys).await;
         let mut world = Self {
+            tally: Tally {
+                name: base.name(),
+                ..Tally::default()
+            },
             base,
             nodes,
             systems: Vec::new(),
             accounts: Vec::new(),
             native: keys.0,
             draws,
-            tally: Tally::default(),
+            identity,
             accepted: Vec::new(),
             folder: tempfile::tempdir().unwrap(),
         };
@@ -144,6 +154,7 @@ impl World {
 
     /// Counts what was done, and ends the service in good order.
     pub(crate) async fn end(mut self) -> Tally {
+        self.audit_books().await;
         let tables = self.tables().await;
         let committed = "SELECT COUNT(*) FROM rotations WHERE phase = 'committed'";
         self.tally.committed = tables.number(committed).await;
@@ -264,9 +275,9 @@ impl World {
     }
 }
 
-fn service(shares: bool) -> (Base, Vec<Node>) {
+fn service(shares: bool, recipient: &str) -> (Base, Vec<Node>) {
     if !shares {
-        let node = Node::start(&SETTINGS, None);
+        let node = Node::start(&SETTINGS, recipient, None);
         return (Base::Sqlite(node.data("keywheel.db")), vec![node]);
     }
     let server = Postgres::start();
@@ -274,8 +285,8 @@ fn service(shares: bool) -> (Base, Vec<Node>) {
     let mut settings = SETTINGS.to_vec();
     settings.push(("KEYWHEEL_DATABASE__URL", &url));
     settings.push(("KEYWHEEL_DATABASE__AUTO_MIGRATE", "true"));
-    let first = Node::start(&settings, None);
-    let second = Node::start(&settings, Some(&first));
+    let first = Node::start(&settings, recipient, None);
+    let second = Node::start(&settings, recipient, Some(&first));
     (Base::Postgres(server), vec![first, second])
 }
 
