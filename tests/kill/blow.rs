@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::base::{Base, OpenJob, Tables};
 use crate::line::State;
+use crate::node::Node;
 use crate::tally::{Blow, STEPS};
 use crate::target::Target;
 use crate::wait::until;
@@ -88,6 +89,7 @@ impl World {
 
     async fn await_moment(&self, tables: &Tables, when: When) -> bool {
         let clock = SystemClock::shared();
+        let up: Vec<i64> = self.nodes.iter().map(Node::id).collect();
         match when {
             When::After(span) => {
                 clock.sleep(span).await;
@@ -103,7 +105,11 @@ impl World {
                         return is_there;
                     }
                     let reached = self.steps(&jobs);
-                    if reached.iter().any(|(_, reached)| *reached == step) {
+                    // What a dead node held is nobody's work until it is taken from it.
+                    if reached
+                        .iter()
+                        .any(|(node, reached)| *reached == step && up.contains(node))
+                    {
                         clock.sleep(more).await;
                         return true;
                     }
@@ -187,9 +193,23 @@ impl World {
                 *self.tally.landed.entry(step).or_default() += 1;
             }
         }
+        let mut dead = vec![node];
+        if self.nodes.len() > 1 && self.draws.percent(15) {
+            let other = self.nodes.len() - 1 - node;
+            self.nodes[other].kill();
+            self.tally.count(Blow::Kill);
+            dead.push(other);
+        }
         self.forget_logins();
-        tokio::task::block_in_place(|| self.read_counters());
-        tokio::task::block_in_place(|| self.nodes[node].resume());
+        let gates = self.domains();
+        let held: Vec<_> = gates.iter().map(|domain| domain.gate.try_read()).collect();
+        tokio::task::block_in_place(|| {
+            self.read_counters(held.iter().all(Result::is_ok));
+            drop(held);
+            for node in dead {
+                self.nodes[node].resume();
+            }
+        });
     }
 
     /// Stops a node past its lease. Another one that shares the database takes over meanwhile.

@@ -4,6 +4,7 @@
 //! opened past the service.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use keywheel::model::credential::Part;
 use serde_json::json;
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::base::Standing;
 use crate::kept::{Secret, Version};
 use crate::tally::THRESHOLD;
-use crate::target::{Said, Target};
+use crate::target::{Domain, FUNCTIONAL, Said, Target};
 use crate::world::{Account, World};
 
 /// What a look at one part of an account's credential came to.
@@ -39,29 +40,41 @@ struct Case<'a> {
 }
 
 impl World {
-    /// Reads every target's counters.
-    pub(crate) fn read_counters(&mut self) {
-        for system in &self.systems {
+    /// Reads the targets' counters of this world's accounts; `domains`: those of domains, too, which
+    /// nobody may end meanwhile.
+    pub(crate) fn read_counters(&mut self, domains: bool) {
+        for (at, system) in self.systems.iter().enumerate() {
+            if matches!(system.target, Target::Domain(_)) && !domains {
+                continue;
+            }
             for (name, failed) in system.target.failed_logins() {
-                // A shared domain has others' accounts too; they count all the same.
-                self.tally.saw_failed(system.target.name(), &name, failed);
+                let mut accounts = self.accounts.iter();
+                // In a domain there are others, too, whom another world looks after.
+                if name == FUNCTIONAL || accounts.any(|one| one.system == at && one.name == name) {
+                    self.tally.saw_failed(system.target.name(), &name, failed);
+                }
             }
         }
     }
 
+    /// The domains that others may end.
+    pub(crate) fn domains(&self) -> Vec<Arc<Domain>> {
+        let targets = self.systems.iter().map(|system| &system.target);
+        let domains = targets.filter_map(|target| match target {
+            Target::Domain(domain) => Some(domain.clone()),
+            Target::Host(_) | Target::Directory(_) => None,
+        });
+        domains.collect()
+    }
+
     /// Looks at every account; what must not be is counted.
     pub(crate) async fn check(&mut self) -> BTreeMap<(i64, Part), Verdict> {
-        let mut gates = Vec::new();
-        for system in &self.systems {
-            if let Target::Domain(domain) = &system.target {
-                gates.push(domain.clone());
-            }
-        }
+        let gates = self.domains();
         let mut held = Vec::new();
         for domain in &gates {
             held.push(domain.gate.read().await);
         }
-        tokio::task::block_in_place(|| self.read_counters());
+        tokio::task::block_in_place(|| self.read_counters(true));
         let tables = self.tables().await;
         let standings = tables.standings().await;
         tables.close().await;

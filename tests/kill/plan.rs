@@ -16,6 +16,8 @@ pub(crate) struct Quota {
     pub(crate) blows: Vec<(Blow, u64)>,
     /// Each of these steps must have been found by a kill.
     pub(crate) steps: &'static [&'static str],
+    /// Blows of one round, at most.
+    round_max: usize,
     /// It ends then in any case.
     pub(crate) span_max: Duration,
 }
@@ -42,6 +44,7 @@ impl Quota {
             blows: blows.into(),
             // Between the others no target is spoken to, and they last for milliseconds.
             steps: if is_soak { &STEPS } else { &STEPS[2..4] },
+            round_max: if is_soak { 6 } else { 3 },
             span_max,
         }
     }
@@ -91,7 +94,7 @@ impl World {
                 return;
             }
             self.draws.shuffle(&mut left);
-            let count = 1 + self.draws.below(3);
+            let count = 1 + self.draws.below(quota.round_max);
             let mut blows: Vec<_> = left.into_iter().take(count).collect();
             if blows.is_empty() {
                 blows.push(Blow::Kill);
@@ -115,20 +118,22 @@ impl World {
     /// A drawn moment, or a drawn step; first of all one that no kill has found yet.
     fn when(&self, blow: Blow, missed: Option<&'static str>) -> When {
         let draws = &self.draws;
+        // What has no answer to wait for is over within milliseconds.
+        let at = |step: &'static str| {
+            When::At(step, draws.span(0, if step == "applying" { 60 } else { 6 }))
+        };
         if let (Blow::Kill, Some(step)) = (blow, missed)
             && draws.percent(50)
         {
-            return When::At(step, draws.span(0, 10));
+            return at(step);
         }
         match blow {
-            Blow::Kill if draws.percent(60) => {
-                When::At(STEPS[draws.below(STEPS.len())], draws.span(0, 40))
-            }
+            Blow::Kill if draws.percent(65) => at(STEPS[draws.below(STEPS.len())]),
             // Where a target is spoken to.
             Blow::Worker | Blow::Cut | Blow::Silence if draws.percent(80) => {
                 When::At(STEPS[2 + draws.below(2)], draws.span(0, 150))
             }
-            _ => When::After(draws.span(0, 1_800)),
+            _ => When::After(draws.span(0, 1_500)),
         }
     }
 }
