@@ -4,6 +4,8 @@
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh start [ADDRESS [PORT]]   127.0.0.11 22011
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh status
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh stop
+#   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh halt             as by a reset: all but its files ends
+#   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh resume ADDRESS PORT    within ten minutes
 #   FLEET_DIR=/tmp/fleet.1 tests/fleet/sshd.sh run COMMAND...           as root on the target
 #
 # The server runs as root in a mount namespace of its own, with its own /etc, /home, /root, /run
@@ -278,9 +280,42 @@ start() {
   echo "ready $address:$port pid $pid keys $FLEET_DIR/keys log $FLEET_DIR/log"
 }
 
+# A process of no use keeps the namespace, and in it accounts, passwords and counters.
+halt() {
+  local pid keeper ours link
+  pid=$(fleet_pid) || fleet_die "no server runs in $FLEET_DIR"
+  ours=$(readlink "/proc/$pid/ns/mnt")
+  setsid nsenter -m -t "$pid" -- sleep 600 </dev/null >/dev/null 2>&1 &
+  keeper=$!
+  until [ "$(readlink "/proc/$keeper/ns/mnt")" = "$ours" ]; do
+    [ -n "$(fleet_started "$keeper")" ] || fleet_die "the namespace could not be kept"
+    sleep 0.01
+  done
+  for link in /proc/[0-9]*/ns/mnt; do
+    [ "$(readlink "$link" 2>/dev/null)" = "$ours" ] || continue
+    link=${link#/proc/}
+    [ "${link%%/*}" = "$keeper" ] || kill -KILL "${link%%/*}" 2>/dev/null || true
+  done
+  fleet_gone "$pid" 50 || fleet_die "process $pid does not end"
+  fleet_record "$keeper"
+}
+
+resume() {
+  local keeper pid
+  keeper=$(fleet_pid) || fleet_die "nothing is kept in $FLEET_DIR"
+  [ "$SERVER" = openssh ] || fleet_die "only OpenSSH is resumed"
+  setsid nsenter -m -t "$keeper" -- /usr/sbin/sshd -D -e </dev/null >>"$FLEET_DIR/log" 2>&1 &
+  pid=$!
+  fleet_await "$pid" 150 banner "$1" "$2" || fleet_die "no answer at $1:$2; see $FLEET_DIR/log"
+  fleet_record "$pid"
+  fleet_end "$keeper"
+}
+
 case ${1:-} in
   start) start "${2:-127.0.0.11}" "${3:-22011}" ;;
   stop) fleet_stop ;;
+  halt) halt ;;
+  resume) resume "$2" "$3" ;;
   status)
     if pid=$(fleet_pid); then echo "running pid $pid"; else echo stopped; exit 3; fi
     ;;
@@ -290,5 +325,5 @@ case ${1:-} in
     exec nsenter -m -t "$pid" -- "$@"
     ;;
   inside) serve "$2" "$3" ;;
-  *) fleet_die "start [ADDRESS [PORT]], stop, status or run COMMAND..." ;;
+  *) fleet_die "start [ADDRESS [PORT]], stop, halt, resume ADDRESS PORT, status or run COMMAND..." ;;
 esac

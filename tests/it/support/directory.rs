@@ -104,7 +104,8 @@ impl Directory {
         directory
     }
 
-    fn script(&self) -> Command {
+    /// The recipe that has started it.
+    pub(crate) fn script(&self) -> Command {
         let mut script = script(self.product.recipe, &self.folder);
         script
             .env("IP", self.ip.to_string())
@@ -286,7 +287,8 @@ impl Directory {
             .unwrap()
     }
 
-    fn dn(&self, name: &str) -> String {
+    /// Where an account's entry is.
+    pub(crate) fn dn(&self, name: &str) -> String {
         let Product { rdn, base, .. } = self.product;
         format!("{rdn}={name},ou=people,{base}")
     }

@@ -145,7 +145,12 @@ impl Sshd {
 
     /// Runs a line of shell on the host as root: what it says.
     pub(crate) fn run(&self, line: &str) -> String {
-        run(script("sshd.sh", &self.folder).args(["run", "sh", "-c", line]))
+        run(self.script().args(["run", "sh", "-c", line]))
+    }
+
+    /// The recipe that has started it.
+    pub(crate) fn script(&self) -> Command {
+        script("sshd.sh", &self.folder)
     }
 
     /// Whether the host lets this private key in, by OpenSSH's own client.
@@ -200,7 +205,7 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        run(script("sshd.sh", &self.folder).arg("stop"));
+        run(self.script().arg("stop"));
     }
 }
 
