@@ -22,6 +22,12 @@ const IDLE_MAX: usize = 3;
 /// How far the clock moves where work is due that nobody may take yet.
 const PAUSE: Duration = Duration::from_secs(31);
 
+/// Claims of nodes that do not live, changes that are due, quarantines that were cut short.
+const LEFT: &str = "SELECT (SELECT COUNT(*) FROM claims c WHERE NOT EXISTS (
+        SELECT 1 FROM nodes n WHERE n.id = c.node_id AND n.state = 'alive'))
+    + (SELECT COUNT(*) FROM schedule WHERE open_job = 0 AND next_change_at = 0)
+    + (SELECT COUNT(*) FROM quarantines WHERE finished_at IS NULL)";
+
 /// What came of a seed.
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
@@ -46,6 +52,9 @@ pub(crate) async fn run(place: &Place, seed: u64, is_traced: bool) -> Outcome {
     }
     if let Err(fault) = ended {
         world.scene.witness.lock().unwrap().fault(fault);
+    }
+    if is_traced {
+        world.show_record().await;
     }
     let (faults, counts) = {
         let mut witness = world.scene.witness.lock().unwrap();
@@ -82,13 +91,14 @@ impl World {
                 self.lose(process);
                 continue;
             }
+            self.sign_off().await;
             let steps = {
                 let mut inner = self.stage.lock();
                 inner.tally.steps += 1;
                 inner.tally.steps
             };
             if steps > STEPS_MAX {
-                return Err("I9: it does not end".to_owned());
+                return Err(format!("I9: it does not end: {}", self.left().await));
             }
             if pace.is_wild && self.shape.troubles > 0 {
                 let rarity = self.shape.rarity;
@@ -106,8 +116,9 @@ impl World {
                 continue;
             }
             let gate = self.die(|die| die.pick(&open));
-            self.stage.open(gate);
-            pace.fruitless = 0;
+            if self.stage.open(gate).is_target() {
+                pace.fruitless = 0;
+            }
         }
     }
 
@@ -117,7 +128,9 @@ impl World {
         pace: &mut Pace,
         idle: &[(u64, crate::stage::ActorId)],
     ) -> Result<bool, String> {
-        if self.tick(idle) {
+        let left = self.number(LEFT).await > 0;
+        let is_wanted = left || pace.is_wild && self.die(|die| die.percent(30));
+        if self.tick(idle, is_wanted) {
             return Ok(true);
         }
         let runs = self.nodes.iter().filter(|node| node.stopped.is_none());
@@ -137,7 +150,10 @@ impl World {
             .filter(|(_, actor)| !self.is_ticker(*actor))
             .map(|(gate, _)| *gate)
             .collect();
-        if next.is_some_and(|next| next <= now) && !workers.is_empty() && pace.fruitless < IDLE_MAX {
+        let is_due = next.is_some_and(|next| next <= now);
+        // A claim may be owed back by who could not end it.
+        let is_owed = self.number("SELECT COUNT(*) FROM claims").await > 0;
+        if (is_due || is_owed) && !workers.is_empty() && pace.fruitless < IDLE_MAX {
             pace.fruitless += 1;
             let gate = self.die(|die| die.pick(&workers));
             self.stage.open(gate);
@@ -173,11 +189,63 @@ impl World {
             }
         };
         if wait > WAIT_MAX {
-            return Err(format!("I9: work waits for {} hours", wait.as_secs() / 3_600));
+            let hours = wait.as_secs() / 3_600;
+            let left = self.left().await;
+            return Err(format!("I9: work waits for {hours} hours: {left}"));
         }
         pace.fruitless = 0;
         self.pass(wait);
         Ok(true)
+    }
+
+    /// What the service itself has put on record, for whoever reads a trace.
+    async fn show_record(&self) {
+        let audit: Vec<(i64, String, String, String)> =
+            sqlx::query_as("SELECT at, event, subject, body FROM audit ORDER BY id")
+                .fetch_all(&self.raw)
+                .await
+                .unwrap();
+        for (at, event, subject, body) in audit {
+            self.stage.note(format!("audit {at} {subject} {event} {body}"));
+        }
+        let history: Vec<(i64, i64, i64, String, String)> = sqlx::query_as(
+            "SELECT job_id, account_id, attempt, outcome, why FROM job_history
+             ORDER BY ended_at, job_id, attempt",
+        )
+        .fetch_all(&self.raw)
+        .await
+        .unwrap();
+        for (job, account, attempt, outcome, why) in history {
+            let why = why.replace('\n', "; ");
+            self.stage.note(format!("job {job} of {account}, attempt {attempt}: {outcome}: {why}"));
+        }
+    }
+
+    /// What work is left, and what holds it up.
+    async fn left(&self) -> String {
+        let now = self.clock.now();
+        let jobs: Vec<(i64, i64, String, String, i64, i64)> = sqlx::query_as(
+            "SELECT id, account_id, kind, state, attempt, run_at FROM jobs ORDER BY id",
+        )
+        .fetch_all(&self.raw)
+        .await
+        .unwrap();
+        let jobs: Vec<String> = jobs
+            .iter()
+            .map(|(id, account, kind, state, attempt, run_at)| {
+                let wait = run_at - now.0;
+                format!("job {id} of {account}: {kind}, {state}, attempt {attempt}, in {wait} ms")
+            })
+            .collect();
+        let claims = self.number("SELECT COUNT(*) FROM claims").await;
+        let sessions: Vec<(i64, i64, i64, i64)> =
+            sqlx::query_as("SELECT id, running, trips, paused_until FROM systems ORDER BY id")
+                .fetch_all(&self.raw)
+                .await
+                .unwrap();
+        let nodes: Vec<_> = self.nodes.iter().map(|node| (node.process, node.stopped)).collect();
+        let waiting = self.stage.waiting();
+        format!("{jobs:?}; claims {claims}; systems {sessions:?}; {nodes:?}; {waiting:?}")
     }
 
     /// Time passes.

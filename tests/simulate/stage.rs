@@ -41,6 +41,12 @@ pub(crate) enum Wait {
     Idle,
 }
 
+impl Wait {
+    pub(crate) fn is_target(&self) -> bool {
+        matches!(self, Self::Target(_))
+    }
+}
+
 struct Ticket {
     actor: ActorId,
     wait: Wait,
@@ -192,22 +198,21 @@ impl Stage {
             .collect()
     }
 
-    /// Opens one gate.
-    pub(crate) fn open(&self, id: u64) {
-        let waker = {
+    /// Opens one gate; tells what was waited for.
+    pub(crate) fn open(&self, id: u64) -> Wait {
+        let (waker, wait) = {
             let mut inner = self.lock();
-            let Some(ticket) = inner.tickets.get_mut(&id) else {
-                return;
-            };
+            let ticket = inner.tickets.get_mut(&id).expect("somebody waits there");
             ticket.is_open = true;
-            let line = format!("{:?} {:?}", ticket.actor, ticket.wait);
-            let waker = ticket.waker.take();
+            let (waker, wait) = (ticket.waker.take(), ticket.wait.clone());
+            let line = format!("{:?} {wait:?}", ticket.actor);
             inner.trace.add(&line);
-            waker
+            (waker, wait)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
+        wait
     }
 }
 

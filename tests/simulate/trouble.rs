@@ -257,9 +257,8 @@ impl World {
             }
             _ => {
                 self.hit(Hit::Due);
-                sqlx::query("UPDATE schedule SET next_change_at = $2 WHERE account_id = $1")
+                sqlx::query("UPDATE schedule SET next_change_at = 0 WHERE account_id = $1")
                     .bind(account.0)
-                    .bind(self.now().0 - 1)
                     .execute(&self.raw)
                     .await
                     .unwrap();

@@ -31,6 +31,7 @@ pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) id: NodeId,
     pub(crate) drain: CancellationToken,
+    worker: ActorId,
     ticker: ActorId,
     /// Stopped since then.
     pub(crate) stopped: Option<Duration>,
@@ -168,12 +169,12 @@ impl World {
                 .unwrap();
         }
         let drain = CancellationToken::new();
-        let worker = plant.worker(id, self.shape.batch_max);
+        let work = plant.worker(id, self.shape.batch_max);
         let (stage, stop) = (self.stage.clone(), drain.clone());
-        self.cast.add(Some(process), false, async move {
+        let worker = self.cast.add(Some(process), false, async move {
             while !stop.is_cancelled() {
                 stage.gate(Wait::Idle).await;
-                if let Err(error) = worker.run_until_idle(&stop).await {
+                if let Err(error) = work.run_until_idle(&stop).await {
                     stage.note(format!("  worker: {error}"));
                 }
             }
@@ -185,7 +186,7 @@ impl World {
             id,
             SchedulerOptions::default(),
         );
-        let stage = self.stage.clone();
+        let (stage, orders) = (self.stage.clone(), plant.orders());
         let ticker = self.cast.add(Some(process), true, async move {
             loop {
                 stage.gate(Wait::Idle).await;
@@ -193,6 +194,9 @@ impl World {
                 stage.gate(Wait::Idle).await;
                 let rest = [Tick::LeaseReaper, Tick::StaleScan, Tick::HeadRepair];
                 tick(&stage, &scheduler, &rest).await;
+                if let Err(error) = orders.resume_quarantines().await {
+                    stage.note(format!("  quarantines: {error}"));
+                }
             }
         });
         self.stage.note(format!("{process:?} starts"));
@@ -200,6 +204,7 @@ impl World {
             process,
             id,
             drain,
+            worker,
             ticker,
             stopped: None,
             ticked: self.clock.monotonic(),
@@ -212,6 +217,19 @@ impl World {
         self.stage.note(format!("{process:?} is gone"));
         self.cast.drop_process(process);
         self.nodes.retain(|node| node.process != process);
+    }
+
+    /// Processes whose work has drained sign off.
+    pub(crate) async fn sign_off(&mut self) {
+        let nodes = self.nodes.iter();
+        let drained = nodes.filter(|node| !self.cast.is_there(node.worker));
+        let drained: Vec<(Process, NodeId)> = drained.map(|node| (node.process, node.id)).collect();
+        for (process, id) in drained {
+            let mut tx = self.plant.store.begin().await.unwrap();
+            tx.sign_off(id).await.unwrap();
+            tx.commit().await.unwrap();
+            self.lose(process);
+        }
     }
 
     pub(crate) fn is_stopped(&self, actor: ActorId) -> bool {
@@ -251,13 +269,14 @@ impl World {
     }
 
     /// Wakes the schedulers whose tick has come. False: it has come for none.
-    pub(crate) fn tick(&mut self, idle: &[(u64, ActorId)]) -> bool {
+    pub(crate) fn tick(&mut self, idle: &[(u64, ActorId)], is_wanted: bool) -> bool {
         let now = self.clock.monotonic();
         let mut woken = false;
         for node in &mut self.nodes {
             let gate = idle.iter().find(|(_, actor)| *actor == node.ticker);
             let Some((gate, _)) = gate else { continue };
-            if node.is_half || now.saturating_sub(node.ticked) >= TICK_EVERY {
+            let is_due = is_wanted && now.saturating_sub(node.ticked) >= TICK_EVERY;
+            if node.is_half || is_due {
                 self.stage.open(*gate);
                 node.ticked = now;
                 // All show that they live before anybody looks who does.
