@@ -24,7 +24,12 @@ mod witness;
 mod world;
 
 #[path = "../it/support/database.rs"]
-#[expect(dead_code, unused_macros, unused_imports, reason = "other tests use the rest")]
+#[expect(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "other tests use the rest"
+)]
 mod database;
 #[path = "../it/support/plant.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(31);
 const LEFT: &str = "SELECT (SELECT COUNT(*) FROM claims c WHERE NOT EXISTS (
         SELECT 1 FROM nodes n WHERE n.id = c.node_id AND n.state = 'alive'))
     + (SELECT COUNT(*) FROM schedule WHERE open_job = 0 AND next_change_at = 0)
-    + (SELECT COUNT(*) FROM quarantines WHERE finished_at IS NULL)";
+    + (SELECT COUNT(*) FROM quarantines WHERE finished_at IS NULL AND ordered_to IS NOT NULL)";
 
 /// What came of a seed.
 pub(crate) struct Outcome {
@@ -129,7 +129,7 @@ impl World {
         idle: &[(u64, crate::stage::ActorId)],
     ) -> Result<bool, String> {
         let left = self.number(LEFT).await > 0;
-        let is_wanted = left || pace.is_wild && self.die(|die| die.percent(30));
+        let is_wanted = left || pace.is_wild && self.die(|die| die.percent(10));
         if self.tick(idle, is_wanted) {
             return Ok(true);
         }
@@ -172,7 +172,9 @@ impl World {
         if sleeper.is_some() {
             self.hang_up();
         }
-        let sleeper = self.first_waker().map(|until| until.saturating_sub(self.clock.monotonic()));
+        let sleeper = self
+            .first_waker()
+            .map(|until| until.saturating_sub(self.clock.monotonic()));
         let due = next.map(|next| {
             let wait = next.since(now);
             if wait.is_zero() { PAUSE } else { wait }
@@ -206,7 +208,8 @@ impl World {
                 .await
                 .unwrap();
         for (at, event, subject, body) in audit {
-            self.stage.note(format!("audit {at} {subject} {event} {body}"));
+            self.stage
+                .note(format!("audit {at} {subject} {event} {body}"));
         }
         let history: Vec<(i64, i64, i64, String, String)> = sqlx::query_as(
             "SELECT job_id, account_id, attempt, outcome, why FROM job_history
@@ -217,7 +220,9 @@ impl World {
         .unwrap();
         for (job, account, attempt, outcome, why) in history {
             let why = why.replace('\n', "; ");
-            self.stage.note(format!("job {job} of {account}, attempt {attempt}: {outcome}: {why}"));
+            self.stage.note(format!(
+                "job {job} of {account}, attempt {attempt}: {outcome}: {why}"
+            ));
         }
     }
 
@@ -243,7 +248,11 @@ impl World {
                 .fetch_all(&self.raw)
                 .await
                 .unwrap();
-        let nodes: Vec<_> = self.nodes.iter().map(|node| (node.process, node.stopped)).collect();
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| (node.process, node.stopped))
+            .collect();
         let waiting = self.stage.waiting();
         format!("{jobs:?}; claims {claims}; systems {sessions:?}; {nodes:?}; {waiting:?}")
     }

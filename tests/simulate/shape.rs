@@ -28,6 +28,8 @@ pub(crate) struct Shape {
     /// Somebody else changes passwords.
     pub(crate) has_somebody: bool,
     pub(crate) has_keys: bool,
+    /// Targets refuse passwords that they have had.
+    pub(crate) remembers: bool,
 }
 
 impl Shape {
@@ -48,11 +50,12 @@ impl Shape {
                 lockout_window: WINDOW,
                 ..Limits::default()
             },
-            wild: die.pick(&[0, 5, 15, 35]),
-            troubles: 1 + die.below(6),
-            rarity: die.pick(&[4, 10, 25]),
+            wild: die.pick(&[0, 8, 20, 40]),
+            troubles: 2 + die.below(7),
+            rarity: die.pick(&[3, 6, 12]),
             orders: 1 + die.below(3),
-            has_somebody: die.percent(12),
+            has_somebody: die.percent(20),
+            remembers: die.percent(40),
             has_keys,
             likes,
         }

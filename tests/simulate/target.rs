@@ -37,6 +37,8 @@ pub(crate) struct Scene {
     pub(crate) fake: FakeWorld,
     pub(crate) vault: Arc<Vault>,
     pub(crate) raw: AnyPool,
+    /// Passwords that were used before are refused.
+    pub(crate) remembers: bool,
     /// Calls of a hundred that go wrong.
     pub(crate) wild: Mutex<usize>,
 }
@@ -91,7 +93,8 @@ impl Scene {
             witness.fault(text);
         }
         if overwrites {
-            let text = format!("A1: {account}: version {version} overwrites what it was seen not to be");
+            let text =
+                format!("A1: {account}: version {version} overwrites what it was seen not to be");
             witness.fault(text);
         }
     }
@@ -136,7 +139,10 @@ impl Scene {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "compared with what the target holds")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with what the target holds"
+)]
 fn clear(secret: &secrecy::SecretString) -> String {
     secret.expose_secret().to_owned()
 }
@@ -188,14 +194,20 @@ impl Connector for Wire {
         let scene = &self.scene;
         let login = functional.map(|one| one.account.login.as_str().to_owned());
         let host = target.host.clone();
-        scene.stage.gate(Wait::Target(format!("open {host} {login:?}"))).await;
+        scene
+            .stage
+            .gate(Wait::Target(format!("open {host} {login:?}")))
+            .await;
         let system = scene.fake.system(&host);
         let (does, hit) = scene.open_does(login.is_some());
         let linked = login.as_deref().and_then(account_of);
         if let Some(account) = linked
             && scene.is_locked(account)
         {
-            return Err(Reason::system(Class::Locked, "the functional account is locked"));
+            return Err(Reason::system(
+                Class::Locked,
+                "the functional account is locked",
+            ));
         }
         system.next_open(does);
         let before = login.as_deref().map(|login| system.failed_logins(login));
@@ -220,8 +232,13 @@ impl Connector for Wire {
                 (_, _) => {}
             }
         }
-        scene.stage.note(format!("  opened: {}", outcome(opened.as_ref().err())));
-        scene.stage.gate(Wait::Target(format!("opened {host}"))).await;
+        scene
+            .stage
+            .note(format!("  opened: {}", outcome(opened.as_ref().err())));
+        scene
+            .stage
+            .gate(Wait::Target(format!("opened {host}")))
+            .await;
         opened.map(|inner| {
             Arc::new(Line {
                 scene: Arc::clone(scene),
@@ -279,7 +296,6 @@ impl Scene {
             Does::Silent(OnChange::LoseReply),
             Does::Silent(OnChange::LoseOrder),
             Does::Twice,
-            Does::AlreadyUsed,
         ])
     }
 }
@@ -289,8 +305,6 @@ enum Does {
     Simply(OnChange, Hit),
     Silent(OnChange),
     Twice,
-    /// Refuses what it ever had, what it has included.
-    AlreadyUsed,
 }
 
 /// One session.
@@ -322,7 +336,10 @@ impl Line {
     async fn after(&self, what: &str) {
         self.scene.look(&self.host);
         self.scene.stage.note(format!("  {what}"));
-        self.scene.stage.gate(Wait::Target("answer".to_owned())).await;
+        self.scene
+            .stage
+            .gate(Wait::Target("answer".to_owned()))
+            .await;
     }
 
     async fn misbehave(
@@ -341,10 +358,13 @@ impl Line {
                 (script, Hit::Silent)
             }
             Does::Twice => (OnChange::Obey, Hit::Twice),
-            Does::AlreadyUsed if self.system.history(login).contains(&secret) => {
-                (OnChange::Refuse, Hit::AlreadyUsed)
-            }
-            Does::AlreadyUsed => (OnChange::Obey, Hit::Obeyed),
+        };
+        // What it has had it refuses, what it has included: a refusal proves nothing then.
+        let is_used = self.scene.remembers && self.system.history(login).contains(&secret);
+        let (script, hit) = if is_used {
+            (OnChange::Refuse, Hit::AlreadyUsed)
+        } else {
+            (script, hit)
         };
         self.system.every_change(login, script);
         let changed = self.inner.change(account, new, current).await;
@@ -384,7 +404,8 @@ impl Session for Line {
             let does = self.scene.change_does();
             self.misbehave(does, account, new, current).await
         };
-        if account.uses_own && !self.count(login, before)
+        if account.uses_own
+            && !self.count(login, before)
             && let (Some(id), Some(current)) = (account_of(login), current)
             && matches!(changed, Changed::Done)
         {

@@ -22,18 +22,18 @@ impl World {
     /// One disturbance.
     pub(crate) async fn trouble(&mut self) {
         match self.die(|die| die.below(100)) {
-            0..40 => self.arm(),
-            40..46 => self.kill_anywhere(),
-            46..56 => self.kill_at_target(),
-            56..66 => self.stop_one(),
-            66..70 => self.jump(),
-            70..74 => {
+            0..36 => self.arm(),
+            36..40 => self.kill_anywhere(),
+            40..51 => self.kill_at_target(),
+            51..62 => self.stop_one(),
+            62..66 => self.jump(),
+            66..70 => {
                 let minutes = self.die(|die| die.pick(&[1, 10, 61, 180, 25 * 60]));
                 self.hit(Hit::TimePasses);
                 self.pass(Duration::from_mins(minutes));
             }
-            74..80 => self.deliver(),
-            80..84 => self.somebody_else(),
+            70..78 => self.deliver(),
+            78..84 => self.somebody_else(),
             84..88 => {
                 if self.nodes.len() < 3 {
                     self.start().await;
@@ -208,7 +208,8 @@ impl World {
         }
         let nth = self.die(|die| die.pick(&nodes));
         self.hit(Hit::Drained);
-        self.stage.note(format!("{:?} drains", self.nodes[nth].process));
+        self.stage
+            .note(format!("{:?} drains", self.nodes[nth].process));
         self.nodes[nth].drain.cancel();
     }
 

@@ -74,6 +74,7 @@ impl World {
             fake: fake.clone(),
             vault: vault.clone(),
             raw: raw.clone(),
+            remembers: shape.remembers,
             wild: Mutex::new(shape.wild),
         });
         let plant = Plant {
@@ -156,7 +157,11 @@ impl World {
         let mut plant = self.plant.clone();
         if process.0 > 0 {
             // A process has connections and reserved ids of its own.
-            plant.store = self.ground.store().await.behind(Arc::new(self.stage.clone()));
+            plant.store = self
+                .ground
+                .store()
+                .await
+                .behind(Arc::new(self.stage.clone()));
         }
         let others: Vec<i64> = self.nodes.iter().map(|node| node.id.0).collect();
         let id = plant.register().await;
@@ -186,17 +191,19 @@ impl World {
             id,
             SchedulerOptions::default(),
         );
-        let (stage, orders) = (self.stage.clone(), plant.orders());
+        let stage = self.stage.clone();
         let ticker = self.cast.add(Some(process), true, async move {
             loop {
                 stage.gate(Wait::Idle).await;
                 tick(&stage, &scheduler, &[Tick::Beat]).await;
                 stage.gate(Wait::Idle).await;
-                let rest = [Tick::LeaseReaper, Tick::StaleScan, Tick::HeadRepair];
-                tick(&stage, &scheduler, &rest).await;
-                if let Err(error) = orders.resume_quarantines().await {
-                    stage.note(format!("  quarantines: {error}"));
+                let mut rest = vec![Tick::LeaseReaper];
+                for (tick, chance) in [(Tick::StaleScan, 50), (Tick::HeadRepair, 30)] {
+                    if stage.lock().die.percent(chance) {
+                        rest.push(tick);
+                    }
                 }
+                tick(&stage, &scheduler, &rest).await;
             }
         });
         self.stage.note(format!("{process:?} starts"));
