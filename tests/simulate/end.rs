@@ -201,6 +201,10 @@ impl World {
                     tally.out_of_sync += u64::from(is_last);
                 }
             }
+            // Nobody gets there: its functional account's password is somebody else's, too.
+            (false, None) if was_drifted && found.credential.last_test == LastTest::Unreachable => {
+                tally.drifted += u64::from(is_last);
+            }
             (false, None) => {
                 return Err(format!(
                     "I9: {account}: its current {} does not work, and nothing says so: {:?}",

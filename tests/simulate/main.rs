@@ -50,7 +50,11 @@ use crate::run::{Outcome, run};
 use crate::tally::Tally;
 
 /// Seeds of a run that nobody asked more of.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 10_000;
+/// The same on PostgreSQL, where each costs more.
+const POSTGRES_SEEDS: u64 = 60;
+/// Seeds that are played twice, to be compared.
+const TWICE: u64 = 50;
 /// Real time that one seed may take.
 const SEED_MAX: Duration = Duration::from_mins(2);
 /// Broken seeds that are shown.
@@ -105,6 +109,18 @@ fn play_all(backend: Backend, seeds: u64) -> (Tally, Vec<(u64, Vec<String>)>) {
     (tally, broken)
 }
 
+fn play_and_report(backend: Backend, seeds: u64) -> Tally {
+    let (tally, broken) = play_all(backend, seeds);
+    println!("{backend:?}\n{}", tally.report(seeds));
+    let shown: Vec<_> = broken.iter().take(SHOWN_MAX).collect();
+    assert!(
+        broken.is_empty(),
+        "{} seeds break a promise; replay one with KEYWHEEL_SEED: {shown:#?}",
+        broken.len()
+    );
+    tally
+}
+
 #[test]
 fn no_seed_loses_a_credential() {
     if let Some(seed) = asked("KEYWHEEL_SEED") {
@@ -115,15 +131,26 @@ fn no_seed_loses_a_credential() {
         assert!(outcome.faults.is_empty(), "{:#?}", outcome.faults);
         return;
     }
-    let seeds = asked("KEYWHEEL_SEEDS").unwrap_or(SEEDS);
-    let (tally, broken) = play_all(Backend::Sqlite, seeds);
-    println!("{}", tally.report(seeds));
-    let shown: Vec<_> = broken.iter().take(SHOWN_MAX).collect();
-    assert!(
-        broken.is_empty(),
-        "{} seeds break a promise; replay one with KEYWHEEL_SEED: {shown:#?}",
-        broken.len()
-    );
+    let tally = play_and_report(Backend::Sqlite, asked("KEYWHEEL_SEEDS").unwrap_or(SEEDS));
     let never = tally.never_met();
     assert!(never.is_empty(), "never met: {never:?}");
+}
+
+#[test]
+fn no_seed_loses_a_credential_on_postgres() {
+    let seeds = asked("KEYWHEEL_SEEDS").map_or(POSTGRES_SEEDS, |seeds| seeds / 100);
+    play_and_report(Backend::Postgres, seeds);
+}
+
+#[test]
+fn the_same_seed_has_the_same_history() {
+    let place = Place::new(Backend::Sqlite);
+    for seed in 0..TWICE {
+        let (one, two) = (play(&place, seed, true), play(&place, seed, true));
+        let (one, two) = (one.trace.lines.unwrap(), two.trace.lines.unwrap());
+        let mut both = one.iter().zip(&two).enumerate();
+        let differs = both.find(|(_, (one, two))| one != two);
+        assert!(differs.is_none(), "seed {seed}: {differs:?}");
+        assert_eq!(one.len(), two.len(), "seed {seed}");
+    }
 }

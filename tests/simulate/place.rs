@@ -19,13 +19,15 @@ static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
 pub(crate) struct Place {
     backend: Backend,
     folder: TempDir,
+    /// A migrated database of PostgreSQL's.
+    server: OnceCell<Database>,
 }
 
 /// One world's database.
 pub(crate) struct Ground {
     pub(crate) url: String,
     file: Option<PathBuf>,
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 impl Place {
@@ -39,17 +41,18 @@ impl Place {
         Self {
             backend,
             folder: folder.unwrap(),
+            server: OnceCell::new(),
         }
     }
 
     pub(crate) async fn ground(&self) -> Ground {
         if self.backend == Backend::Postgres {
-            let database = Database::new(Backend::Postgres).await;
-            database.store().await.close().await;
+            let migrated = self.server.get_or_init(migrated).await;
+            let database = migrated.copied().await;
             return Ground {
                 url: database.url.clone(),
                 file: None,
-                _database: Some(database),
+                database: Some(database),
             };
         }
         let template = TEMPLATE.get_or_init(template).await;
@@ -64,7 +67,7 @@ impl Place {
         Ground {
             url: format!("sqlite://{}?mode=rwc", file.display()),
             file: Some(file),
-            _database: None,
+            database: None,
         }
     }
 }
@@ -81,6 +84,19 @@ impl Ground {
         .await
         .unwrap()
     }
+
+    /// Nobody is connected any more.
+    pub(crate) async fn leave(self) {
+        if let Some(database) = self.database {
+            database.drop_it().await;
+        }
+    }
+}
+
+async fn migrated() -> Database {
+    let database = Database::new(Backend::Postgres).await;
+    database.store().await.close().await;
+    database
 }
 
 async fn template() -> Vec<u8> {

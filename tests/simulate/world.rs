@@ -11,7 +11,7 @@ use keywheel::model::Timestamp;
 use keywheel::model::credential::Part;
 use keywheel::model::id::{AccountId, NodeId};
 use keywheel::scheduler::{Scheduler, SchedulerOptions, Tick, TickError};
-use keywheel::store::StoreError;
+use keywheel::store::{Store, StoreError};
 use keywheel_connectors::fake::FakeWorld;
 use sqlx::AnyPool;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub(crate) struct World {
     pub(crate) raw: AnyPool,
     pub(crate) shape: Shape,
     processes: usize,
+    stores: Vec<Store>,
     ground: Ground,
 }
 
@@ -99,6 +100,7 @@ impl World {
         if shape.is_linked {
             plant.link(&raw, sites[0].account()).await;
         }
+        let stores = vec![plant.store.clone()];
         let mut world = Self {
             cast: Cast::new(&stage, shape.has_keys),
             stage,
@@ -110,6 +112,7 @@ impl World {
             raw,
             shape,
             processes: 0,
+            stores,
             ground,
         };
         world.introduce();
@@ -163,12 +166,12 @@ impl World {
                 .await
                 .behind(Arc::new(self.stage.clone()));
         }
-        let others: Vec<i64> = self.nodes.iter().map(|node| node.id.0).collect();
+        let living = plant.store.living_nodes().await.unwrap();
         let id = plant.register().await;
-        for other in others {
+        for (other, _) in living {
             // With SQLite a node that starts takes all others for dead. Here two may live.
             sqlx::query("UPDATE nodes SET state = 'alive' WHERE id = $1")
-                .bind(other)
+                .bind(other.0)
                 .execute(&self.raw)
                 .await
                 .unwrap();
@@ -306,7 +309,10 @@ impl World {
     pub(crate) async fn close(self) {
         drop(self.cast);
         self.raw.close().await;
-        self.plant.store.close().await;
+        for store in self.stores {
+            store.close().await;
+        }
+        self.ground.leave().await;
     }
 
     pub(crate) fn hit(&self, hit: Hit) {
