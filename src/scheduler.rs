@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::model::session::SessionLife;
+use crate::queue::resume_quarantines;
 use crate::store::{Store, StoreError};
 
 pub use audit::Auditing;
@@ -387,6 +388,12 @@ impl Scheduler {
         tx.commit().await?;
         if repaired > 0 {
             tracing::warn!(systems = repaired, "queue heads were later than their jobs");
+        }
+        // One that is being ordered right now goes on here, and its caller stops.
+        let clock = self.inner.clock.as_ref();
+        let resumed = resume_quarantines(&self.inner.store, clock).await?;
+        if resumed > 0 {
+            tracing::warn!(resumed, "quarantines whose ordering was cut short go on");
         }
         Ok(())
     }

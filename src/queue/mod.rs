@@ -17,6 +17,7 @@ mod worker;
 pub use discovery::{DiscoverError, Discoverer};
 pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
+pub use quarantine::resume_quarantines;
 pub use resolve::{Resolve, ResolveOrder};
 pub use synced::Straggler;
 pub use wait::TestVerdict;

@@ -15,7 +15,7 @@ pub enum Tick {
     Beat,
     /// Takes over the work of dead nodes.
     LeaseReaper,
-    /// Puts queue heads right.
+    /// Puts queue heads right, and goes on with quarantines whose ordering was cut short.
     HeadRepair,
     /// Removes idle sessions, expired access tokens and old exports, and revokes keys that lie idle.
     SessionReaper,

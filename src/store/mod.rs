@@ -27,6 +27,7 @@ mod functional_link;
 mod functional_secret;
 mod gauge;
 mod group;
+mod hurdle;
 mod id;
 mod job;
 mod key;
@@ -98,6 +99,7 @@ pub use error::{SchemaError, StoreError};
 pub use escrow::{KEPT_KINDS, KeptKind, KeptValue};
 pub use functional_link::{FunctionalLink, FunctionalSecret};
 pub use functional_secret::SealedKey;
+pub use hurdle::{Hurdle, Moment, Pass};
 pub use job::{NewJob, OpenJob};
 pub use last_access::LastAccess;
 pub use migrate::SchemaState;
@@ -150,7 +152,7 @@ impl fmt::Debug for StoreOptions {
 pub struct Store {
     backend: Backend,
     options: StoreOptions,
-    read: AnyPool,
+    read: hurdle::Reader,
     write: AnyPool,
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
@@ -188,6 +190,7 @@ pub struct Tx {
     holds: Vec<Print>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
+    _pass: Option<Pass>,
 }
 
 impl Store {
@@ -204,7 +207,10 @@ impl Store {
         })?;
         // The writer first: it creates the file and its WAL.
         let write = backend.writer(options, options.writers).await?;
-        let read = backend.reader(options).await?;
+        let read = hurdle::Reader {
+            pool: backend.reader(options).await?,
+            hurdle: None,
+        };
         let ids = Arc::new(id::Blocks::new(backend, options).await?);
         Ok(Self {
             backend,
@@ -238,6 +244,13 @@ impl Store {
         self
     }
 
+    /// From now on this hurdle stands before the database; for tests.
+    #[must_use]
+    pub fn behind(mut self, hurdle: Arc<dyn Hurdle>) -> Self {
+        self.read.hurdle = Some(hurdle);
+        self
+    }
+
     /// Which database this is.
     pub fn backend(&self) -> Backend {
         self.backend
@@ -248,6 +261,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let pass = hurdle::pass(self.read.hurdle.as_ref(), Moment::Begin).await?;
         let inner = self.write.begin_with(self.backend.begin()).await?;
         Ok(Tx {
             backend: self.backend,
@@ -258,6 +272,7 @@ impl Store {
             audited: Vec::new(),
             holds: Vec::new(),
             reserved: HashMap::new(),
+            _pass: pass,
         })
     }
 
@@ -293,7 +308,7 @@ impl Store {
     /// Connections that read and write: (idle, used).
     pub fn connections(&self) -> (u32, u32) {
         let ((idle_read, used_read), (idle_write, used_write)) =
-            (in_pool(&self.read), in_pool(&self.write));
+            (in_pool(&self.read.pool), in_pool(&self.write));
         (idle_read + idle_write, used_read + used_write)
     }
 
@@ -309,7 +324,7 @@ impl Store {
     /// Closes every connection, after the work in hand.
     pub async fn close(&self) {
         self.ids.close().await;
-        self.read.close().await;
+        self.read.pool.close().await;
         self.write.close().await;
     }
 
@@ -335,17 +350,12 @@ impl Tx {
         {
             sqlx::query(notify).execute(&mut *self.inner).await?;
         }
-        self.inner
-            .commit()
+        let hurdle = self.store.read.hurdle.as_ref();
+        hurdle::pass(hurdle, Moment::Commit).await.map_err(answer)?;
+        self.inner.commit().await.map_err(answer)?;
+        hurdle::pass(hurdle, Moment::Committed)
             .await
-            .map_err(|error| match StoreError::from(error) {
-                // The database says no: that is known.
-                known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => {
-                    known
-                }
-                StoreError::Database(cause) => StoreError::CommitUnknown(cause),
-                other => other,
-            })?;
+            .map_err(answer)?;
         if let Some(metrics) = &self.store.metrics {
             for event in &self.audited {
                 metrics.audited(event);
@@ -378,6 +388,16 @@ impl Tx {
     /// Wakes this process's sender when this transaction commits.
     fn post(&mut self) {
         self.posts = true;
+    }
+}
+
+/// What a commit's failure says.
+fn answer(error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        // The database says no: that is known.
+        known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => known,
+        StoreError::Database(cause) => StoreError::CommitUnknown(cause),
+        other => other,
     }
 }
 
