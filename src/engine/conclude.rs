@@ -12,7 +12,8 @@ use crate::generate;
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
 use crate::model::job::{JobKind, Priority};
-use crate::model::rotation::Phase;
+use crate::model::regression::{Consent, Course, Standing};
+use crate::model::rotation::{Outcome, Phase};
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
 /// Audit rows of an account that one rotation may have left.
@@ -37,7 +38,13 @@ impl Engine {
                 ended.push(self.give_up(claim, work).await?);
                 continue;
             }
-            self.skip_without_contact(&mut work).await?;
+            if work.job.standing.course(work.job.kind, work.job.cause) == Course::Waits {
+                let is_awaited = claim.priority == Priority::Immediate && !work.in_doubt();
+                let is_over = is_awaited || self.expired(&work.job);
+                ended.push(work.wait_for_consent(is_over, self.clock.now()));
+                continue;
+            }
+            self.skip_without_contact(claim, &mut work).await?;
             let mut work = match self.refuse_second_doubt(claim, work).await? {
                 Ok(work) => work,
                 Err(finished) => {
@@ -64,14 +71,21 @@ impl Engine {
     }
 
     /// Takes out of a change what needs an operator first, and what was made already.
-    async fn skip_without_contact(&self, work: &mut Work) -> Result<(), EngineError> {
+    async fn skip_without_contact(
+        &self,
+        claim: &Claim,
+        work: &mut Work,
+    ) -> Result<(), EngineError> {
         if work.job.kind == JobKind::Test {
             return Ok(());
         }
         for part in work.driven() {
             work.enter(part);
             let phase = work.rotation.as_ref().map(|row| row.state.phase);
-            if phase == Some(Phase::NeedsOperator) {
+            let is_reset = work.job.standing == Standing::Regressed(Consent::Reset);
+            if phase == Some(Phase::NeedsOperator) && is_reset {
+                self.set_aside(claim, work).await?;
+            } else if phase == Some(Phase::NeedsOperator) {
                 work.log.class = "unknown";
                 work.log
                     .note("an earlier change needs an operator: probe or resolve it first");
@@ -82,6 +96,24 @@ impl Engine {
                 work.skip(part, Ending::Succeeded);
             }
         }
+        Ok(())
+    }
+
+    /// An operator has decided: whatever became of the rotation at hand, the account is reset. Its
+    /// candidate stays kept, and the account in doubt until another one is current.
+    async fn set_aside(&self, claim: &Claim, work: &mut Work) -> Result<(), EngineError> {
+        let Some(row) = work.rotation.take() else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let why = "set aside: an operator has the account reset";
+        let write = Write::step(&row, row.state.after(Outcome::Current)?, why);
+        let mut tx = self.store.begin().await?;
+        tx.hold(claim.id, claim.node).await?;
+        tx.advance_all(&Vec::from_iter(&write.step), now).await?;
+        tx.audit_all(&Vec::from_iter(&write.events), now).await?;
+        tx.commit().await?;
+        work.log.note(why);
         Ok(())
     }
 

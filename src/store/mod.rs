@@ -26,6 +26,7 @@ mod functional_account;
 mod functional_link;
 mod functional_secret;
 mod gauge;
+mod generation;
 mod group;
 mod id;
 mod job;
@@ -48,6 +49,7 @@ mod password_version;
 mod policy;
 mod principal;
 mod quarantine;
+mod regression;
 mod report;
 mod request;
 mod rotation;
@@ -108,6 +110,7 @@ pub use password_reader::Seeing;
 pub use password_record::{NewPasswordRecord, PasswordFilter, PasswordOrder, PasswordSort};
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
+pub use regression::{ForgottenValue, Named, NewRegression};
 pub use report::SealedValue;
 pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
@@ -186,6 +189,8 @@ pub struct Tx {
     audited: Vec<&'static str>,
     /// Sealed values that this transaction stores.
     holds: Vec<Print>,
+    /// Versions that it lets a target hear of.
+    sends: Vec<(i64, i64)>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
 }
@@ -257,6 +262,7 @@ impl Store {
             posts: false,
             audited: Vec::new(),
             holds: Vec::new(),
+            sends: Vec::new(),
             reserved: HashMap::new(),
         })
     }
@@ -346,6 +352,9 @@ impl Tx {
                 StoreError::Database(cause) => StoreError::CommitUnknown(cause),
                 other => other,
             })?;
+        if let Some(journal) = &self.store.journal {
+            journal.acknowledge(&self.holds, &self.sends);
+        }
         if let Some(metrics) = &self.store.metrics {
             for event in &self.audited {
                 metrics.audited(event);

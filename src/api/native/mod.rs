@@ -28,6 +28,7 @@ mod platform;
 mod policy;
 mod problem;
 mod quarantine;
+mod regression;
 mod report;
 mod reveal;
 mod session;
@@ -67,6 +68,7 @@ pub fn routes() -> Routes {
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
+        .and(regression::routes())
         .and(report::routes())
         .and(session::routes())
         .and(system::routes())
