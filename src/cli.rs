@@ -15,6 +15,7 @@ mod migrate;
 mod output;
 mod password;
 mod recover;
+mod regression;
 mod remote;
 mod serve;
 mod user;
@@ -110,6 +111,7 @@ enum What {
     User(user::User),
     Password(password::Password),
     Recover(recover::Recover),
+    Regression(regression::Regression),
     Workflow(workflow::Workflow),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
@@ -172,6 +174,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
         What::Recover(recover) => recover.run(&globals),
+        What::Regression(regression) => regression.run(&globals),
         What::Workflow(workflow) => workflow.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };

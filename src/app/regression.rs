@@ -29,6 +29,12 @@ pub(super) fn echo(settings: &Settings) -> Echo {
     }))
 }
 
+/// True if the echo is in the folder of the database's file.
+pub(super) fn is_beside(settings: &Settings) -> bool {
+    let database = database::file(settings);
+    database.is_some_and(|file| file.parent() == echo(settings).path().parent())
+}
+
 /// The store's identity, if the echo is of it or there is none yet.
 pub(super) async fn identify(settings: &Settings, base: &Base) -> Result<String, AppError> {
     let here = identity(settings, &base.store).await?;

@@ -31,6 +31,13 @@ pub struct Opened {
     pub value: SecretString,
 }
 
+impl Opened {
+    /// When it was written.
+    pub fn moment(&self) -> Option<Timestamp> {
+        moment(&self.at)
+    }
+}
+
 /// What a journal holds.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -146,7 +153,7 @@ impl Held {
 }
 
 /// A line's time.
-pub(super) fn moment(raw: &str) -> Option<Timestamp> {
+fn moment(raw: &str) -> Option<Timestamp> {
     let at = chrono::DateTime::parse_from_rfc3339(raw).ok()?;
     Some(Timestamp::from_utc(at.to_utc()))
 }

@@ -288,6 +288,28 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Notes that a target may have heard of a version, which the store had forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if there is no such version, or the store knows better.
+    pub async fn note_sent(
+        &mut self,
+        account: AccountId,
+        version: i64,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE credential_versions SET last_sent_at = $3
+             WHERE account_id = $1 AND version = $2 AND last_sent_at IS NULL",
+        )
+        .bind(account.0)
+        .bind(version)
+        .bind(at.0)
+        .execute(&mut *self.inner)
+        .await?;
+        exactly(1, done.rows_affected(), "the credential version")
+    }
+
     /// Makes an account's queued job due now, whatever it waits for; under [`Tx::lock_queue`].
     ///
     /// # Errors
@@ -361,7 +383,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends every regression of which no account is left; with `all` those too that never had one.
+    /// Ends every regression once no account is left; with `all` even if none ever was concerned.
     /// Which.
     ///
     /// # Errors
@@ -373,7 +395,8 @@ impl Tx {
     ) -> Result<Vec<RegressionId>, StoreError> {
         let rows: Vec<(i64,)> = sqlx::query_as(
             "UPDATE regressions SET ended_at = $1
-             WHERE ended_at IS NULL AND (accounts > 0 OR $2 = 1)
+             WHERE ended_at IS NULL AND ($2 = 1 OR EXISTS (SELECT 1 FROM regressions o
+                     WHERE o.ended_at IS NULL AND o.accounts > 0))
                AND NOT EXISTS (SELECT 1 FROM regressed_accounts WHERE recovered_at IS NULL)
              RETURNING id",
         )
