@@ -223,6 +223,7 @@ impl Scheduler {
             () = self.inner.declared_dead.cancelled() => Err(SchedulerError::DeclaredDead),
         };
         wakes.shutdown().await?;
+        self.note_commits().await;
         ended
     }
 
@@ -351,11 +352,7 @@ impl Scheduler {
         let beat = tx.beat(self.inner.node).await?;
         tx.commit().await?;
         self.heard_beat(beat).await;
-        if let Some(journal) = self.inner.options.memory.as_ref().and_then(|it| it.journal.as_ref())
-            && let Err(error) = journal.flush().await
-        {
-            tracing::warn!(%error, "what the database has committed could not be noted");
-        }
+        self.note_commits().await;
         Ok(())
     }
 

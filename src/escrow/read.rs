@@ -96,6 +96,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// Takes values for committed of which nobody has said so: the last notes before a crash may not
+    /// have come to the disk.
+    pub fn suppose_committed(&mut self) {
+        self.committed.extend(self.queued.drain());
+    }
+
     /// True if the database is on record as having committed this value.
     pub fn is_committed(&self, owner: Owner, part: &str, print: Print) -> bool {
         match owner {

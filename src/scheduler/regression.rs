@@ -87,14 +87,15 @@ impl Memory {
         }
         let expected = echoed.map_or(0, |echoed| echoed.generation).max(remembered);
         let generation = store.generation().await?;
+        let is_sure = generation < expected || is_proven;
         let named = match &self.journal {
-            Some(journal) if self.names => Some(lacks(store, journal).await?),
+            Some(journal) if self.names => Some(lacks(store, journal, is_sure).await?),
             _ => None,
         };
         let is_short = named
             .as_ref()
             .is_some_and(|named| !named.values.is_empty() || !named.sent.is_empty());
-        let is_older = generation < expected || is_short || is_proven;
+        let is_older = is_sure || is_short;
         if is_older {
             let new = NewRegression {
                 generation,
@@ -153,11 +154,19 @@ async fn record(store: &Store, new: &NewRegression, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// What the journal says that the database has committed, and the database does not have.
-async fn lacks(store: &Store, journal: &Journal) -> Result<Named, RegressionError> {
+/// What the journal says that the database has committed, and the database does not have; where it
+/// surely has forgotten something, what it may have committed too.
+async fn lacks(
+    store: &Store,
+    journal: &Journal,
+    is_sure: bool,
+) -> Result<Named, RegressionError> {
     // First the journal: what is committed meanwhile is in the database all the more.
     journal.flush().await?;
     let mut held = journal.held().await?;
+    if is_sure {
+        held.suppose_committed();
+    }
     for kind in KEPT_KINDS.iter().filter(|kind| kind.is_used()) {
         let mut after = (0, -1);
         loop {
@@ -250,6 +259,16 @@ impl Recall {
 }
 
 impl Scheduler {
+    /// Has the journal say on its disk what the database has committed so far.
+    pub(super) async fn note_commits(&self) {
+        let memory = self.inner.options.memory.as_ref();
+        if let Some(journal) = memory.and_then(|memory| memory.journal.as_ref())
+            && let Err(error) = journal.flush().await
+        {
+            tracing::warn!(%error, "what the database has committed could not be noted");
+        }
+    }
+
     /// Takes note of this node's beat: one that was committed before is forgotten.
     pub(super) async fn heard_beat(&self, beat: i64) {
         let mut recall = self.inner.recall.lock().await;

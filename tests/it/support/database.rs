@@ -62,6 +62,13 @@ impl Database {
         }
     }
 
+    /// The URL of a copy of PostgreSQL's database, to which nobody may be connected.
+    pub(crate) fn copy(&self) -> String {
+        let (server_url, name) = self.url.rsplit_once('/').unwrap();
+        let copy = server(Disk::Hurried).create_from(name);
+        format!("{server_url}/{copy}")
+    }
+
     /// A queue with one node and no system yet.
     pub(crate) async fn queue(&self) -> Queue {
         Queue::new(self.store().await, &self.url).await
@@ -224,10 +231,15 @@ impl Server {
         }
     }
 
-    fn create(&self) -> String {
+    fn create_from(&self, template: &str) -> String {
         let name = format!("kw{}", self.made.fetch_add(1, Ordering::Relaxed));
-        self.psql(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+        self.psql(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
             .expect("a new database");
+        name
+    }
+
+    fn create(&self) -> String {
+        let name = self.create_from("template0");
         let socket = self.socket.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{socket}/{name}")
     }
