@@ -33,7 +33,7 @@ use crate::model::session::SessionLife;
 use crate::store::{Store, StoreError};
 
 pub use audit::Auditing;
-pub use regression::{Memory, RegressionError};
+pub use regression::{Ground, Memory, RegressionError};
 pub use sink::{AnchorSink, SinkError};
 pub use tick::Tick;
 

@@ -124,7 +124,7 @@ pub enum AppError {
     #[error(
         "the database is another one than {} was kept for: it is store {here}, and that file is of \
          store {found}. Name the right database in database.url, or restore it. If this one is to \
-         take its place, accept it with `keywheel regression accept`. Nothing was started or changed",
+         take its place, accept it with `keywheel regression accept`. Nothing runs on it until then",
         path.display()
     )]
     OtherStore {

@@ -12,21 +12,27 @@ use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::escrow::{Echo, EchoError, Journal};
 use crate::model::audit::Event;
-use crate::scheduler::{Memory, RegressionError};
+use crate::scheduler::{Ground, Memory, RegressionError};
 use crate::store::Store;
 
-/// The echo's file, beside the journal or in the data folder.
+/// The echo's file in the data folder.
 const ECHO_FILE: &str = "keywheel.generation";
+/// What its name has behind the journal's, beside which it is where one is kept.
+const ECHO_ENDING: &str = ".generation";
 
 /// Where the echo is.
 pub(super) fn echo(settings: &Settings) -> Echo {
     let escrow = &settings.escrow;
-    let beside = escrow.journal.parent().filter(|_| !escrow.recipient.is_empty());
-    let set = Some(escrow.echo.clone()).filter(|path| path != Path::new(""));
-    Echo::at(set.unwrap_or_else(|| match beside {
-        Some(folder) => folder.join(ECHO_FILE),
-        None => settings.data_file(ECHO_FILE),
-    }))
+    if escrow.echo != Path::new("") {
+        return Echo::at(escrow.echo.clone());
+    }
+    if escrow.recipient.is_empty() {
+        return Echo::at(settings.data_file(ECHO_FILE));
+    }
+    // Nodes may keep their journals in one folder, and each has its own echo.
+    let mut name = escrow.journal.clone().into_os_string();
+    name.push(ECHO_ENDING);
+    Echo::at(name.into())
 }
 
 /// True if the echo is in the folder of the database's file.
@@ -72,7 +78,9 @@ pub(super) async fn watch(
         names: kept.as_ref().is_some_and(|kept| kept.is_old),
         journal: kept.map(|kept| kept.journal),
     };
-    let compared = memory.compare(&base.store, (0, false), clock.now()).await;
+    let compared = memory
+        .compare(&base.store, (0, Ground::Nothing), clock.now())
+        .await;
     compared.map_err(|error| from(error, &memory, of_store))?;
     let generation = memory.raise(&base.store).await.map_err(of_store)?;
     if let Err(error) = memory.echo(generation, clock.now()) {

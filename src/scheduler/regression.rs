@@ -50,6 +50,17 @@ pub enum RegressionError {
     },
 }
 
+/// Why the database is compared with what is remembered of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Nothing speaks against it.
+    Nothing,
+    /// A node has found that it has forgotten something, which is on record.
+    Peer,
+    /// It has forgotten something, whatever its generation says.
+    Proof,
+}
+
 /// What a node remembers of the database outside of it.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -67,15 +78,14 @@ impl Memory {
     /// Compares the database with what is remembered of it, and records a regression if there is
     /// one. True if there is.
     ///
-    /// `remembered`: the highest generation that this process has read; 0 for none. `is_proven`:
-    /// the database is known to have forgotten something, whatever its generation says.
+    /// `remembered`: the highest generation that this process has read; 0 for none.
     ///
     /// # Errors
     /// [`RegressionError`].
     pub async fn compare(
         &self,
         store: &Store,
-        (remembered, is_proven): (i64, bool),
+        (remembered, ground): (i64, Ground),
         now: Timestamp,
     ) -> Result<bool, RegressionError> {
         let echoed = self.echo.read()?;
@@ -87,9 +97,10 @@ impl Memory {
         }
         let expected = echoed.map_or(0, |echoed| echoed.generation).max(remembered);
         let generation = store.generation().await?;
-        let is_sure = generation < expected || is_proven;
+        let is_sure = generation < expected || ground == Ground::Proof;
+        let supposes = is_sure || ground == Ground::Peer;
         let named = match &self.journal {
-            Some(journal) if self.names => Some(lacks(store, journal, is_sure).await?),
+            Some(journal) if self.names => Some(lacks(store, journal, supposes).await?),
             _ => None,
         };
         let is_short = named
@@ -159,12 +170,12 @@ async fn record(store: &Store, new: &NewRegression, now: Timestamp) -> Result<()
 async fn lacks(
     store: &Store,
     journal: &Journal,
-    is_sure: bool,
+    supposes: bool,
 ) -> Result<Named, RegressionError> {
     // First the journal: what is committed meanwhile is in the database all the more.
     journal.flush().await?;
     let mut held = journal.held().await?;
-    if is_sure {
+    if supposes {
         held.suppose_committed();
     }
     for kind in KEPT_KINDS.iter().filter(|kind| kind.is_used()) {
@@ -310,9 +321,14 @@ impl Scheduler {
         let open = inner.store.open_regression().await?;
         let open = open.map_or(0, |open| open.id.0);
         // Another node has found it: this one's journal may name other accounts.
-        recall.is_suspected |= open > recall.regression && memory.journal.is_some();
-        if recall.is_proven || recall.is_suspected {
-            let known = (recall.generation, recall.is_proven);
+        let is_told = open > recall.regression && memory.journal.is_some();
+        let ground = match (recall.is_proven, is_told) {
+            (true, _) => Ground::Proof,
+            (false, true) => Ground::Peer,
+            (false, false) => Ground::Nothing,
+        };
+        if ground != Ground::Nothing || recall.is_suspected {
+            let known = (recall.generation, ground);
             memory.compare(&inner.store, known, inner.clock.now()).await?;
             (recall.is_proven, recall.is_suspected) = (false, false);
             recall.generation = memory.raise(&inner.store).await?;

@@ -7,7 +7,7 @@ use keywheel::clock::Clock;
 use keywheel::escrow::{Echo, Journal, Kept, Owner, Print};
 use keywheel::model::id::AccountId;
 use keywheel::model::regression::Consent;
-use keywheel::scheduler::Memory;
+use keywheel::scheduler::{Ground, Memory};
 use keywheel::store::{NewVersion, SealedSecret};
 
 use super::*;
@@ -109,9 +109,9 @@ on_both!(commits_of_the_last_minute_that_are_gone_are_missed, |db| {
     let options = memory(folder.path(), Some(journal.clone()));
     let memory = options.memory.unwrap();
     let now = clock.now();
-    assert!(!memory.compare(&queue.store, (0, false), now).await.unwrap());
+    assert!(!memory.compare(&queue.store, (0, Ground::Nothing), now).await.unwrap());
     // But once it is certain that something is lost, so may that be.
-    assert!(memory.compare(&queue.store, (0, true), now).await.unwrap());
+    assert!(memory.compare(&queue.store, (0, Ground::Proof), now).await.unwrap());
     assert_eq!(marked(&queue.store).await, [first, second]);
 });
 
@@ -166,7 +166,7 @@ on_both!(recoveries_are_ordered_at_a_bounded_rate, |db| {
     };
     let node = Node::with(&queue.store, &clock, queue.node, options);
     let memory = memory(folder.path(), None).memory.unwrap();
-    assert!(memory.compare(&queue.store, (9, false), NOW).await.unwrap());
+    assert!(memory.compare(&queue.store, (9, Ground::Nothing), NOW).await.unwrap());
     node.tick(Tick::Recovery).await;
     assert_eq!(queue.store.count_jobs().await.unwrap(), [], "nobody has agreed");
     let all = marked(&queue.store).await;
