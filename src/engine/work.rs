@@ -27,6 +27,9 @@ const HELD: &str = "the database came back older than it was, and may have forgo
 /// A job that is held looks again after this; the recovery of its account wakes it before.
 const WAIT_FOR_CONSENT: Duration = Duration::from_hours(1);
 
+/// The same where the target was not heard.
+const WAIT_FOR_TARGET: Duration = Duration::from_mins(1);
+
 /// One job with all that its attempt needs.
 pub(super) struct Work {
     /// What is left of it is kept up to date.
@@ -195,6 +198,7 @@ impl Work {
         if let Some(deferred) = self.deferred.take() {
             let waits = match &self.ending {
                 Ending::Succeeded => Duration::ZERO,
+                _ if !self.log.answered => WAIT_FOR_TARGET,
                 Ending::Failed | Ending::NeedsOperator | Ending::Retry { .. } => WAIT_FOR_CONSENT,
                 Ending::GivenBack => return self.log.finish(self.job, Ending::GivenBack),
             };
@@ -222,7 +226,12 @@ impl Work {
         self.job.standing = match (&self.ending, consent) {
             (Ending::Succeeded, _) if shows_all => Standing::Recovered,
             (Ending::Failed | Ending::NeedsOperator, Consent::Test | Consent::Reset) => {
-                Standing::Spent
+                match (self.log.answered, &self.deferred) {
+                    (true, _) => Standing::Spent,
+                    (false, None) => Standing::Postponed(consent),
+                    // The change that waits for it is tried again, and the test with it.
+                    (false, Some(_)) => self.job.standing,
+                }
             }
             (
                 Ending::Succeeded

@@ -53,6 +53,9 @@ pub enum Standing {
     Recovered,
     /// It may have, and what was agreed to has not helped.
     Spent,
+    /// It may have; this much has been agreed to, and is to have another turn: the target was not
+    /// heard.
+    Postponed(Consent),
 }
 
 /// What becomes of a job of an account in some standing.
@@ -71,7 +74,7 @@ impl Standing {
     pub const fn course(self, kind: JobKind, cause: Cause) -> Course {
         let consent = match self {
             Self::Sound | Self::Recovered => return Course::Free,
-            Self::Regressed(consent) => consent,
+            Self::Regressed(consent) | Self::Postponed(consent) => consent,
             Self::Spent => Consent::None,
         };
         match (kind, consent) {

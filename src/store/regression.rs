@@ -118,6 +118,14 @@ static SPENT: LazyLock<Wide> = LazyLock::new(|| {
          FROM r WHERE account_id = r.account AND waits = 0 AND recovered_at IS NULL",
     )
 });
+static AGAIN: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "account",
+        "UPDATE regressed_accounts SET waits = 1
+         FROM r WHERE account_id = r.account AND consent <> 'none' AND recovered_at IS NULL",
+    )
+});
 
 impl Tx {
     /// Records that the store has come back older, marks the accounts concerned, puts them in doubt
@@ -360,11 +368,12 @@ impl Tx {
         jobs: impl Iterator<Item = &ClaimedJob>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (mut recovered, mut spent) = (Vec::new(), Vec::new());
+        let (mut recovered, mut spent, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for job in jobs {
             match job.standing {
                 Standing::Recovered => recovered.push(job.account),
                 Standing::Spent => spent.push(job.account),
+                Standing::Postponed(_) => again.push(job.account),
                 Standing::Sound | Standing::Regressed(_) => {}
             }
         }
@@ -373,12 +382,14 @@ impl Tx {
             let event = Event::by_service("account.recovered", account, serde_json::json!({}));
             self.audit(&event, now).await?;
         }
-        for cut in SPENT.cuts(&spent) {
-            let mut query = sqlx::query(cut.text);
-            for (account, _) in cut.rows(|account| account.0) {
-                query = query.bind(account);
+        for (statement, accounts) in [(&SPENT, &spent), (&AGAIN, &again)] {
+            for cut in statement.cuts(accounts) {
+                let mut query = sqlx::query(cut.text);
+                for (account, _) in cut.rows(|account| account.0) {
+                    query = query.bind(account);
+                }
+                query.execute(&mut *self.inner).await?;
             }
-            query.execute(&mut *self.inner).await?;
         }
         Ok(())
     }

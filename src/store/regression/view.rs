@@ -144,23 +144,26 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Accounts whose recovery is agreed to and not ordered yet: those first that others are
-    /// changed by.
+    /// Accounts whose recovery is agreed to and to be ordered, but none that was after `since`: those
+    /// first that others are changed by.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn recoveries_due(
         &self,
+        since: Timestamp,
         limit: i64,
     ) -> Result<Vec<(AccountId, SystemId, Consent, String)>, StoreError> {
         let rows: Vec<(i64, i64, String, String)> = sqlx::query_as(
             "SELECT g.account_id, a.system_id, g.consent, g.actor
              FROM regressed_accounts g JOIN accounts a ON a.id = g.account_id
              WHERE g.waits = 1 AND a.active = 1
+               AND (g.ordered_at IS NULL OR g.ordered_at <= $2)
              ORDER BY CASE WHEN EXISTS (SELECT 1 FROM functional_links l
                  WHERE l.account_id = g.account_id) THEN 0 ELSE 1 END, g.account_id LIMIT $1",
         )
         .bind(limit)
+        .bind(since.0)
         .fetch_all(&self.read)
         .await?;
         let due = |(account, system, consent, actor): (i64, i64, String, String)| {

@@ -219,13 +219,13 @@ on_both!(a_claim_says_what_was_agreed_to_and_its_settlement_what_came_of_it, |db
     assert_eq!(agree(store, &all[..2], Consent::Test).await, 2);
     assert_eq!(agree(store, &all[1..2], Consent::Reset).await, 1);
     assert_eq!(agree(store, &[AccountId(5)], Consent::Reset).await, 0);
-    let due = store.recoveries_due(10).await.unwrap();
+    let due = store.recoveries_due(LATER, 10).await.unwrap();
     let meant = [
         (all[0], SystemId(1), Consent::Test, "ops".to_owned()),
         (all[1], SystemId(1), Consent::Reset, "ops".to_owned()),
     ];
     assert_eq!(due, meant);
-    assert_eq!(store.recoveries_due(1).await.unwrap(), meant[..1]);
+    assert_eq!(store.recoveries_due(LATER, 1).await.unwrap(), meant[..1]);
     let counted = store.count_regressed().await.unwrap();
     let one = |word: &str| (word.to_owned(), 1);
     assert_eq!(counted, [one("none"), one("reset"), one("test")]);
@@ -267,6 +267,7 @@ on_both!(a_claim_says_what_was_agreed_to_and_its_settlement_what_came_of_it, |db
     assert_eq!(standings, meant);
     claim.jobs[0].standing = Standing::Recovered;
     claim.jobs[1].standing = Standing::Spent;
+    assert!(store.recoveries_due(LATER, 10).await.unwrap().is_empty());
     let mut tx = store.begin().await.unwrap();
     let ended = settled(&claim, &Ending::Failed);
     tx.settle(&claim, &ended, SystemHealth::Unknown, true, LATER)
@@ -277,6 +278,12 @@ on_both!(a_claim_says_what_was_agreed_to_and_its_settlement_what_came_of_it, |db
     assert_eq!(marked(store).await, [(all[1].0, none), (all[2].0, none)]);
     let event = store.audit_of(&all[0].to_string(), 10).await.unwrap();
     assert!(event.iter().any(|row| row.event == "account.recovered"));
+    assert_eq!(agree(store, &all, Consent::Test).await, 2, "one is recovered");
+    // So soon after its last turn nobody has another.
+    let due = store.recoveries_due(NOW, 10).await.unwrap();
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert_eq!(due[0].0, all[2]);
+    assert_eq!(store.recoveries_due(LATER, 10).await.unwrap().len(), 2);
     // The rate counts what has recovered meanwhile too.
     assert_eq!(store.recoveries_since(NOW).await.unwrap(), 2);
 });
