@@ -16,6 +16,7 @@ mod migrate;
 mod output;
 mod password;
 mod recover;
+mod regression;
 mod remote;
 mod serve;
 mod user;
@@ -117,6 +118,7 @@ enum What {
     User(user::User),
     Password(password::Password),
     Recover(recover::Recover),
+    Regression(regression::Regression),
     Workflow(workflow::Workflow),
     Doubt(doubt::Doubt),
     #[command(hide = true)]
@@ -180,6 +182,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
         What::Recover(recover) => recover.run(&globals),
+        What::Regression(regression) => regression.run(&globals),
         What::Workflow(workflow) => workflow.run(&globals),
         What::Doubt(doubt) => doubt.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),

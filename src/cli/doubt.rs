@@ -160,7 +160,7 @@ impl Show {
                     line = json!({});
                 }
                 if let Some(fields) = line.as_object_mut() {
-                    for name in ["part", "standing"] {
+                    for name in ["part", "certainty"] {
                         let value = part.get(name).cloned().unwrap_or_default();
                         fields.insert(name.to_owned(), value);
                     }
@@ -173,11 +173,17 @@ impl Show {
             lines.extend(others.map(|one| line("candidate", one)));
         }
         let heads = [
-            "part", "standing", "is", "version", "origin", "sent", "accepted",
+            "part",
+            "certainty",
+            "is",
+            "version",
+            "origin",
+            "sent",
+            "accepted",
         ];
         let fields = [
             "part",
-            "standing",
+            "certainty",
             "is",
             "version",
             "origin",

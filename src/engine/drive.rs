@@ -11,7 +11,7 @@ use super::resolve::is_asked_for;
 use super::test::tested;
 use super::{Batch, Engine, EngineError, Finished, Work};
 use crate::model::credential::{Part, Parts};
-use crate::model::job::{Cause, JobKind};
+use crate::model::job::JobKind;
 use crate::model::rotation::{Effect, Outcome, Phase, Rotation};
 use crate::store::{Ending, RotationRow};
 
@@ -57,13 +57,6 @@ impl Engine {
 
     /// One part's turn: its candidate, if it has none yet, and its rotation.
     async fn turn(&self, batch: &Batch<'_>, work: &mut Work) -> Result<Ending, EngineError> {
-        if work.job.cause == Cause::Mismatch
-            && let Some(row) = work.rotation.clone()
-            && row.state.phase == Phase::NeedsOperator
-        {
-            // Somebody else has changed the target: what is set now does not depend on what it holds.
-            self.set_aside(batch, work, row).await?;
-        }
         if Self::wants_candidate(work) {
             if batch.stops() {
                 return Ok(Ending::GivenBack);

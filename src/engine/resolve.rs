@@ -9,7 +9,7 @@ use super::probe::Login;
 use super::{Batch, Engine, EngineError, Work};
 use crate::model::job::{Cause, JobKind};
 use crate::model::rotation::{Outcome, Phase};
-use crate::store::{Ending, RotationRow};
+use crate::store::{Claim, Ending, RotationRow};
 
 impl Engine {
     /// Logs in with the version that an operator names, and makes it current if it is accepted.
@@ -64,7 +64,10 @@ impl Engine {
                 work.rotation = Some(RotationRow { state: next, ..row });
                 return self.rotate(batch, work).await;
             }
-            Some(row) => self.set_aside(batch, work, row).await?,
+            Some(_) => {
+                let why = "another version is settled upon";
+                self.set_aside(batch.claim, work, why).await?;
+            }
             None => {}
         }
         if work.current() == Some(version) {
@@ -74,28 +77,36 @@ impl Engine {
         self.rotate(batch, work).await
     }
 
-    /// Ends an open rotation whose candidate is not what the target holds: it is kept, and the
-    /// doubt about it as well.
+    /// Ends the open rotation at hand, whatever became of it: its candidate is kept, and so is the
+    /// doubt about it.
     pub(super) async fn set_aside(
         &self,
-        batch: &Batch<'_>,
+        claim: &Claim,
         work: &mut Work,
-        row: RotationRow,
+        why: &str,
     ) -> Result<(), EngineError> {
-        let why = "another credential is settled upon; this candidate is kept";
+        let Some(row) = work.rotation.take() else {
+            return Ok(());
+        };
+        let why = format!("set aside, and kept: {why}");
         let write = if row.state.phase == Phase::NeedsOperator {
-            Write::step(&row, row.state.after(Outcome::Current)?, why)
+            Write::step(&row, row.state.after(Outcome::Current)?, &why)
         } else {
             let given_up = row.state.give_up();
-            let write = Write::step(&row, given_up, why);
+            let write = Write::step(&row, given_up, &why);
             if given_up.phase == Phase::NeedsOperator {
                 write.and_on(&row, given_up.after(Outcome::Current)?)
             } else {
                 write
             }
         };
-        batch.committer.commit(write).await?;
-        work.rotation = None;
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        tx.hold(claim.id, claim.node).await?;
+        tx.advance_all(&Vec::from_iter(&write.step), now).await?;
+        tx.audit_all(&Vec::from_iter(&write.events), now).await?;
+        tx.commit().await?;
+        work.log.note(why);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn journal(path: &Path, identity: &Identity) -> (Journal, Known) {
+fn journal(path: &Path, identity: &Identity) -> (Journal, Held) {
     let recipient = identity.to_public().to_string();
     Journal::open(path, &recipient, Box::new(|| Timestamp(0))).unwrap()
 }
@@ -31,8 +31,8 @@ fn read(path: &Path, identity: &Identity) -> Recovered {
 async fn what_was_kept_and_flushed_is_recovered_and_known() {
     let folder = tempfile::tempdir().unwrap();
     let (path, identity) = (folder.path().join("journal"), Identity::generate());
-    let (first, known) = journal(&path, &identity);
-    assert!(known.is_empty());
+    let (first, held) = journal(&path, &identity);
+    assert!(held.known.is_empty());
     first.keep(kept(7, 1), "one").unwrap();
     first.keep(kept(7, 2), "two").unwrap();
     assert_eq!(
@@ -69,7 +69,8 @@ async fn what_was_kept_and_flushed_is_recovered_and_known() {
     let lines = std::fs::read_to_string(&path).unwrap();
     assert_eq!(lines.lines().count(), 4, "the name is written once");
     assert!(!lines.contains("web1"));
-    let (_, known) = journal(&path, &identity);
+    let (_, held) = journal(&path, &identity);
+    let known = held.known;
     assert!((1..4).all(|version| known.contains(&kept(7, version).print)));
     assert_eq!(known.len(), 3);
 }

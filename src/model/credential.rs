@@ -127,7 +127,7 @@ impl Parts {
 /// How sure it is that one part of an account's credential is what the target holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum Certainty {
     /// Nothing is stored.
     Empty,
     /// Stored, and never seen to work.
@@ -141,7 +141,7 @@ pub enum Standing {
     Drifted,
 }
 
-impl Standing {
+impl Certainty {
     /// What is known of one part. `refused`: the last test of the account was. `open`: the phase of
     /// the part's open rotation; `others`: [`candidates`] beside that rotation's.
     pub fn of(

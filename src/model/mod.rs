@@ -31,6 +31,7 @@ pub mod platform;
 pub mod policy;
 pub mod principal;
 pub mod quarantine;
+pub mod regression;
 pub mod report;
 pub mod request;
 pub mod reveal;

@@ -26,6 +26,7 @@ mod functional_account;
 mod functional_link;
 mod functional_secret;
 mod gauge;
+mod generation;
 mod group;
 mod hurdle;
 mod id;
@@ -49,6 +50,7 @@ mod password_version;
 mod policy;
 mod principal;
 mod quarantine;
+mod regression;
 mod report;
 mod request;
 mod rotation;
@@ -110,6 +112,7 @@ pub use password_reader::Seeing;
 pub use password_record::{NewPasswordRecord, PasswordFilter, PasswordOrder, PasswordSort};
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
+pub use regression::{ForgottenValue, Named, NewRegression};
 pub use report::SealedValue;
 pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
@@ -188,6 +191,8 @@ pub struct Tx {
     audited: Vec<&'static str>,
     /// Sealed values that this transaction stores.
     holds: Vec<Print>,
+    /// Versions that it lets a target hear of.
+    sends: Vec<(i64, i64)>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
     _pass: Option<Pass>,
@@ -271,6 +276,7 @@ impl Store {
             posts: false,
             audited: Vec::new(),
             holds: Vec::new(),
+            sends: Vec::new(),
             reserved: HashMap::new(),
             _pass: pass,
         })
@@ -356,6 +362,9 @@ impl Tx {
         hurdle::pass(hurdle, Moment::Committed)
             .await
             .map_err(answer)?;
+        if let Some(journal) = &self.store.journal {
+            journal.acknowledge(&self.holds, &self.sends);
+        }
         if let Some(metrics) = &self.store.metrics {
             for event in &self.audited {
                 metrics.audited(event);

@@ -222,6 +222,8 @@ impl Tx {
             steps.iter().copied().filter(|step| wanted(step)).collect()
         };
         let (sent, promoted) = (of(Step::sends), of(Step::promotes));
+        self.sends
+            .extend(sent.iter().map(|step| (step.account.0, step.version)));
         self.touch_versions(&SENT, &sent, now).await?;
         self.touch_versions(&ACCEPTED, &promoted, now).await?;
         for part in Part::ALL {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is due follows the clock that the test moves; real time only wakes.
 
+mod regression;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

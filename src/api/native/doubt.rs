@@ -24,7 +24,7 @@ use crate::api::reveal::KEPT_MAX;
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::account::{Account, LastTest};
-use crate::model::credential::{Kept, Part, Standing, candidates};
+use crate::model::credential::{Certainty, Kept, Part, candidates};
 use crate::model::id::AccountId;
 use crate::model::principal::Permission;
 use crate::queue::{Resolve, ResolveOrder};
@@ -97,7 +97,7 @@ pub(super) struct PartDoubt {
     /// `empty`, `untested`, `sure`, `in_doubt` or `drifted`. `in_doubt`: an order of ours had no
     /// answer. `drifted`: somebody else has changed it.
     #[schema(value_type = String)]
-    standing: Standing,
+    certainty: Certainty,
     /// Null before the first.
     current: Option<KeptVersion>,
     /// What the target may hold instead, the likeliest first.
@@ -264,7 +264,7 @@ async fn part_doubt(api: &Api, account: &Account, part: Part) -> Result<PartDoub
     let likely = candidates(&kept, current);
     let open_version = open.as_ref().map(|row| row.version);
     let others = likely.iter().filter(|one| Some(**one) != open_version);
-    let standing = Standing::of(
+    let certainty = Certainty::of(
         kept.iter().find(|one| Some(one.version) == current),
         in_doubt,
         state.last_test == LastTest::OutOfSync,
@@ -277,7 +277,7 @@ async fn part_doubt(api: &Api, account: &Account, part: Part) -> Result<PartDoub
     };
     Ok(PartDoubt {
         part: part.as_str(),
-        standing,
+        certainty,
         current: current.and_then(shown),
         candidates: likely.into_iter().filter_map(shown).collect(),
         change: open.map(|row| OpenChange {

@@ -29,6 +29,7 @@ mod platform;
 mod policy;
 mod problem;
 mod quarantine;
+mod regression;
 mod report;
 mod reveal;
 mod session;
@@ -69,6 +70,7 @@ pub fn routes() -> Routes {
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
+        .and(regression::routes())
         .and(report::routes())
         .and(session::routes())
         .and(system::routes())

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::super::dialect::skip_locked;
-use super::{ClaimRow, Taken, due_jobs};
+use super::{ClaimRow, Taken, consent, due_jobs};
 use crate::model::Timestamp;
 use crate::model::id::{JobId, NodeId, SystemId};
 use crate::model::job::Priority;
@@ -204,10 +204,12 @@ impl Tx {
         turn: &Turn,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let row: ClaimRow = sqlx::query_as(
-            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,
-                 queued_at, run_at FROM jobs WHERE id = $1",
-        )
+        let row: ClaimRow = sqlx::query_as(concat!(
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
+            " queued_at, run_at, ",
+            consent!(),
+            " FROM jobs WHERE id = $1"
+        ))
         .bind(JobId(turn.id).0)
         .fetch_one(&mut *self.inner)
         .await?;

@@ -127,6 +127,8 @@ impl Tx {
                 (_, None) => ended.push((*one, *running)),
             }
         }
+        self.settle_standings(found.iter().map(|(one, _)| &one.job), now)
+            .await?;
         self.end(claim.id, &ended, now).await
     }
 

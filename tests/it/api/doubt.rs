@@ -39,7 +39,7 @@ async fn readers_get_current_and_what_the_target_may_hold_instead() {
     let doubt = admin.get(&path).await.expect(200).json();
     let part = &doubt["parts"][0];
     assert_eq!(
-        (&part["part"], &part["standing"]),
+        (&part["part"], &part["certainty"]),
         (&json!("password"), &json!("in_doubt"))
     );
     assert_eq!(part["current"]["version"], 1);
@@ -113,7 +113,7 @@ async fn what_somebody_else_has_changed_is_told_apart_and_settled() {
     settled(&admin, target.root).await;
     let doubt = format!("/accounts/{}/doubt", target.root);
     let found = admin.get(&doubt).await.expect(200).json();
-    assert_eq!(found["parts"][0]["standing"], "drifted", "{found}");
+    assert_eq!(found["parts"][0]["certainty"], "drifted", "{found}");
     let path = format!("/accounts/{}/resolve?wait=20", target.root);
     let faults = [
         (json!({"action": "supply", "reason": "r"}), "password"),
@@ -160,7 +160,7 @@ async fn what_somebody_else_has_changed_is_told_apart_and_settled() {
         (&json!("succeeded"), &json!("operator"))
     );
     let found = admin.get(&doubt).await.expect(200).json();
-    assert_eq!(found["parts"][0]["standing"], "sure", "{found}");
+    assert_eq!(found["parts"][0]["certainty"], "sure", "{found}");
     assert_eq!(found["parts"][0]["current"]["origin"], "supplied");
     let list = admin.get("/doubts").await.expect(200).json();
     assert_eq!(list["items"], json!([]));

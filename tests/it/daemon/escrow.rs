@@ -18,13 +18,13 @@ use crate::support::under_way::UnderWay;
 const NEW: &str = "correct horse battery staple 7";
 
 /// A recipient, its identity's file, and where the journal is.
-struct Escrow {
+pub(super) struct Escrow {
     folder: tempfile::TempDir,
-    recipient: String,
+    pub(super) recipient: String,
 }
 
 impl Escrow {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let identity = folder.path().join("escrow.key");
         run(command("age-keygen").arg("-o").arg(&identity));
@@ -35,11 +35,11 @@ impl Escrow {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.file(name).display().to_string()
     }
 

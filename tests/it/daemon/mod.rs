@@ -21,6 +21,7 @@ mod onboard;
 mod password;
 mod platform;
 mod refusal;
+mod regression;
 mod reveal_kill;
 mod signal;
 mod tls;

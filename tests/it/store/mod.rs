@@ -35,6 +35,7 @@ mod password_record;
 mod policy;
 mod principal;
 mod quarantine;
+mod regression;
 mod report;
 mod request;
 mod rotation;

@@ -88,6 +88,11 @@ impl Database {
         }
     }
 
+    /// The URL of a copy of PostgreSQL's database, to which nobody may be connected.
+    pub(crate) fn copy(&self) -> String {
+        server(Disk::Hurried).create(&self.name())
+    }
+
     /// A queue with one node and no system yet.
     pub(crate) async fn queue(&self) -> Queue {
         Queue::new(self.store().await, &self.url).await
@@ -250,6 +255,7 @@ impl Server {
         }
     }
 
+    /// The URL of a new database, a copy of this one.
     fn create(&self, template: &str) -> String {
         let name = format!("kw{}", self.made.fetch_add(1, Ordering::Relaxed));
         self.psql(&format!("CREATE DATABASE {name} TEMPLATE {template}"))

@@ -257,6 +257,21 @@ impl Directory {
         String::from_utf8(found.stdout).unwrap()
     }
 
+    /// Failing logins that the directory counts on an account.
+    pub(crate) fn failures(&self, name: &str) -> usize {
+        let Product {
+            functional,
+            functional_secret,
+            ..
+        } = self.product;
+        let (dn, attribute) = (self.dn(name), "pwdFailureTime");
+        let found = self.searched("keywheel", functional, functional_secret, (&dn, attribute));
+        assert!(found.status.success(), "{found:?}");
+        let shown = String::from_utf8(found.stdout).unwrap();
+        assert!(shown.starts_with("dn:"), "{shown}");
+        shown.matches(attribute).count()
+    }
+
     fn binds(&self, name: &str, dn: &str, password: &str) -> bool {
         // Whoever is logged in may read what the directory says of itself.
         let login = self.searched(name, dn, password, ("", "1.1"));

@@ -215,6 +215,9 @@ pub(super) fn native() -> Vec<Row> {
         row("PUT", "/api/v1/policies/{id}", "/api/v1/policies/1", policy()),
         row("POST", "/api/v1/quarantines", "", json!({"system_id": 1, "reason": "r", "incident": "i", "dry_run": true}))
             .unshown(&["/reason", "/incident"]),
+        row("POST", "/api/v1/regression/test", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
+        row("POST", "/api/v1/regression/reset", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
+        row("POST", "/api/v1/regression/clear", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
         row("PATCH", "/api/v1/systems/{id}", "/api/v1/systems/1", json!({
             "base_dn": "dc=test", "key_attribute": "sshPublicKey", "tls_server_name": "a.test",
             "host_key": "ssh-ed25519 SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
