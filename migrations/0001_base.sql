@@ -900,3 +900,33 @@ CREATE TABLE key_warnings (
     told_at BIGINT NOT NULL,                       -- when the mail server took the mail, or refused it for good
     PRIMARY KEY (key_id, user_id)
 );
+
+-- Where each system answers, in one spelling: one endpoint is managed once.
+CREATE TABLE system_names (
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- which system
+    name TEXT NOT NULL,                            -- connector, port and host
+    base TEXT,                                     -- of what is connected to: the part of the directory, '' for all; NULL: another of its names
+    PRIMARY KEY (system_id, name)
+);
+CREATE UNIQUE INDEX system_names_address ON system_names (name, base) WHERE base IS NOT NULL;
+CREATE INDEX system_names_name ON system_names (name, system_id);
+
+-- What each account of a directory may be called there, in one spelling.
+CREATE TABLE account_names (
+    account_id BIGINT NOT NULL REFERENCES accounts (id), -- which account
+    system_id BIGINT NOT NULL,                     -- of which system
+    name TEXT NOT NULL,                            -- kind and name
+    certain SMALLINT NOT NULL,                     -- 1: the directory takes the name for this account; 0: others may have it, too
+    PRIMARY KEY (account_id, name)
+);
+CREATE UNIQUE INDEX account_names_certain ON account_names (system_id, name) WHERE certain = 1;
+CREATE INDEX account_names_name ON account_names (system_id, name, account_id);
+
+-- Who each account is by its target's own word.
+CREATE TABLE target_identities (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- which account
+    machine TEXT NOT NULL,                         -- the machine or directory
+    being TEXT NOT NULL,                           -- which of its accounts
+    first_at BIGINT NOT NULL,                      -- when the target said so first
+    UNIQUE (being, machine)
+);

@@ -16,6 +16,7 @@ pub mod fault;
 pub mod functional_account;
 pub mod host_key;
 pub mod id;
+pub mod identity;
 pub mod job;
 pub mod key;
 pub mod key_rule;

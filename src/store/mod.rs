@@ -30,6 +30,7 @@ mod generation;
 mod group;
 mod hurdle;
 mod id;
+mod identity;
 mod job;
 mod key;
 mod key_warning;

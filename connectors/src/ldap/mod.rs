@@ -39,6 +39,7 @@ use crate::{
     Session, Target, TargetKind,
 };
 use directory::Name;
+pub use dn::{canonical as canonical_dn, domain as domain_of_dn, login as login_of_dn};
 use session::LdapSession;
 
 /// The longest password that is handed to a directory, in characters.

@@ -1,0 +1,227 @@
+//! Who is who: the names of systems and accounts in one spelling, so that none is managed twice.
+//!
+//! Invariant: one name that is certain belongs to one system, or to one account of a system.
+
+use super::{Store, StoreError, Tx};
+use crate::model::id::{AccountId, SystemId};
+use crate::model::identity::{Alias, Endpoint};
+
+/// Systems that may share a name and be several all the same.
+const NAMESAKES_MAX: i64 = 1_000;
+
+impl Store {
+    /// The account of a system that is this login on the target: by its identity, or by the one
+    /// of an account without a DN. `bare`: whoever has the name counts, too, whatever its DN is.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_known_as(
+        &self,
+        system: SystemId,
+        target_id: &str,
+        name_id: &str,
+        bare: bool,
+    ) -> Result<Option<AccountId>, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT id FROM accounts
+             WHERE system_id = $1 AND deleted_at IS NULL
+               AND (target_id = $2 OR target_id = $3 OR ($4 = 1 AND name_key = $3))
+             ORDER BY id LIMIT 1",
+        )
+        .bind(system.0)
+        .bind(target_id.to_owned())
+        .bind(name_id.to_owned())
+        .bind(i64::from(bare))
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.map(|(id,)| AccountId(id)))
+    }
+
+    /// The account of a system that one of these names belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_called(
+        &self,
+        system: SystemId,
+        aliases: &[Alias],
+    ) -> Result<Option<AccountId>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        called(&mut connection, system, AccountId(0), aliases).await
+    }
+}
+
+impl Tx {
+    /// Systems that share a name with this one.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn namesakes(
+        &mut self,
+        system: SystemId,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<SystemId>, StoreError> {
+        let mut found: Vec<SystemId> = Vec::new();
+        for name in &endpoint.names {
+            let rows: Vec<(i64,)> = sqlx::query_as(
+                "SELECT system_id FROM system_names WHERE name = $1 AND system_id <> $2
+                 ORDER BY system_id LIMIT $3",
+            )
+            .bind(name.clone())
+            .bind(system.0)
+            .bind(NAMESAKES_MAX)
+            .fetch_all(&mut *self.inner)
+            .await?;
+            found.extend(rows.into_iter().map(|(id,)| SystemId(id)));
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Notes by which names a system is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another one answers at its address.
+    pub async fn name_system(
+        &mut self,
+        system: SystemId,
+        endpoint: &Endpoint,
+    ) -> Result<(), StoreError> {
+        self.unname_system(system).await?;
+        for name in &endpoint.names {
+            let base = (*name == endpoint.address).then(|| endpoint.base.clone());
+            sqlx::query("INSERT INTO system_names (system_id, name, base) VALUES ($1, $2, $3)")
+                .bind(system.0)
+                .bind(name.clone())
+                .bind(base)
+                .execute(&mut *self.inner)
+                .await
+                .map_err(|error| StoreError::from(error).about("the system's address"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn unname_system(&mut self, system: SystemId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM system_names WHERE system_id = $1")
+            .bind(system.0)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+
+    /// The other account of a system that is this login, by its identity or one of its names.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn account_known_by(
+        &mut self,
+        account: AccountId,
+        system: SystemId,
+        target_id: &str,
+        aliases: &[Alias],
+    ) -> Result<Option<AccountId>, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT id FROM accounts WHERE system_id = $1 AND target_id = $2 AND id <> $3",
+        )
+        .bind(system.0)
+        .bind(target_id.to_owned())
+        .bind(account.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        match row {
+            Some((id,)) => Ok(Some(AccountId(id))),
+            None => called(&mut self.inner, system, account, aliases).await,
+        }
+    }
+
+    /// Notes by which names an account is known in its directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another account of the system has one of them for certain.
+    pub async fn name_account(
+        &mut self,
+        account: AccountId,
+        system: SystemId,
+        aliases: &[Alias],
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM account_names WHERE account_id = $1")
+            .bind(account.0)
+            .execute(&mut *self.inner)
+            .await?;
+        for alias in aliases {
+            sqlx::query(
+                "INSERT INTO account_names (account_id, system_id, name, certain)
+                 VALUES ($1, $2, $3, $4)",
+            )
+            .bind(account.0)
+            .bind(system.0)
+            .bind(alias.name.clone())
+            .bind(i64::from(alias.is_certain))
+            .execute(&mut *self.inner)
+            .await
+            .map_err(|error| StoreError::from(error).about("a name of the account"))?;
+        }
+        Ok(())
+    }
+
+    /// An account is deleted: its names and its identity are free.
+    pub(super) async fn forget_names(&mut self, account: AccountId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM account_names WHERE account_id = $1")
+            .bind(account.0)
+            .execute(&mut *self.inner)
+            .await?;
+        self.forget_identity(account).await
+    }
+
+    /// The same for every account of a system.
+    pub(super) async fn forget_names_of(&mut self, system: SystemId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM account_names WHERE system_id = $1")
+            .bind(system.0)
+            .execute(&mut *self.inner)
+            .await?;
+        sqlx::query(
+            "DELETE FROM target_identities
+             WHERE account_id IN (SELECT id FROM accounts WHERE system_id = $1)",
+        )
+        .bind(system.0)
+        .execute(&mut *self.inner)
+        .await?;
+        Ok(())
+    }
+
+    /// The target is asked anew who an account is.
+    pub(super) async fn forget_identity(&mut self, account: AccountId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM target_identities WHERE account_id = $1")
+            .bind(account.0)
+            .execute(&mut *self.inner)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The account of a system, but for `except`, that one of these names belongs to.
+async fn called(
+    connection: &mut sqlx::AnyConnection,
+    system: SystemId,
+    except: AccountId,
+    aliases: &[Alias],
+) -> Result<Option<AccountId>, StoreError> {
+    for alias in aliases {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT account_id FROM account_names
+             WHERE system_id = $1 AND name = $2 AND account_id <> $3 AND (certain = 1 OR $4 = 1)
+             ORDER BY account_id LIMIT 1",
+        )
+        .bind(system.0)
+        .bind(alias.name.clone())
+        .bind(except.0)
+        .bind(i64::from(alias.is_certain))
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some((id,)) = row {
+            return Ok(Some(AccountId(id)));
+        }
+    }
+    Ok(None)
+}
