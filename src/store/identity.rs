@@ -46,7 +46,7 @@ impl Store {
         system: SystemId,
         aliases: &[Alias],
     ) -> Result<Option<AccountId>, StoreError> {
-        let mut connection = self.read.acquire().await?;
+        let mut connection = self.read.pool.acquire().await?;
         called(&mut connection, system, AccountId(0), aliases).await
     }
 }
