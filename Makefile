@@ -60,6 +60,13 @@ generated: ## fails if a test left a new snapshot behind
 fuzz: ## every fuzz target, optimised; CASES=200000 of each
 	@scripts/fuzz.sh
 
+soak: soak-kill ## what runs long: whatever is killed, for an hour
+
+soak-kill: ## 500 kills of the real program on real servers, on record in docs/evidence; MINUTES=40 ends it
+	@scripts/packages.sh build fleet tests
+	cargo test --test kill --no-run --features $(test_features) --locked
+	KEYWHEEL_KILL=soak KEYWHEEL_KILL_MINUTES=$(MINUTES) $(as_root) "$$(command -v cargo)" test --test kill --features $(test_features) --locked -- --nocapture nothing_is_lost
+
 bench: ## measurements; needs the fleet's packages
 	@scripts/packages.sh build fleet tests bench
 	cargo bench --workspace --features $(test_features) --locked --no-fail-fast
