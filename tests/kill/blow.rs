@@ -20,7 +20,7 @@ use crate::world::World;
 /// How often the tables are asked which step work has reached.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest wait for a step; work that waits for its next attempt may never reach it.
-const STEP_MAX: Duration = Duration::from_secs(6);
+const STEP_MAX: Duration = Duration::from_secs(4);
 
 /// When it happens.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,11 @@ pub(crate) enum When {
     After(Duration),
     /// When work has reached this step, and so long after that.
     At(&'static str, Duration),
+}
+
+fn rank(step: &str) -> usize {
+    let mut steps = STEPS.iter();
+    steps.position(|one| *one == step).unwrap()
 }
 
 impl World {
@@ -68,7 +73,7 @@ impl World {
                 let line = self.part(&[State::Silent, State::Deaf]);
                 // Some last longer than any call to a target.
                 if self.draws.percent(20) {
-                    self.hold(9_000, 14_000).await;
+                    self.hold(8_500, 11_000).await;
                 } else {
                     self.hold(500, 4_000).await;
                 }
@@ -96,27 +101,24 @@ impl World {
                 tables.open_jobs().await.is_ok_and(|jobs| !jobs.is_empty())
             }
             When::At(step, more) => {
-                let mut is_there = false;
                 while clock.monotonic() < STEP_MAX {
                     let Ok(jobs) = tables.open_jobs().await else {
                         return true;
                     };
                     if jobs.is_empty() {
-                        return is_there;
+                        return false;
                     }
+                    // What a dead node held is nobody's work until it is taken from it; a step that
+                    // was over before it could be seen has come as well.
                     let reached = self.steps(&jobs);
-                    // What a dead node held is nobody's work until it is taken from it.
-                    if reached
-                        .iter()
-                        .any(|(node, reached)| *reached == step && up.contains(node))
-                    {
+                    let mut reached = reached.iter().filter(|(node, _)| up.contains(node));
+                    if reached.any(|(_, reached)| rank(reached) >= rank(step)) {
                         clock.sleep(more).await;
                         return true;
                     }
-                    is_there = true;
                     clock.sleep(LOOK_EVERY).await;
                 }
-                is_there
+                true
             }
         }
     }
