@@ -261,10 +261,11 @@ impl Journal {
         with: impl FnOnce(BufReader<File>) -> io::Result<T> + Send + 'static,
     ) -> Result<T, EscrowError> {
         let path = self.path.clone();
-        let done =
-            tokio::task::spawn_blocking(move || File::open(path).map(BufReader::new).and_then(with))
-                .await
-                .unwrap_or_else(|_| Err(io::Error::other("the read did not end")));
+        let done = tokio::task::spawn_blocking(move || {
+            File::open(path).map(BufReader::new).and_then(with)
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the read did not end")));
         done.map_err(|cause| EscrowError::File {
             path: self.path.clone(),
             what: "read",

@@ -366,9 +366,7 @@ impl Metrics {
         families
             .connector_circuit_open
             .replace(&singles(&found.circuits_open), sum);
-        families
-            .store_regressed
-            .set(&[], flag(found.is_regressed));
+        families.store_regressed.set(&[], flag(found.is_regressed));
         families
             .store_regressed_accounts
             .replace(&singles(&found.regressed), sum);

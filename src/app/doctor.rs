@@ -289,7 +289,10 @@ async fn age(settings: &Settings, store: &Store) -> Check {
     match store.open_regression().await {
         Err(error) => unreadable(name, &error),
         Ok(Some(open)) => {
-            let found = format!("came back older than it was; {} accounts were marked", open.accounts);
+            let found = format!(
+                "came back older than it was; {} accounts were marked",
+                open.accounts
+            );
             Check::fault(name, found, "see `keywheel regression show`")
         }
         Ok(None) if regression::is_beside(settings) => Check::warning(

@@ -229,7 +229,11 @@ impl Work<'_> {
         let wanted = lacks.iter().map(|one| one.version);
         let row = self.store.account_row(account).await?;
         let last = row.map_or(0, |row| row.last_version);
-        let mut next = wanted.chain(taken.iter().copied()).max().unwrap_or(0).max(last);
+        let mut next = wanted
+            .chain(taken.iter().copied())
+            .max()
+            .unwrap_or(0)
+            .max(last);
         let mut numbers = Vec::with_capacity(lacks.len());
         for one in lacks {
             let is_free = one.version > 0 && !taken.contains(&one.version);

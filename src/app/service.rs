@@ -98,7 +98,14 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     let means = (&clock, &dice, &metrics);
     let current = keeper.as_ref().map(tls::Keeper::current);
     let ticks = audited_ticks(&settings, &base, &platforms, memory);
-    let mut running = start(&settings, (bound, current), &base, means, (&platforms, ticks)).await?;
+    let mut running = start(
+        &settings,
+        (bound, current),
+        &base,
+        means,
+        (&platforms, ticks),
+    )
+    .await?;
     let mut reload = Reload::new(inputs, &loaded, log, metrics, keeper, clock);
     let ended = supervise(&mut running, &mut signals, &mut reload).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
@@ -121,13 +128,7 @@ async fn start(
     let orders = orders(base, &engine, (clock, dice, metrics)).await;
     let orders = orders.map_err(&fault)?;
     let work = work(settings, base, &engine, (clock, dice, metrics), node);
-    let scheduler = Scheduler::new(
-        store.clone(),
-        clock.clone(),
-        metrics.clone(),
-        node,
-        ticks,
-    );
+    let scheduler = Scheduler::new(store.clone(), clock.clone(), metrics.clone(), node, ticks);
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
     let health = Health {

@@ -111,11 +111,24 @@ impl Show {
         let none = Vec::new();
         let all = found.get("regressions").and_then(Value::as_array);
         let heads = [
-            "id", "found", "generation", "expected", "named", "accounts", "missing", "ended",
+            "id",
+            "found",
+            "generation",
+            "expected",
+            "named",
+            "accounts",
+            "missing",
+            "ended",
         ];
         rows(globals.output, &heads, all.unwrap_or(&none), |one| {
             let fields = [
-                "id", "found_at", "generation", "expected", "named", "accounts", "missing",
+                "id",
+                "found_at",
+                "generation",
+                "expected",
+                "named",
+                "accounts",
+                "missing",
                 "ended_at",
             ];
             fields.map(|field| cell(one, field)).into()
@@ -141,7 +154,14 @@ impl Accounts {
         let service = self.remote.service(globals)?;
         let found: Vec<Item> = block_on(service.list("/api/v1/regression/accounts", &[]))??;
         let heads = [
-            "account", "system", "name", "consent", "by", "forgotten", "last test", "job",
+            "account",
+            "system",
+            "name",
+            "consent",
+            "by",
+            "forgotten",
+            "last test",
+            "job",
         ];
         rows(globals.output, &heads, &found, |one| {
             vec![

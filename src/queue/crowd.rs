@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::regression::FORGOTTEN;
 use super::order::{ChangeOrder, OrderError, Orders, ordered};
+use super::regression::FORGOTTEN;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};

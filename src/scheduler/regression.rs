@@ -19,9 +19,7 @@ use crate::model::credential::Parts;
 use crate::model::id::{AccountId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::regression::Consent;
-use crate::store::{
-    ForgottenValue, KEPT_KINDS, Named, NewJob, NewRegression, Store, StoreError,
-};
+use crate::store::{ForgottenValue, KEPT_KINDS, Named, NewJob, NewRegression, Store, StoreError};
 
 /// Values that are read at once.
 const PAGE: i64 = 500;
@@ -167,11 +165,7 @@ async fn record(store: &Store, new: &NewRegression, now: Timestamp) -> Result<()
 
 /// What the journal says that the database has committed, and the database does not have; where it
 /// surely has forgotten something, what it may have committed too.
-async fn lacks(
-    store: &Store,
-    journal: &Journal,
-    supposes: bool,
-) -> Result<Named, RegressionError> {
+async fn lacks(store: &Store, journal: &Journal, supposes: bool) -> Result<Named, RegressionError> {
     // First the journal: what is committed meanwhile is in the database all the more.
     journal.flush().await?;
     let mut held = journal.held().await?;
@@ -329,7 +323,9 @@ impl Scheduler {
         };
         if ground != Ground::Nothing || recall.is_suspected {
             let known = (recall.generation, ground);
-            memory.compare(&inner.store, known, inner.clock.now()).await?;
+            memory
+                .compare(&inner.store, known, inner.clock.now())
+                .await?;
             (recall.is_proven, recall.is_suspected) = (false, false);
             recall.generation = memory.raise(&inner.store).await?;
             memory.echo(recall.generation, inner.clock.now())?;
@@ -347,11 +343,10 @@ impl Scheduler {
             return Ok(());
         }
         let now = inner.clock.now();
-        let minute_ago = now.minus(RATE_SPAN);
-        let ordered = inner.store.recoveries_since(minute_ago).await?;
+        let ordered = inner.store.recoveries_since(now.minus(RATE_SPAN)).await?;
         let left = inner.options.recoveries_per_minute - ordered;
         if left > 0 {
-            for due in inner.store.recoveries_due(minute_ago, left).await? {
+            for due in inner.store.recoveries_due(now, left).await? {
                 self.order_recovery(due, now).await?;
             }
         }
@@ -411,8 +406,11 @@ impl Scheduler {
             }
         };
         let body = json!({"job": job.0, "consent": consent.as_str()});
-        tx.audit(&Event::by(actor, "account.recovery_ordered", account, body), now)
-            .await?;
+        tx.audit(
+            &Event::by(actor, "account.recovery_ordered", account, body),
+            now,
+        )
+        .await?;
         tx.commit().await?;
         self.inner
             .metrics

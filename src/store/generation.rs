@@ -122,8 +122,9 @@ impl Tx {
         )
         .fetch_optional(&mut *self.inner)
         .await?;
-        row.map(|(generation,)| generation).ok_or(StoreError::Stale {
-            what: "the store's identity",
-        })
+        row.map(|(generation,)| generation)
+            .ok_or(StoreError::Stale {
+                what: "the store's identity",
+            })
     }
 }

@@ -34,7 +34,10 @@ impl Scene {
         let mut settings = vec![
             ("KEYWHEEL_ESCROW__ECHO", escrow.path("echo")),
             ("KEYWHEEL_SCHEDULER__GENERATION_EVERY_S", "1".to_owned()),
-            ("KEYWHEEL_SCHEDULER__RECOVERIES_PER_MINUTE", "1000".to_owned()),
+            (
+                "KEYWHEEL_SCHEDULER__RECOVERIES_PER_MINUTE",
+                "1000".to_owned(),
+            ),
         ];
         settings.extend_from_slice(more);
         if has_journal {
@@ -57,7 +60,10 @@ impl Scene {
         let path = format!("/api/v1/systems/{}", scene.system);
         client.edit(&path, &locks).await;
         for name in NAMES {
-            let account = scene.slapd.onboard_account(&client, scene.system, name).await;
+            let account = scene
+                .slapd
+                .onboard_account(&client, scene.system, name)
+                .await;
             scene.accounts.push(account);
         }
         // The first contact pins what the directory is.
@@ -70,7 +76,9 @@ impl Scene {
 
     fn variables(&self) -> Vec<(&str, &str)> {
         let settings = self.settings.iter();
-        settings.map(|(name, value)| (*name, value.as_str())).collect()
+        settings
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
     }
 
     fn serve(&self) -> Daemon {
@@ -185,7 +193,9 @@ async fn marked(client: &Client) -> Vec<i64> {
     let found = client.native("/api/v1/regression/accounts").await;
     let found = found.expect(200).json();
     let items = found["items"].as_array().unwrap().iter();
-    items.map(|one| one["account_id"].as_i64().unwrap()).collect()
+    items
+        .map(|one| one["account_id"].as_i64().unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,7 +306,11 @@ async fn without_a_journal_every_account_waits_and_what_is_lost_is_reset() {
     scene.command(&daemon, &["reset", &id, "--reason", "INC-8"]);
     scene.recovered(&client).await;
     scene.proves_all(&client).await;
-    let audit = client.native("/api/v1/audit?limit=200").await.expect(200).body;
+    let audit = client
+        .native("/api/v1/audit?limit=200")
+        .await
+        .expect(200)
+        .body;
     for event in [
         "store.regressed",
         "account.test_agreed",
@@ -429,7 +443,10 @@ async fn a_failover_that_lost_commits_is_found_while_the_service_runs() {
     daemon.await_said("has come back older than it was");
     assert_eq!(marked(&client).await, [scene.accounts[1]]);
     let recovered = scene.recover(&[]);
-    assert!(recovered.err.contains("1 versions put back"), "{recovered:?}");
+    assert!(
+        recovered.err.contains("1 versions put back"),
+        "{recovered:?}"
+    );
     scene.command(&daemon, &["test", "--all", "--reason", "INC-9"]);
     scene.recovered(&client).await;
     scene.proves_all(&client).await;
@@ -445,7 +462,10 @@ async fn a_failover_that_lost_commits_is_found_while_the_service_runs() {
     let client = scene.client(&daemon).await;
     assert_eq!(marked(&client).await, scene.accounts[..2]);
     let recovered = scene.recover(&[]);
-    assert!(recovered.err.contains("2 versions put back"), "{recovered:?}");
+    assert!(
+        recovered.err.contains("2 versions put back"),
+        "{recovered:?}"
+    );
     scene.command(&daemon, &["test", "--all", "--reason", "INC-9"]);
     scene.recovered(&client).await;
     scene.proves_all(&client).await;
@@ -464,10 +484,16 @@ async fn a_recovery_that_is_killed_goes_on_and_leaves_nothing_unmarked() {
     assert_eq!(daemon.stop(), 0);
     scene.restore(&copy);
     // Nobody has started the service: the recovery itself marks what it touches.
-    let (journal, identity) = (scene.escrow.path("journal"), scene.escrow.path("escrow.key"));
+    let (journal, identity) = (
+        scene.escrow.path("journal"),
+        scene.escrow.path("escrow.key"),
+    );
     let arguments = ["recover", &journal, "--identity", &identity, "--into-store"];
     let (mut killed, mut wait_ms) = (0, 5);
-    while scene.home.killed_after(&arguments, &scene.variables(), wait_ms) {
+    while scene
+        .home
+        .killed_after(&arguments, &scene.variables(), wait_ms)
+    {
         killed += 1;
         wait_ms += 15;
         let database = super::database(&scene.home.data("keywheel.db")).await;

@@ -89,7 +89,11 @@ on_both!(commits_of_the_last_minute_that_are_gone_are_missed, |db| {
     assert!(marked(&queue.store).await.is_empty());
     stage(&queue.store, &journal, second, 2, clock.now()).await;
     // The generation was raised before that, and says nothing of it.
-    execute(&queue, "DELETE FROM credential_versions WHERE version = 2 AND account_id = 1000002").await;
+    execute(
+        &queue,
+        "DELETE FROM credential_versions WHERE version = 2 AND account_id = 1000002",
+    )
+    .await;
     node.tick(Tick::Generation).await;
     assert_eq!(marked(&queue.store).await, [second]);
     // What is known is not found again, by this node or the next.
@@ -109,50 +113,67 @@ on_both!(commits_of_the_last_minute_that_are_gone_are_missed, |db| {
     let options = memory(folder.path(), Some(journal.clone()));
     let memory = options.memory.unwrap();
     let now = clock.now();
-    assert!(!memory.compare(&queue.store, (0, Ground::Nothing), now).await.unwrap());
+    assert!(
+        !memory
+            .compare(&queue.store, (0, Ground::Nothing), now)
+            .await
+            .unwrap()
+    );
     // But once it is certain that something is lost, so may that be.
-    assert!(memory.compare(&queue.store, (0, Ground::Proof), now).await.unwrap());
+    assert!(
+        memory
+            .compare(&queue.store, (0, Ground::Proof), now)
+            .await
+            .unwrap()
+    );
     assert_eq!(marked(&queue.store).await, [first, second]);
 });
 
-on_both!(a_generation_or_a_beat_that_falls_back_is_a_regression, |db| {
-    let queue = db.queue().await;
-    identified(&queue).await;
-    queue.system(1, 5, 10, 2).await;
-    let clock = ManualClock::at(NOW);
-    let folder = tempfile::tempdir().unwrap();
-    let options = memory(folder.path(), None);
-    let node = Node::with(&queue.store, &clock, queue.node, options);
-    for _ in 0..5 {
+on_both!(
+    a_generation_or_a_beat_that_falls_back_is_a_regression,
+    |db| {
+        let queue = db.queue().await;
+        identified(&queue).await;
+        queue.system(1, 5, 10, 2).await;
+        let clock = ManualClock::at(NOW);
+        let folder = tempfile::tempdir().unwrap();
+        let options = memory(folder.path(), None);
+        let node = Node::with(&queue.store, &clock, queue.node, options);
+        for _ in 0..5 {
+            node.tick(Tick::Generation).await;
+            node.tick(Tick::Beat).await;
+        }
+        assert_eq!(queue.store.open_regression().await.unwrap(), None);
+        execute(
+            &queue,
+            "UPDATE store_identity SET generation = generation - 2",
+        )
+        .await;
         node.tick(Tick::Generation).await;
+        let open = queue.store.open_regression().await.unwrap().unwrap();
+        assert_eq!((open.generation, open.expected, open.accounts), (3, 5, 2));
+        assert!(queue.store.generation().await.unwrap() > 5);
+        node.tick(Tick::Gauges).await;
+        node.says("store_regressed", 1.0);
+        node.says(r#"store_regressed_accounts{consent="none"}"#, 2.0);
+        let all = marked(&queue.store).await;
+        let mut tx = queue.store.begin().await.unwrap();
+        tx.unmark(&all, clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        node.tick(Tick::Recovery).await;
+        assert_eq!(queue.store.open_regression().await.unwrap(), None);
+        node.tick(Tick::Gauges).await;
+        node.says("store_regressed", 0.0);
+        // Peers raise the generation again: a node's own beat tells of what is gone all the same.
+        execute(&queue, "UPDATE nodes SET beat = beat - 2").await;
         node.tick(Tick::Beat).await;
+        node.tick(Tick::Generation).await;
+        assert_eq!(marked(&queue.store).await, all);
+        let said: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("echo")).unwrap()).unwrap();
+        assert_eq!(said["generation"], queue.store.generation().await.unwrap());
     }
-    assert_eq!(queue.store.open_regression().await.unwrap(), None);
-    execute(&queue, "UPDATE store_identity SET generation = generation - 2").await;
-    node.tick(Tick::Generation).await;
-    let open = queue.store.open_regression().await.unwrap().unwrap();
-    assert_eq!((open.generation, open.expected, open.accounts), (3, 5, 2));
-    assert!(queue.store.generation().await.unwrap() > 5);
-    node.tick(Tick::Gauges).await;
-    node.says("store_regressed", 1.0);
-    node.says(r#"store_regressed_accounts{consent="none"}"#, 2.0);
-    let all = marked(&queue.store).await;
-    let mut tx = queue.store.begin().await.unwrap();
-    tx.unmark(&all, clock.now()).await.unwrap();
-    tx.commit().await.unwrap();
-    node.tick(Tick::Recovery).await;
-    assert_eq!(queue.store.open_regression().await.unwrap(), None);
-    node.tick(Tick::Gauges).await;
-    node.says("store_regressed", 0.0);
-    // Peers raise the generation again: a node's own beat tells of what is gone all the same.
-    execute(&queue, "UPDATE nodes SET beat = beat - 2").await;
-    node.tick(Tick::Beat).await;
-    node.tick(Tick::Generation).await;
-    assert_eq!(marked(&queue.store).await, all);
-    let said: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.path().join("echo")).unwrap()).unwrap();
-    assert_eq!(said["generation"], queue.store.generation().await.unwrap());
-});
+);
 
 on_both!(recoveries_are_ordered_at_a_bounded_rate, |db| {
     let queue = db.queue().await;
@@ -166,9 +187,18 @@ on_both!(recoveries_are_ordered_at_a_bounded_rate, |db| {
     };
     let node = Node::with(&queue.store, &clock, queue.node, options);
     let memory = memory(folder.path(), None).memory.unwrap();
-    assert!(memory.compare(&queue.store, (9, Ground::Nothing), NOW).await.unwrap());
+    assert!(
+        memory
+            .compare(&queue.store, (9, Ground::Nothing), NOW)
+            .await
+            .unwrap()
+    );
     node.tick(Tick::Recovery).await;
-    assert_eq!(queue.store.count_jobs().await.unwrap(), [], "nobody has agreed");
+    assert_eq!(
+        queue.store.count_jobs().await.unwrap(),
+        [],
+        "nobody has agreed"
+    );
     let all = marked(&queue.store).await;
     assert_eq!(all.len(), 50);
     let mut tx = queue.store.begin().await.unwrap();
