@@ -22,12 +22,12 @@ CREATE TABLE regressed_accounts (
     regression_id BIGINT NOT NULL,       -- since which regression
     consent TEXT NOT NULL CHECK (consent IN ('none', 'test', 'reset')), -- what an operator has agreed to
     actor TEXT NOT NULL,                 -- who that was; '' while nobody has
-    waits SMALLINT NOT NULL,             -- 1: agreed to, and not ordered yet
+    turn_at BIGINT,                      -- agreed to and to be ordered, not before; NULL: it is not
     ordered_at BIGINT,                   -- when its job was last ordered
     marked_at BIGINT NOT NULL,           -- when it was marked
     recovered_at BIGINT                  -- when the mark went; NULL: it stands
 );
-CREATE INDEX regressed_accounts_turn ON regressed_accounts (account_id) WHERE waits = 1;
+CREATE INDEX regressed_accounts_turn ON regressed_accounts (account_id) WHERE turn_at IS NOT NULL;
 CREATE INDEX regressed_accounts_left ON regressed_accounts (account_id) WHERE recovered_at IS NULL;
 CREATE INDEX regressed_accounts_ordered ON regressed_accounts (ordered_at) WHERE ordered_at IS NOT NULL;
 

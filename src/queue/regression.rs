@@ -74,9 +74,9 @@ impl Orders {
             }
             RecoveryOrder::Clear => (tx.unmark(&marked, now).await?, "account.regression_cleared"),
         };
-        for account in marked {
+        for account in &marked {
             let body = json!({"reason": reason});
-            tx.audit(&Event::by(actor, event, account, body), now)
+            tx.audit(&Event::by(actor, event, *account, body), now)
                 .await?;
         }
         if order == RecoveryOrder::Clear {
@@ -87,7 +87,27 @@ impl Orders {
             }
         }
         tx.commit().await?;
+        if order == RecoveryOrder::Clear {
+            for account in marked {
+                self.wake(account).await?;
+            }
+        }
         Ok(done)
+    }
+
+    /// What an account's job has waited for is over.
+    async fn wake(&self, account: AccountId) -> Result<(), StoreError> {
+        let Some(system) = self.store.system_of(account).await? else {
+            return Ok(());
+        };
+        let mut tx = self.store.begin().await?;
+        tx.lock_queue(system).await?;
+        let Some(open) = tx.open_job(account).await?.filter(|job| !job.running) else {
+            return tx.rollback().await;
+        };
+        let queue = (system, open.priority);
+        tx.wake_job(account, queue, self.clock.now()).await?;
+        tx.commit().await
     }
 
     async fn marked(&self) -> Result<Vec<AccountId>, StoreError> {

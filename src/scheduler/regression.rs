@@ -343,11 +343,10 @@ impl Scheduler {
             return Ok(());
         }
         let now = inner.clock.now();
-        let minute_ago = now.minus(RATE_SPAN);
-        let ordered = inner.store.recoveries_since(minute_ago).await?;
+        let ordered = inner.store.recoveries_since(now.minus(RATE_SPAN)).await?;
         let left = inner.options.recoveries_per_minute - ordered;
         if left > 0 {
-            for due in inner.store.recoveries_due(minute_ago, left).await? {
+            for due in inner.store.recoveries_due(now, left).await? {
                 self.order_recovery(due, now).await?;
             }
         }

@@ -4,6 +4,7 @@
 //! Invariant: an account that is marked is in doubt in the same commit; a mark goes by a login with
 //! what is current, or by an operator who is on record.
 
+mod recovery;
 mod view;
 
 pub(super) use view::standing;
@@ -11,14 +12,11 @@ pub(super) use view::standing;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::claim::ClaimedJob;
 use super::wide::Wide;
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
-use crate::model::audit::Event;
-use crate::model::id::{AccountId, RegressionId, SystemId};
-use crate::model::job::Priority;
-use crate::model::regression::{Consent, RegressionView, Standing};
+use crate::model::id::{AccountId, RegressionId};
+use crate::model::regression::RegressionView;
 
 /// A value that a journal has and the store has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +65,14 @@ static MARK: LazyLock<Wide> = LazyLock::new(|| {
     Wide::new(
         2,
         "account, written",
-        "INSERT INTO regressed_accounts (account_id, regression_id, consent, actor, waits,
+        "INSERT INTO regressed_accounts (account_id, regression_id, consent, actor, turn_at,
              ordered_at, marked_at, recovered_at)
-         SELECT a.id, CAST($1 AS BIGINT), 'none', '', 0, CAST(NULL AS BIGINT),
+         SELECT a.id, CAST($1 AS BIGINT), 'none', '', CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
              CAST($2 AS BIGINT), CAST(NULL AS BIGINT)
          FROM r JOIN accounts a ON a.id = r.account
          WHERE a.deleted_at IS NULL AND a.created_at <= r.written
          ON CONFLICT (account_id) DO UPDATE SET regression_id = $1, consent = 'none', actor = '',
-             waits = 0, marked_at = $2, recovered_at = NULL",
+             turn_at = NULL, marked_at = $2, recovered_at = NULL",
     )
 });
 static SENT: LazyLock<Wide> = LazyLock::new(|| {
@@ -91,39 +89,6 @@ static GONE: LazyLock<Wide> = LazyLock::new(|| {
         "account",
         "SELECT COUNT(*) FROM r WHERE account > 0
            AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = r.account)",
-    )
-});
-static AGREE: LazyLock<Wide> = LazyLock::new(|| {
-    Wide::new(
-        2,
-        "account",
-        "UPDATE regressed_accounts SET consent = $1, actor = $2, waits = 1
-         FROM r WHERE account_id = r.account AND recovered_at IS NULL",
-    )
-});
-static UNMARK: LazyLock<Wide> = LazyLock::new(|| {
-    Wide::new(
-        1,
-        "account",
-        "UPDATE regressed_accounts SET recovered_at = $1, waits = 0
-         FROM r WHERE account_id = r.account AND recovered_at IS NULL",
-    )
-});
-/// What was agreed to anew meanwhile stands.
-static SPENT: LazyLock<Wide> = LazyLock::new(|| {
-    Wide::new(
-        0,
-        "account",
-        "UPDATE regressed_accounts SET consent = 'none'
-         FROM r WHERE account_id = r.account AND waits = 0 AND recovered_at IS NULL",
-    )
-});
-static AGAIN: LazyLock<Wide> = LazyLock::new(|| {
-    Wide::new(
-        0,
-        "account",
-        "UPDATE regressed_accounts SET waits = 1
-         FROM r WHERE account_id = r.account AND consent <> 'none' AND recovered_at IS NULL",
     )
 });
 
@@ -239,61 +204,19 @@ impl Tx {
 
     async fn mark_all(&mut self, id: RegressionId, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO regressed_accounts (account_id, regression_id, consent, actor, waits,
+            "INSERT INTO regressed_accounts (account_id, regression_id, consent, actor, turn_at,
                  ordered_at, marked_at, recovered_at)
-             SELECT id, CAST($1 AS BIGINT), 'none', '', 0, CAST(NULL AS BIGINT),
+             SELECT id, CAST($1 AS BIGINT), 'none', '', CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
                  CAST($2 AS BIGINT), CAST(NULL AS BIGINT)
              FROM accounts WHERE deleted_at IS NULL
              ON CONFLICT (account_id) DO UPDATE SET regression_id = $1, consent = 'none',
-                 actor = '', waits = 0, marked_at = $2, recovered_at = NULL",
+                 actor = '', turn_at = NULL, marked_at = $2, recovered_at = NULL",
         )
         .bind(id.0)
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
         Ok(())
-    }
-
-    /// An operator agrees to the recovery of these accounts: of how many that are marked.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn agree(
-        &mut self,
-        accounts: &[AccountId],
-        consent: Consent,
-        actor: &str,
-    ) -> Result<u64, StoreError> {
-        let mut agreed = 0;
-        for cut in AGREE.cuts(accounts) {
-            let mut query = sqlx::query(cut.text).bind(consent.as_str()).bind(actor);
-            for (account, _) in cut.rows(|account| account.0) {
-                query = query.bind(account);
-            }
-            agreed += query.execute(&mut *self.inner).await?.rows_affected();
-        }
-        Ok(agreed)
-    }
-
-    /// Notes that an account's recovery has been ordered: its turn is over. `false`: it has no
-    /// turn any more.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn take_turn(
-        &mut self,
-        account: AccountId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE regressed_accounts SET ordered_at = $2, waits = 0
-             WHERE account_id = $1 AND waits = 1",
-        )
-        .bind(account.0)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await?;
-        Ok(done.rows_affected() == 1)
     }
 
     /// Notes that a target may have heard of a version, which the store had forgotten.
@@ -318,82 +241,6 @@ impl Tx {
         exactly(1, done.rows_affected(), "the credential version")
     }
 
-    /// Makes an account's queued job due now, whatever it waits for; under [`Tx::lock_queue`].
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn wake_job(
-        &mut self,
-        account: AccountId,
-        (system, priority): (SystemId, Priority),
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.raise_head(system, priority, now).await?;
-        sqlx::query(
-            "UPDATE jobs SET run_at = $2
-             WHERE account_id = $1 AND state IN ('queued', 'running') AND state = 'queued'
-               AND run_at > $2",
-        )
-        .bind(account.0)
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await?;
-        self.ring();
-        Ok(())
-    }
-
-    /// Takes the marks from accounts: how many had one.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn unmark(
-        &mut self,
-        accounts: &[AccountId],
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let mut done = 0;
-        for cut in UNMARK.cuts(accounts) {
-            let mut query = sqlx::query(cut.text).bind(now.0);
-            for (account, _) in cut.rows(|account| account.0) {
-                query = query.bind(account);
-            }
-            done += query.execute(&mut *self.inner).await?.rows_affected();
-        }
-        Ok(done)
-    }
-
-    /// What attempts have shown of accounts that were marked when they were claimed.
-    pub(super) async fn settle_standings(
-        &mut self,
-        jobs: impl Iterator<Item = &ClaimedJob>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (mut recovered, mut spent, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        for job in jobs {
-            match job.standing {
-                Standing::Recovered => recovered.push(job.account),
-                Standing::Spent => spent.push(job.account),
-                Standing::Postponed(_) => again.push(job.account),
-                Standing::Sound | Standing::Regressed(_) => {}
-            }
-        }
-        self.unmark(&recovered, now).await?;
-        for account in recovered {
-            let event = Event::by_service("account.recovered", account, serde_json::json!({}));
-            self.audit(&event, now).await?;
-        }
-        for (statement, accounts) in [(&SPENT, &spent), (&AGAIN, &again)] {
-            for cut in statement.cuts(accounts) {
-                let mut query = sqlx::query(cut.text);
-                for (account, _) in cut.rows(|account| account.0) {
-                    query = query.bind(account);
-                }
-                query.execute(&mut *self.inner).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Ends every regression once no account is left; with `all` even if none ever was concerned.
     /// Which.
     ///
@@ -408,7 +255,9 @@ impl Tx {
             "UPDATE regressions SET ended_at = $1
              WHERE ended_at IS NULL AND ($2 = 1 OR EXISTS (SELECT 1 FROM regressions o
                      WHERE o.ended_at IS NULL AND o.accounts > 0))
-               AND NOT EXISTS (SELECT 1 FROM regressed_accounts WHERE recovered_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM regressed_accounts g
+                     JOIN accounts a ON a.id = g.account_id
+                     WHERE g.recovered_at IS NULL AND a.deleted_at IS NULL)
              RETURNING id",
         )
         .bind(now.0)

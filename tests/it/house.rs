@@ -115,7 +115,7 @@ const EXPOSERS: [(&str, &str); 24] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 11] = [
+const OPENERS: [(&str, &str); 12] = [
     (
         "src/api/measure.rs",
         "measures values for reports; none leaves, and each report is on record",
@@ -135,6 +135,10 @@ const OPENERS: [(&str, &str); 11] = [
         "hands the journal what the database has and it has not",
     ),
     ("src/app/key_ring.rs", "opens the probe at the start"),
+    (
+        "src/app/recover.rs",
+        "compares what the database has with what a journal would put back",
+    ),
     ("src/engine/", "hands credentials to connectors"),
     (
         "src/queue/link.rs",

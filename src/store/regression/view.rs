@@ -78,8 +78,10 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn count_regressed(&self) -> Result<Vec<(String, i64)>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT consent, COUNT(*) FROM regressed_accounts WHERE recovered_at IS NULL
-             GROUP BY consent ORDER BY consent",
+            "SELECT g.consent, COUNT(*) FROM regressed_accounts g
+                 JOIN accounts a ON a.id = g.account_id
+             WHERE g.recovered_at IS NULL AND a.deleted_at IS NULL
+             GROUP BY g.consent ORDER BY g.consent",
         )
         .fetch_all(&self.read)
         .await?)
@@ -103,7 +105,8 @@ impl Store {
                      AND j.state IN ('queued', 'running')) THEN 1 ELSE 0 END AS has_job
              FROM regressed_accounts g JOIN accounts a ON a.id = g.account_id
                  JOIN system_details d ON d.system_id = a.system_id
-             WHERE g.recovered_at IS NULL AND (CAST($1 AS BIGINT) IS NULL OR g.account_id > $1)
+             WHERE g.recovered_at IS NULL AND a.deleted_at IS NULL
+               AND (CAST($1 AS BIGINT) IS NULL OR g.account_id > $1)
              ORDER BY g.account_id LIMIT $2",
         )
         .bind(after.map(|id| id.0))
@@ -143,26 +146,25 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Accounts whose recovery is agreed to and to be ordered, but none that was after `since`: those
-    /// first that others are changed by.
+    /// Accounts whose recovery is agreed to and to be ordered now: those first that others are
+    /// changed by.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn recoveries_due(
         &self,
-        since: Timestamp,
+        now: Timestamp,
         limit: i64,
     ) -> Result<Vec<(AccountId, SystemId, Consent, String)>, StoreError> {
         let rows: Vec<(i64, i64, String, String)> = sqlx::query_as(
             "SELECT g.account_id, a.system_id, g.consent, g.actor
              FROM regressed_accounts g JOIN accounts a ON a.id = g.account_id
-             WHERE g.waits = 1 AND a.active = 1
-               AND (g.ordered_at IS NULL OR g.ordered_at <= $2)
+             WHERE g.turn_at IS NOT NULL AND g.turn_at <= $2 AND a.active = 1
              ORDER BY CASE WHEN EXISTS (SELECT 1 FROM functional_links l
                  WHERE l.account_id = g.account_id) THEN 0 ELSE 1 END, g.account_id LIMIT $1",
         )
         .bind(limit)
-        .bind(since.0)
+        .bind(now.0)
         .fetch_all(&self.read)
         .await?;
         let due = |(account, system, consent, actor): (i64, i64, String, String)| {

@@ -45,6 +45,21 @@ fn version(account: AccountId, version: i64) -> NewVersion {
     }
 }
 
+fn rotation(account: AccountId, run_at: Timestamp) -> NewJob {
+    NewJob {
+        account,
+        system: SystemId(1),
+        kind: JobKind::Rotate,
+        cause: Cause::Order,
+        actor: "ops".into(),
+        priority: Priority::Routine,
+        run_at,
+        parts: Parts::ALL_THERE_ARE,
+        version: None,
+        key_version: None,
+    }
+}
+
 fn forgotten(account: AccountId, version: i64, at: Timestamp) -> ForgottenValue {
     ForgottenValue {
         account,
@@ -264,6 +279,7 @@ on_both!(
         let mut tx = store.begin().await.unwrap();
         tx.lock_queue(SystemId(1)).await.unwrap();
         for account in all {
+<<<<<<< HEAD
             let new = NewJob {
                 account,
                 system: SystemId(1),
@@ -277,6 +293,10 @@ on_both!(
                 version: None,
                 key_version: None,
             };
+=======
+            // Far ahead: it waits for its account.
+            let new = rotation(account, Timestamp(LATER.0 + 3_600_000));
+>>>>>>> regress
             tx.enqueue(&new, NOW).await.unwrap();
             let has_turn = tx.take_turn(account, LATER).await.unwrap();
             assert_eq!(has_turn, account != all[2]);
@@ -318,6 +338,7 @@ on_both!(
             2,
             "one is recovered"
         );
+<<<<<<< HEAD
         // So soon after its last turn nobody has another.
         let due = store.recoveries_due(NOW, 10).await.unwrap();
         assert_eq!(due.len(), 1, "{due:?}");
@@ -325,5 +346,34 @@ on_both!(
         assert_eq!(store.recoveries_due(LATER, 10).await.unwrap().len(), 2);
         // The rate counts what has recovered meanwhile too.
         assert_eq!(store.recoveries_since(NOW).await.unwrap(), 2);
+=======
+        let due = async |now| {
+            let due = store.recoveries_due(now, 10).await.unwrap();
+            due.iter().map(|one| one.0).collect::<Vec<_>>()
+        };
+        assert_eq!(due(NOW).await, all[1..], "agreed to anew, they are next");
+        // A target that was not heard is left alone for a minute.
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.take_turn(all[2], LATER).await.unwrap());
+        tx.commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let new = rotation(all[2], LATER);
+        tx.lock_queue(SystemId(1)).await.unwrap();
+        tx.enqueue(&new, LATER).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let claims = tx.claim(queue.node, Priority::Routine, 5, 10, LATER).await;
+        let mut claim = claims.unwrap()[0].clone();
+        claim.jobs[0].standing = Standing::Postponed(Consent::Test);
+        let ended = settled(&claim, &Ending::Failed);
+        tx.settle(&claim, &ended, SystemHealth::Unknown, true, LATER)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(due(LATER).await, all[1..2]);
+        assert_eq!(due(Timestamp(LATER.0 + 60_000)).await, all[1..]);
+        // The rate counts what has recovered meanwhile too.
+        assert_eq!(store.recoveries_since(NOW).await.unwrap(), 3);
+>>>>>>> regress
     }
 );
