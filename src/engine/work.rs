@@ -61,6 +61,8 @@ pub(super) struct Work {
 /// What a change is to do once its account has passed a test.
 struct Deferred {
     parts: Parts,
+    /// The candidates that were given with it.
+    given: (Option<i64>, Option<i64>),
     /// When the test began.
     now: Timestamp,
 }
@@ -78,8 +80,12 @@ impl Work {
         let course = job.standing.course(job.kind, job.cause);
         let deferred = (course == Course::TestFirst).then(|| {
             job.kind = JobKind::Test;
-            let parts = job.parts;
-            Deferred { parts, now }
+            Deferred {
+                parts: job.parts,
+                // A test with a version would take it for the live one.
+                given: (job.version.take(), job.key_version.take()),
+                now,
+            }
         });
         let [mut password, mut key] = [None, None];
         for row in rotations {
@@ -201,14 +207,20 @@ impl Work {
     pub(super) fn finish(mut self) -> Finished {
         self.judge_standing();
         if let Some(deferred) = self.deferred.take() {
-            let waits = match &self.ending {
-                Ending::Succeeded => Duration::ZERO,
-                _ if !self.log.answered => WAIT_FOR_TARGET,
-                Ending::Failed | Ending::NeedsOperator | Ending::Retry { .. } => WAIT_FOR_CONSENT,
-                Ending::GivenBack => return self.log.finish(self.job, Ending::GivenBack),
-            };
             self.job.kind = JobKind::Rotate;
             self.job.parts = deferred.parts;
+            (self.job.version, self.job.key_version) = deferred.given;
+            let waits = match &self.ending {
+                Ending::GivenBack => return self.log.finish(self.job, Ending::GivenBack),
+                Ending::Succeeded => Duration::ZERO,
+                Ending::Failed | Ending::NeedsOperator | Ending::Retry { .. } => {
+                    if self.log.answered {
+                        WAIT_FOR_CONSENT
+                    } else {
+                        WAIT_FOR_TARGET
+                    }
+                }
+            };
             let (at, counts) = (deferred.now.plus(waits), false);
             return self.log.finish(self.job, Ending::Retry { at, counts });
         }
@@ -223,13 +235,15 @@ impl Work {
         let Standing::Regressed(consent) = self.job.standing else {
             return;
         };
-        // A change of one of two parts says nothing of the other.
-        let has_both = Part::ALL
+        // A change of one of two parts, or a look at one, says nothing of the other.
+        let mut has = Part::ALL
             .into_iter()
-            .all(|part| self.account.current(part).is_some());
-        let shows_all = self.job.kind == JobKind::Test || !has_both;
+            .filter(|part| self.account.current(*part).is_some());
+        let shows_all =
+            has.clone().count() < 2 || has.all(|part| self.drives.holds(Parts::of(part)));
         self.job.standing = match (&self.ending, consent) {
             (Ending::Succeeded, _) if shows_all => Standing::Recovered,
+            (Ending::Succeeded, Consent::Test | Consent::Reset) => Standing::Spent,
             (Ending::Failed | Ending::NeedsOperator, Consent::Test | Consent::Reset) => {
                 match (self.log.answered, &self.deferred) {
                     (true, _) => Standing::Spent,

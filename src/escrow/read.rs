@@ -85,14 +85,14 @@ pub struct Held {
     pub known: Known,
     /// Values of accounts that the database has committed.
     pub committed: Known,
-    /// The latest value of each secret of a functional account that the database has committed.
-    pub functional: BTreeMap<(i64, String), Print>,
+    /// Which value of each secret of a functional account the database has committed last: its line.
+    functional: BTreeMap<(i64, String), usize>,
     /// The latest version of each account that a target may have heard of, and when.
     pub sent: BTreeMap<i64, (i64, Timestamp)>,
     /// Values of accounts of which nobody has said yet that they were committed.
     queued: Known,
-    /// The same of functional accounts.
-    logins: HashMap<Print, (i64, String)>,
+    /// Values of functional accounts, and the line of each.
+    logins: HashMap<Print, (i64, String, usize)>,
 }
 
 impl Held {
@@ -106,15 +106,28 @@ impl Held {
     pub fn is_committed(&self, owner: Owner, part: &str, print: Print) -> bool {
         match owner {
             Owner::Account(_) => self.committed.contains(&print),
-            Owner::FunctionalAccount(id) => {
-                self.functional.get(&(id, part.to_owned())) == Some(&print)
-            }
+            Owner::FunctionalAccount(_) => self
+                .committed_after(part, print)
+                .is_some_and(|(line, last)| last >= line),
             // Nobody asks: nothing is changed by a record.
             Owner::PasswordRecord(_) => true,
         }
     }
 
-    fn value(&mut self, line: &Line, recipient: &str) {
+    /// True if the database has committed a later value of the same secret of a functional account.
+    pub fn is_outdated(&self, part: &str, print: Print) -> bool {
+        let found = self.committed_after(part, print);
+        found.is_some_and(|(line, last)| last > line)
+    }
+
+    /// The line of a functional account's value, and of the one that was committed last.
+    fn committed_after(&self, part: &str, print: Print) -> Option<(usize, usize)> {
+        let (id, _, line) = self.logins.get(&print)?;
+        let last = self.functional.get(&(*id, part.to_owned()))?;
+        Some((*line, *last))
+    }
+
+    fn value(&mut self, line: &Line, recipient: &str, number: usize) {
         let Some(print) = line.print.as_deref().and_then(Print::parse) else {
             return;
         };
@@ -126,7 +139,7 @@ impl Held {
                 self.queued.insert(print);
             }
             (Some(Owner::FunctionalAccount(id)), Some(part)) => {
-                self.logins.insert(print, (id, part.clone()));
+                self.logins.insert(print, (id, part.clone(), number));
             }
             _ => {}
         }
@@ -147,8 +160,9 @@ impl Held {
         for print in note.committed.iter().filter_map(|raw| Print::parse(raw)) {
             if self.queued.remove(&print) {
                 self.committed.insert(print);
-            } else if let Some(of) = self.logins.remove(&print) {
-                self.functional.insert(of, print);
+            } else if let Some((id, part, line)) = self.logins.get(&print) {
+                let last = self.functional.entry((*id, part.clone())).or_default();
+                *last = (*last).max(*line);
             }
         }
         let Some(at) = moment(&note.at) else { return };
@@ -168,9 +182,9 @@ fn moment(raw: &str) -> Option<Timestamp> {
 pub(super) fn held(from: impl BufRead, recipient: &Recipient) -> std::io::Result<Held> {
     let recipient = recipient.to_string();
     let mut held = Held::default();
-    lines(from, |_, raw| {
+    lines(from, |number, raw| {
         if let Ok(line) = serde_json::from_slice::<Line>(raw) {
-            held.value(&line, &recipient);
+            held.value(&line, &recipient, number);
         } else if let Ok(note) = serde_json::from_slice::<Note>(raw) {
             held.note(note);
         }

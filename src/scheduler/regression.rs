@@ -182,8 +182,7 @@ async fn lacks(store: &Store, journal: &Journal, supposes: bool) -> Result<Named
                 let print = Print::of(&value.sealed);
                 held.committed.remove(&print);
                 if let Owner::FunctionalAccount(id) = value.owner
-                    && let Some(latest) = held.functional.get(&(id, value.part.to_owned()))
-                    && *latest != print
+                    && held.is_outdated(value.part, print)
                 {
                     tracing::error!(
                         functional_account = id,
