@@ -183,10 +183,10 @@ impl World {
             (Some(sleeper), Some(due)) => sleeper.min(due),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => {
-                if self.number("SELECT COUNT(*) FROM jobs").await == 0 {
+                if !left && self.number("SELECT COUNT(*) FROM jobs").await == 0 {
                     return Ok(false);
                 }
-                // Its claim is a dead node's, or held by who is stopped.
+                // Its claim is a dead node's, or a tick has to come.
                 PAUSE
             }
         };

@@ -26,8 +26,8 @@ impl World {
             36..40 => self.kill_anywhere(),
             40..51 => self.kill_at_target(),
             51..62 => self.stop_one(),
-            62..66 => self.jump(),
-            66..70 => {
+            62..67 => self.jump(),
+            67..70 => {
                 let minutes = self.die(|die| die.pick(&[1, 10, 61, 180, 25 * 60]));
                 self.hit(Hit::TimePasses);
                 self.pass(Duration::from_mins(minutes));
