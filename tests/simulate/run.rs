@@ -40,15 +40,15 @@ pub(crate) async fn run(place: &Place, seed: u64, is_traced: bool) -> Outcome {
     for _ in 0..world.shape.orders {
         world.order().await;
     }
-    let mut pace = Pace {
+    let mut course = Pace {
         is_wild: true,
         fruitless: 0,
     };
-    let mut ended = world.go_on(&mut pace).await;
+    let mut ended = world.go_on(&mut course).await;
     if ended.is_ok() {
         world.calm().await;
-        pace.is_wild = false;
-        ended = world.finish(&mut pace).await;
+        course.is_wild = false;
+        ended = world.finish(&mut course).await;
     }
     if let Err(fault) = ended {
         world.scene.witness.lock().unwrap().fault(fault);
