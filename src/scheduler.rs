@@ -409,6 +409,19 @@ impl Scheduler {
         Ok(())
     }
 
+    /// What a clock that ran far ahead has planned comes back, once the clock is right.
+    async fn bring_back(&self) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        let farthest = now.plus(FARTHEST);
+        if !self.inner.store.is_ahead(farthest).await? {
+            return Ok(());
+        }
+        tracing::warn!("something was planned for much later than now; the clock was wrong");
+        let mut tx = self.inner.store.begin().await?;
+        tx.bring_back(farthest, now).await?;
+        tx.commit().await
+    }
+
     async fn repair(&self) -> Result<(), StoreError> {
         let mut tx = self.inner.store.begin().await?;
         let repaired = tx.repair_heads(REPAIR_MAX).await?;
@@ -416,6 +429,7 @@ impl Scheduler {
         if repaired > 0 {
             tracing::warn!(systems = repaired, "queue heads were later than their jobs");
         }
+        self.bring_back().await?;
         // One that is being ordered right now goes on here, and its caller stops.
         let clock = self.inner.clock.as_ref();
         let resumed = resume_quarantines(&self.inner.store, clock).await?;
@@ -425,6 +439,9 @@ impl Scheduler {
         Ok(())
     }
 }
+
+/// Later than this nothing of the queue is planned: a job is given up after a day.
+const FARTHEST: Duration = Duration::from_hours(48);
 
 /// One run of a tick; the next may begin when it is dropped.
 struct Turn<'a>(&'a AtomicBool);

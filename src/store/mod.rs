@@ -8,6 +8,7 @@
 
 mod access_policy;
 mod account;
+mod ahead;
 mod asset;
 mod audit;
 mod audit_chain;

@@ -115,7 +115,7 @@ impl fmt::Display for Coded {
 impl std::error::Error for Coded {}
 
 impl DatabaseError for Coded {
-    fn message(&self) -> &str {
+    fn message(&self) -> &'static str {
         "made up"
     }
 

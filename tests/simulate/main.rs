@@ -35,6 +35,7 @@ mod database;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod plant;
 #[path = "../it/support/program.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod program;
 #[path = "../it/support/queue.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -52,7 +53,7 @@ use crate::tally::Tally;
 /// Seeds of a run that nobody asked more of.
 const SEEDS: u64 = 10_000;
 /// The same on PostgreSQL, where each costs more.
-const POSTGRES_SEEDS: u64 = 60;
+const POSTGRES_SEEDS: u64 = 40;
 /// Seeds that are played twice, to be compared.
 const TWICE: u64 = 50;
 /// Real time that one seed may take.
@@ -79,7 +80,6 @@ fn play(place: &Place, seed: u64, is_traced: bool) -> Outcome {
 }
 
 /// Many seeds on two threads.
-#[expect(clippy::disallowed_methods, reason = "tests own their threads")]
 fn play_all(backend: Backend, seeds: u64) -> (Tally, Vec<(u64, Vec<String>)>) {
     let next = AtomicU64::new(0);
     let work = || {

@@ -27,7 +27,6 @@ pub(crate) struct Place {
 pub(crate) struct Ground {
     pub(crate) url: String,
     file: Option<PathBuf>,
-    database: Option<Database>,
 }
 
 impl Place {
@@ -48,11 +47,12 @@ impl Place {
     pub(crate) async fn ground(&self) -> Ground {
         if self.backend == Backend::Postgres {
             let migrated = self.server.get_or_init(migrated).await;
-            let database = migrated.copied().await;
+            let name = format!("{}_copy", name_of(&migrated.url));
+            let order = format!("CREATE DATABASE {name} TEMPLATE {}", name_of(&migrated.url));
+            tell(&migrated.url, order).await;
             return Ground {
-                url: database.url.clone(),
+                url: sibling(&migrated.url, &name),
                 file: None,
-                database: Some(database),
             };
         }
         let template = TEMPLATE.get_or_init(template).await;
@@ -67,7 +67,6 @@ impl Place {
         Ground {
             url: format!("sqlite://{}?mode=rwc", file.display()),
             file: Some(file),
-            database: None,
         }
     }
 }
@@ -87,10 +86,33 @@ impl Ground {
 
     /// Nobody is connected any more.
     pub(crate) async fn leave(self) {
-        if let Some(database) = self.database {
-            database.drop_it().await;
+        if self.file.is_none() {
+            let order = format!("DROP DATABASE {}", name_of(&self.url));
+            tell(&self.url, order).await;
         }
     }
+}
+
+fn name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap()
+}
+
+/// Another database of the same server.
+fn sibling(url: &str, name: &str) -> String {
+    let server = url.rsplit_once('/').unwrap().0;
+    format!("{server}/{name}")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the names are made here")]
+async fn tell(url: &str, order: String) {
+    let mut raw = sqlx::AnyConnection::connect(&sibling(url, "postgres"))
+        .await
+        .unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(order))
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    raw.close().await.unwrap();
 }
 
 async fn migrated() -> Database {

@@ -40,15 +40,15 @@ pub(crate) async fn run(place: &Place, seed: u64, is_traced: bool) -> Outcome {
     for _ in 0..world.shape.orders {
         world.order().await;
     }
-    let mut pace = Pace {
+    let mut course = Pace {
         is_wild: true,
         fruitless: 0,
     };
-    let mut ended = world.go_on(&mut pace).await;
+    let mut ended = world.go_on(&mut course).await;
     if ended.is_ok() {
         world.calm().await;
-        pace.is_wild = false;
-        ended = world.finish(&mut pace).await;
+        course.is_wild = false;
+        ended = world.finish(&mut course).await;
     }
     if let Err(fault) = ended {
         world.scene.witness.lock().unwrap().fault(fault);
@@ -183,10 +183,10 @@ impl World {
             (Some(sleeper), Some(due)) => sleeper.min(due),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => {
-                if self.number("SELECT COUNT(*) FROM jobs").await == 0 {
+                if !left && self.number("SELECT COUNT(*) FROM jobs").await == 0 {
                     return Ok(false);
                 }
-                // Its claim is a dead node's, or held by who is stopped.
+                // Its claim is a dead node's, or a tick has to come.
                 PAUSE
             }
         };

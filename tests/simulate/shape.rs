@@ -10,6 +10,7 @@ use crate::die::Die;
 use crate::plant::Like;
 use crate::witness::WINDOW;
 
+#[expect(clippy::struct_excessive_bools, reason = "each tells one thing")]
 pub(crate) struct Shape {
     pub(crate) likes: Vec<Like>,
     /// The only system's first account is what its functional account logs in as.

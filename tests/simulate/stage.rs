@@ -186,7 +186,7 @@ impl Stage {
             let mut inner = self.lock();
             inner.dies = inner.current.and_then(|who| who.process);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Who waits for what, in the order in which they came.

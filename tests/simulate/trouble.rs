@@ -26,8 +26,8 @@ impl World {
             36..40 => self.kill_anywhere(),
             40..51 => self.kill_at_target(),
             51..62 => self.stop_one(),
-            62..66 => self.jump(),
-            66..70 => {
+            62..67 => self.jump(),
+            67..70 => {
                 let minutes = self.die(|die| die.pick(&[1, 10, 61, 180, 25 * 60]));
                 self.hit(Hit::TimePasses);
                 self.pass(Duration::from_mins(minutes));
@@ -165,6 +165,9 @@ impl World {
             let now = self.clock.monotonic();
             self.scene.witness.lock().unwrap().jumps.push(now);
         }
+        if off < self.clock.off() {
+            self.scene.witness.lock().unwrap().went_back = true;
+        }
         self.clock.set_off(off);
     }
 
@@ -233,9 +236,12 @@ impl World {
             20..50 => self.hit(Hit::ChangeLater),
             50..62 => {
                 self.hit(Hit::ChangeGiven);
-                // A few, so that some were used before.
-                let drawn = self.die(|die| die.below(3));
-                order.password = Some(Secret::from(format!("Given-{drawn}-vLm9Q")));
+                // A few, so that some were used before; one is the first that it had.
+                let given = match self.die(|die| die.below(3)) {
+                    0 => format!("Start-{}-vLm9Q", account.0),
+                    drawn => format!("Given-{drawn}-vLm9Q"),
+                };
+                order.password = Some(Secret::from(given));
             }
             62..74 if has_key => {
                 self.hit(Hit::ChangeKey);

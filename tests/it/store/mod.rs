@@ -5,6 +5,7 @@
 mod access;
 mod access_policy;
 mod account;
+mod ahead;
 mod asset;
 mod audit_chain;
 mod base;

@@ -279,24 +279,8 @@ on_both!(
         let mut tx = store.begin().await.unwrap();
         tx.lock_queue(SystemId(1)).await.unwrap();
         for account in all {
-<<<<<<< HEAD
-            let new = NewJob {
-                account,
-                system: SystemId(1),
-                kind: JobKind::Rotate,
-                cause: Cause::Order,
-                actor: "ops".into(),
-                priority: Priority::Routine,
-                // Far ahead: it waits for its account.
-                run_at: Timestamp(LATER.0 + 3_600_000),
-                parts: Parts::ALL_THERE_ARE,
-                version: None,
-                key_version: None,
-            };
-=======
             // Far ahead: it waits for its account.
             let new = rotation(account, Timestamp(LATER.0 + 3_600_000));
->>>>>>> regress
             tx.enqueue(&new, NOW).await.unwrap();
             let has_turn = tx.take_turn(account, LATER).await.unwrap();
             assert_eq!(has_turn, account != all[2]);
@@ -338,15 +322,6 @@ on_both!(
             2,
             "one is recovered"
         );
-<<<<<<< HEAD
-        // So soon after its last turn nobody has another.
-        let due = store.recoveries_due(NOW, 10).await.unwrap();
-        assert_eq!(due.len(), 1, "{due:?}");
-        assert_eq!(due[0].0, all[2]);
-        assert_eq!(store.recoveries_due(LATER, 10).await.unwrap().len(), 2);
-        // The rate counts what has recovered meanwhile too.
-        assert_eq!(store.recoveries_since(NOW).await.unwrap(), 2);
-=======
         let due = async |now| {
             let due = store.recoveries_due(now, 10).await.unwrap();
             due.iter().map(|one| one.0).collect::<Vec<_>>()
@@ -374,6 +349,5 @@ on_both!(
         assert_eq!(due(Timestamp(LATER.0 + 60_000)).await, all[1..]);
         // The rate counts what has recovered meanwhile too.
         assert_eq!(store.recoveries_since(NOW).await.unwrap(), 3);
->>>>>>> regress
     }
 );

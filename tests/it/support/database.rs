@@ -42,41 +42,15 @@ impl Database {
                     folder.path().join("keywheel.db").display()
                 )
             }
-            Backend::Postgres => {
-                tokio::task::spawn_blocking(move || server(disk).create("template0"))
-                    .await
-                    .expect("a database")
-            }
+            Backend::Postgres => tokio::task::spawn_blocking(move || server(disk).create("template0"))
+                .await
+                .expect("a database"),
         };
         Self {
             backend,
             url,
             _folder: folder,
         }
-    }
-
-    /// Another one of PostgreSQL's with all that this one holds; nobody is connected to this one.
-    pub(crate) async fn copied(&self) -> Self {
-        let name = self.name();
-        let made = tokio::task::spawn_blocking(move || server(Disk::Hurried).create(&name));
-        Self {
-            backend: self.backend,
-            url: made.await.expect("a database"),
-            _folder: Disk::Hurried.folder(),
-        }
-    }
-
-    /// It is gone; nobody is connected to it.
-    pub(crate) async fn drop_it(self) {
-        let sql = format!("DROP DATABASE {}", self.name());
-        let dropped = tokio::task::spawn_blocking(move || server(Disk::Hurried).psql(&sql));
-        dropped.await.expect("a server").expect("it is dropped");
-    }
-
-    /// Its name on PostgreSQL's server.
-    fn name(&self) -> String {
-        let name = self.url.rsplit('/').next();
-        name.expect("a URL ends with the name").to_owned()
     }
 
     pub(crate) fn options(&self) -> StoreOptions {
