@@ -315,6 +315,14 @@ impl Tx {
             .bind(system.0)
             .execute(&mut *self.inner)
             .await?;
+        self.forget_identities(system).await
+    }
+
+    /// A system is another machine from now on: it is asked anew who its accounts are.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn forget_identities(&mut self, system: SystemId) -> Result<(), StoreError> {
         sqlx::query(
             "DELETE FROM target_identities
              WHERE account_id IN (SELECT id FROM accounts WHERE system_id = $1)",
