@@ -80,7 +80,7 @@ impl Engine {
         let on_record = self.store.identities(&ids).await?;
         let mut new: Vec<_> = told
             .iter()
-            .filter(|(id, identity)| on_record.get(id) != Some(identity))
+            .filter(|(id, identity)| on_record.get(*id) != Some(*identity))
             .collect();
         let mut standing = HashMap::new();
         if new.is_empty() {

@@ -55,7 +55,7 @@ impl LdapSession {
 pub(super) fn vouching(ca_pem: &str) -> Result<String, Reason> {
     // In whatever order they are listed.
     let mut certificates = trust(ca_pem)?;
-    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.sort_unstable_by(|one, other| one.iter().cmp(other.iter()));
     certificates.dedup();
     let mut digest = Context::new(&SHA256);
     for certificate in &certificates {
