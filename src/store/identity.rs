@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use keywheel_connectors::CanonicalIdentity;
+use sqlx::Any;
+use sqlx::any::AnyArguments;
+use sqlx::query::QueryAs;
 
 use super::wide::Wide;
 use super::{Store, StoreError, Tx};
@@ -108,8 +111,13 @@ impl Store {
         system: SystemId,
         aliases: &[Alias],
     ) -> Result<Option<AccountId>, StoreError> {
-        let mut connection = self.read.pool.acquire().await?;
-        called(&mut connection, system, AccountId(0), aliases).await
+        for alias in aliases {
+            let row = called(system, AccountId(0), alias);
+            if let Some((id,)) = row.fetch_optional(&self.read).await? {
+                return Ok(Some(AccountId(id)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -191,10 +199,16 @@ impl Tx {
         .bind(account.0)
         .fetch_optional(&mut *self.inner)
         .await?;
-        match row {
-            Some((id,)) => Ok(Some(AccountId(id))),
-            None => called(&mut self.inner, system, account, aliases).await,
+        if let Some((id,)) = row {
+            return Ok(Some(AccountId(id)));
         }
+        for alias in aliases {
+            let row = called(system, account, alias);
+            if let Some((id,)) = row.fetch_optional(&mut *self.inner).await? {
+                return Ok(Some(AccountId(id)));
+            }
+        }
+        Ok(None)
     }
 
     /// Notes by which names an account is known in its directory.
@@ -343,28 +357,19 @@ impl Tx {
     }
 }
 
-/// The account of a system, but for `except`, that one of these names belongs to.
-async fn called(
-    connection: &mut sqlx::AnyConnection,
+/// The account of a system, but for `except`, that a name belongs to.
+fn called(
     system: SystemId,
     except: AccountId,
-    aliases: &[Alias],
-) -> Result<Option<AccountId>, StoreError> {
-    for alias in aliases {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT account_id FROM account_names
-             WHERE system_id = $1 AND name = $2 AND account_id <> $3 AND (certain = 1 OR $4 = 1)
-             ORDER BY account_id LIMIT 1",
-        )
-        .bind(system.0)
-        .bind(alias.name.clone())
-        .bind(except.0)
-        .bind(i64::from(alias.is_certain))
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some((id,)) = row {
-            return Ok(Some(AccountId(id)));
-        }
-    }
-    Ok(None)
+    alias: &Alias,
+) -> QueryAs<'static, Any, (i64,), AnyArguments> {
+    sqlx::query_as(
+        "SELECT account_id FROM account_names
+         WHERE system_id = $1 AND name = $2 AND account_id <> $3 AND (certain = 1 OR $4 = 1)
+         ORDER BY account_id LIMIT 1",
+    )
+    .bind(system.0)
+    .bind(alias.name.clone())
+    .bind(except.0)
+    .bind(i64::from(alias.is_certain))
 }
