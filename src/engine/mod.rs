@@ -12,6 +12,7 @@ mod commit;
 mod conclude;
 mod drive;
 mod functional;
+mod identity;
 mod linked;
 mod list;
 mod probe;
@@ -305,11 +306,8 @@ impl Engine {
                 return Ok(());
             }
         };
-        for work in &mut works {
-            work.dialogue.clone_from(&open.dialogue);
-        }
-        let (works, unstaged) = self.stage(claim, works).await?;
-        for finished in unstaged {
+        let (works, ended) = self.prepare(claim, &open, works).await?;
+        for finished in ended {
             deliver(results, finished);
         }
         let (committer, requests) = Committer::new();

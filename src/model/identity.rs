@@ -159,9 +159,13 @@ pub fn aliases(settings: &AccountSettings, platform: &Platform, base: Option<&st
         add("principal", name, true);
     }
     let login = implied(name).unwrap_or_else(|| local(name).to_owned());
-    add("login", &login, is_bare);
+    if is_bare {
+        add("login", &login, true);
+    }
+    // What people call it. An account of which no more is known may be any that is called so.
+    add("label", &login, is_bare);
     if let Some(login) = dn.and_then(login_of_dn) {
-        add("login", &login, false);
+        add("label", &login, false);
     }
     // Where a name is certain, it is not uncertain as well.
     let certain: BTreeSet<String> = found
@@ -327,6 +331,14 @@ mod tests {
             ann.distinguished_name = text("uid=ann,ou=partners,dc=example,dc=com");
         });
         assert!(!are_one(&full, &elsewhere));
+        let called = known_as(|ann| {
+            ann.name = "a".to_owned();
+            ann.sam_account_name = text("ann");
+        });
+        assert!(
+            !are_one(&full, &called),
+            "a name that people gave is no login"
+        );
         let foreign = known_as(|ann| {
             ann.name = "partner".to_owned();
             ann.user_principal_name = text("ann@partner.test");

@@ -2,14 +2,79 @@
 //!
 //! Invariant: one name that is certain belongs to one system, or to one account of a system.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use keywheel_connectors::CanonicalIdentity;
+use sqlx::Any;
+use sqlx::any::AnyArguments;
+use sqlx::query::QueryAs;
+
+use super::wide::Wide;
 use super::{Store, StoreError, Tx};
+use crate::model::Timestamp;
 use crate::model::id::{AccountId, SystemId};
 use crate::model::identity::{Alias, Endpoint};
 
 /// Systems that may share a name and be several all the same.
 const NAMESAKES_MAX: i64 = 1_000;
 
+static ON_RECORD: LazyLock<Wide> = LazyLock::new(|| {
+    Wide::new(
+        0,
+        "account",
+        "SELECT account_id, machine, being FROM target_identities
+         WHERE account_id IN (SELECT account FROM r)",
+    )
+});
+
+/// How an account stands that the target has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the one on record; its machine may say something new of itself.
+    Known,
+    /// It is on record from now on.
+    New,
+    /// It is the one on record, and another record came after it: that one is not it any more.
+    Ousts(Holder),
+    /// Another record is it.
+    Taken(Holder),
+    /// It is not the one on record.
+    Another,
+}
+
+/// The record that has an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Which account.
+    pub account: AccountId,
+    /// Of which system.
+    pub system: SystemId,
+}
+
 impl Store {
+    /// Who accounts are, as far as their targets have said.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn identities(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<HashMap<AccountId, CanonicalIdentity>, StoreError> {
+        let mut found = HashMap::new();
+        for cut in ON_RECORD.cuts(accounts) {
+            let mut query = sqlx::query_as(cut.text);
+            for (id, _) in cut.rows(|id| id.0) {
+                query = query.bind(id);
+            }
+            let rows: Vec<(i64, String, String)> = query.fetch_all(&self.read).await?;
+            for (id, machine, being) in rows {
+                found.insert(AccountId(id), CanonicalIdentity { machine, being });
+            }
+        }
+        Ok(found)
+    }
+
     /// The account of a system that is this login on the target: by its identity, or by the one
     /// of an account without a DN. `bare`: whoever has the name counts, too, whatever its DN is.
     ///
@@ -46,8 +111,13 @@ impl Store {
         system: SystemId,
         aliases: &[Alias],
     ) -> Result<Option<AccountId>, StoreError> {
-        let mut connection = self.read.pool.acquire().await?;
-        called(&mut connection, system, AccountId(0), aliases).await
+        for alias in aliases {
+            let row = called(system, AccountId(0), alias);
+            if let Some((id,)) = row.fetch_optional(&self.read).await? {
+                return Ok(Some(AccountId(id)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -129,10 +199,16 @@ impl Tx {
         .bind(account.0)
         .fetch_optional(&mut *self.inner)
         .await?;
-        match row {
-            Some((id,)) => Ok(Some(AccountId(id))),
-            None => called(&mut self.inner, system, account, aliases).await,
+        if let Some((id,)) = row {
+            return Ok(Some(AccountId(id)));
         }
+        for alias in aliases {
+            let row = called(system, account, alias);
+            if let Some((id,)) = row.fetch_optional(&mut *self.inner).await? {
+                return Ok(Some(AccountId(id)));
+            }
+        }
+        Ok(None)
     }
 
     /// Notes by which names an account is known in its directory.
@@ -165,6 +241,79 @@ impl Tx {
         Ok(())
     }
 
+    /// Records who an account is, unless another record is that already. The older of two keeps
+    /// it, whichever the target is asked about first after its restart. The account has an open
+    /// job, so that nobody removes it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if others claim it at once; ask again.
+    pub async fn claim_identity(
+        &mut self,
+        account: AccountId,
+        identity: &CanonicalIdentity,
+        at: Timestamp,
+    ) -> Result<Standing, StoreError> {
+        let known: Option<(String, String, i64)> = sqlx::query_as(
+            "SELECT machine, being, first_at FROM target_identities WHERE account_id = $1",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        let first_at = match &known {
+            Some((_, being, _)) if *being != identity.being => return Ok(Standing::Another),
+            Some((machine, _, _)) if *machine == identity.machine => return Ok(Standing::Known),
+            Some((_, _, first_at)) => *first_at,
+            None => at.0,
+        };
+        let holder = self.holder(identity).await?;
+        let mut standing = known.map_or(Standing::New, |_| Standing::Known);
+        if let Some((holder, held_since)) = holder {
+            if held_since <= first_at {
+                return Ok(Standing::Taken(holder));
+            }
+            self.forget_identity(holder.account).await?;
+            standing = Standing::Ousts(holder);
+        }
+        self.forget_identity(account).await?;
+        let done = sqlx::query(
+            "INSERT INTO target_identities (account_id, machine, being, first_at)
+             VALUES ($1, $2, $3, $4) ON CONFLICT (being, machine) DO NOTHING",
+        )
+        .bind(account.0)
+        .bind(identity.machine.clone())
+        .bind(identity.being.clone())
+        .bind(first_at)
+        .execute(&mut *self.inner)
+        .await?;
+        if done.rows_affected() == 1 {
+            return Ok(standing);
+        }
+        // Another claim was faster.
+        match self.holder(identity).await? {
+            Some((holder, _)) => Ok(Standing::Taken(holder)),
+            None => Err(StoreError::Busy),
+        }
+    }
+
+    async fn holder(
+        &mut self,
+        identity: &CanonicalIdentity,
+    ) -> Result<Option<(Holder, i64)>, StoreError> {
+        let row: Option<(i64, i64, i64)> = sqlx::query_as(
+            "SELECT t.account_id, a.system_id, t.first_at FROM target_identities t
+                 JOIN accounts a ON a.id = t.account_id
+             WHERE t.being = $1 AND t.machine = $2",
+        )
+        .bind(identity.being.clone())
+        .bind(identity.machine.clone())
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        Ok(row.map(|(account, system, first_at)| {
+            let (account, system) = (AccountId(account), SystemId(system));
+            (Holder { account, system }, first_at)
+        }))
+    }
+
     /// An account is deleted: its names and its identity are free.
     pub(super) async fn forget_names(&mut self, account: AccountId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM account_names WHERE account_id = $1")
@@ -180,6 +329,14 @@ impl Tx {
             .bind(system.0)
             .execute(&mut *self.inner)
             .await?;
+        self.forget_identities(system).await
+    }
+
+    /// A system is another machine from now on: it is asked anew who its accounts are.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn forget_identities(&mut self, system: SystemId) -> Result<(), StoreError> {
         sqlx::query(
             "DELETE FROM target_identities
              WHERE account_id IN (SELECT id FROM accounts WHERE system_id = $1)",
@@ -200,28 +357,19 @@ impl Tx {
     }
 }
 
-/// The account of a system, but for `except`, that one of these names belongs to.
-async fn called(
-    connection: &mut sqlx::AnyConnection,
+/// The account of a system, but for `except`, that a name belongs to.
+fn called(
     system: SystemId,
     except: AccountId,
-    aliases: &[Alias],
-) -> Result<Option<AccountId>, StoreError> {
-    for alias in aliases {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT account_id FROM account_names
-             WHERE system_id = $1 AND name = $2 AND account_id <> $3 AND (certain = 1 OR $4 = 1)
-             ORDER BY account_id LIMIT 1",
-        )
-        .bind(system.0)
-        .bind(alias.name.clone())
-        .bind(except.0)
-        .bind(i64::from(alias.is_certain))
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some((id,)) = row {
-            return Ok(Some(AccountId(id)));
-        }
-    }
-    Ok(None)
+    alias: &Alias,
+) -> QueryAs<'static, Any, (i64,), AnyArguments> {
+    sqlx::query_as(
+        "SELECT account_id FROM account_names
+         WHERE system_id = $1 AND name = $2 AND account_id <> $3 AND (certain = 1 OR $4 = 1)
+         ORDER BY account_id LIMIT 1",
+    )
+    .bind(system.0)
+    .bind(alias.name.clone())
+    .bind(except.0)
+    .bind(i64::from(alias.is_certain))
 }

@@ -104,6 +104,7 @@ pub use escrow::{KEPT_KINDS, KeptKind, KeptValue};
 pub use functional_link::{FunctionalLink, FunctionalSecret};
 pub use functional_secret::SealedKey;
 pub use hurdle::{Hurdle, Moment, Pass};
+pub use identity::{Holder, Standing};
 pub use job::{NewJob, OpenJob};
 pub use last_access::LastAccess;
 pub use migrate::SchemaState;

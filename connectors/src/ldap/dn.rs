@@ -4,6 +4,8 @@
 //!
 //! Source: RFC 4514.
 
+use crate::canonical::hex;
+
 /// Longest name that is looked at, in bytes.
 const DN_MAX_BYTES: usize = 4_096;
 
@@ -69,7 +71,8 @@ pub fn canonical(raw: &str) -> Option<String> {
             if byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.' | b'_' | b'@') {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("\\{byte:02x}"));
+                text.push('\\');
+                text.push_str(&hex(&[byte]));
             }
         }
         text

@@ -17,6 +17,7 @@ mod dn;
 mod entry;
 mod flavour;
 mod guard;
+mod identity;
 mod key;
 mod link;
 mod list;

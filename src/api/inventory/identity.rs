@@ -71,7 +71,12 @@ pub(crate) async fn rename_system(
     settings: &SystemSettings,
     platform: &Platform,
 ) -> Result<(), ApiError> {
-    if Endpoint::of(&before.settings, platform) == Endpoint::of(settings, platform) {
+    let moved = Endpoint::of(&before.settings, platform) != Endpoint::of(settings, platform);
+    if moved || before.settings.host_key != settings.host_key {
+        // Whoever says so knows that it is another machine, with accounts of its own.
+        tx.forget_identities(before.id).await?;
+    }
+    if !moved {
         return Ok(());
     }
     name_system(act, tx, before.id, settings, platform).await

@@ -13,6 +13,7 @@ mod discovery;
 mod doubt;
 mod functional_account;
 mod functional_link;
+mod identity;
 mod import;
 mod injection;
 mod key;

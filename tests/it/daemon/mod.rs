@@ -14,6 +14,7 @@ mod drain;
 mod escrow;
 mod first_run;
 mod functional;
+mod identity;
 mod key;
 mod listener;
 mod log;

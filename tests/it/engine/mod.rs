@@ -7,6 +7,7 @@ mod change;
 mod crash;
 mod doubt;
 mod fault;
+mod identity;
 mod key;
 mod linked;
 mod look;

@@ -21,6 +21,7 @@ mod functional_account;
 mod functional_link;
 mod gauge;
 mod id;
+mod identity;
 mod inventory;
 mod job;
 mod key;
