@@ -15,7 +15,7 @@ use super::error::AppError;
 use super::key_ring;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::escrow::{Opened, Owner, Recovered};
+use crate::escrow::{Opened, Owner, Print, Recovered};
 use crate::generate::{Dice, GivenKey, KeyError};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
@@ -182,19 +182,16 @@ impl Work<'_> {
             if again || here.iter().any(is_known) {
                 continue;
             }
-            let given = match read(one, values) {
-                Ok(given) => given,
-                Err(_) => {
-                    report.unreadable.push(one.version);
-                    continue;
-                }
+            let Ok(given) = read(one, values) else {
+                report.unreadable.push(one.version);
+                continue;
             };
             lacks.push(Lacking {
                 version: one.version,
                 given,
                 at,
                 was_sent: found.sent.is_empty() || found.sent.contains(&(account.0, one.version)),
-                print: one.print.map(|print| print.text()),
+                print: one.print.map(Print::text),
             });
         }
         if !lacks.is_empty() || !report.unreadable.is_empty() {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Auth, Settings};
+use super::{Auth, Scheduler, Settings};
 
 impl Settings {
     /// What no single layer can know: limits, and settings that contradict each other.
@@ -135,18 +135,6 @@ impl Settings {
                 86_400,
             ),
             (
-                "scheduler.generation_every_s",
-                scheduler.generation_every_s,
-                1,
-                3_600,
-            ),
-            (
-                "scheduler.recoveries_per_minute",
-                scheduler.recoveries_per_minute,
-                1,
-                100_000,
-            ),
-            (
                 "audit.anchor_interval_s",
                 audit.anchor_interval_s,
                 1,
@@ -171,8 +159,27 @@ impl Settings {
             1_000_000,
         );
         let rest = auth_limits(auth).into_iter().chain([dialect]);
+        let rest = rest.chain(regression_limits(scheduler));
         all.into_iter().chain(rest).collect()
     }
+}
+
+/// What bounds the look for lost commits, and the recovery from them.
+fn regression_limits(scheduler: &Scheduler) -> [(&'static str, u32, u32, u32); 2] {
+    [
+        (
+            "scheduler.generation_every_s",
+            scheduler.generation_every_s,
+            1,
+            3_600,
+        ),
+        (
+            "scheduler.recoveries_per_minute",
+            scheduler.recoveries_per_minute,
+            1,
+            100_000,
+        ),
+    ]
 }
 
 /// True if paths can be appended to it.

@@ -115,12 +115,11 @@ impl Tx {
         .bind(now.0)
         .execute(&mut *self.inner)
         .await?;
-        let missing = match &new.named {
-            Some(named) => self.mark_named(id, named, now).await?,
-            None => {
-                self.mark_all(id, now).await?;
-                0
-            }
+        let missing = if let Some(named) = &new.named {
+            self.mark_named(id, named, now).await?
+        } else {
+            self.mark_all(id, now).await?;
+            0
         };
         sqlx::query(
             "UPDATE accounts SET

@@ -78,6 +78,16 @@ impl Base {
 }
 
 impl OpenJob {
+    /// All that tells it from what it was a moment ago.
+    pub(crate) fn stands(&self) -> (i64, i64, String, Option<String>) {
+        (
+            self.id,
+            self.runs_at,
+            self.state.clone(),
+            self.phase.clone(),
+        )
+    }
+
     /// How far its work has come; `None` if nobody works on it.
     pub(crate) fn step(&self) -> Option<&str> {
         if self.state != "running" {

@@ -1,14 +1,19 @@
 //! The harness looked at itself: what it is there to see is done on purpose, and must be seen.
 
+use std::time::Duration;
+
+use keywheel::clock::SystemClock;
 use keywheel::model::credential::Part;
 use serde_json::json;
 
 use crate::directory::{Directory, LDAP_INITIAL};
 use crate::kept::Secret;
+use crate::line::State;
 use crate::oracle::Verdict;
 use crate::program::{command, find, run};
 use crate::tally::budget;
 use crate::target::{Said, Target};
+use crate::wait::until;
 use crate::world::{Plan, World};
 
 /// Changes an account behind the service's back, as the directory's own administrator.
@@ -120,4 +125,66 @@ async fn the_harness_sees_what_it_is_there_to_see() {
     let spoiled = "u2: version 2 is in no escrow journal";
     assert!(tally.faults.contains_key(spoiled), "{:?}", tally.faults);
     assert_eq!(tally.faults.len(), 7, "{:?}", tally.faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_probe_settles_the_harness_settles_as_an_operator() {
+    let mut world = World::begin(Plan {
+        seed: 2,
+        shares: false,
+        host: 0,
+        host_settings: &[],
+        directory: 2,
+    })
+    .await;
+    let account = world.id_of("u0");
+    let path = format!("/api/v1/accounts/{account}/rotate?wait=60");
+    let changed = world.client().order(&path, &json!({})).await.expect(202);
+    assert_eq!(changed.json()["state"], "succeeded");
+    // A change whose answer does not come, and meanwhile somebody gives back what was there at first.
+    until("a change is left in the middle", async || {
+        let path = format!("/api/v1/accounts/{account}/rotate");
+        let ordered = json!({"immediate": false});
+        world.client().order(&path, &ordered).await.expect(202);
+        let tables = world.tables().await;
+        let step = async || {
+            let jobs = tables.open_jobs().await.unwrap();
+            jobs.first().map(|job| job.step().map(str::to_owned))
+        };
+        while let Some(found) = step().await {
+            if matches!(found.as_deref(), Some("applying" | "applied")) {
+                world.systems[0].line.set(State::Deaf);
+                SystemClock::shared().sleep(Duration::from_millis(50)).await;
+                if matches!(
+                    step().await.flatten().as_deref(),
+                    Some("applying" | "applied")
+                ) {
+                    tables.close().await;
+                    return Some(());
+                }
+                world.systems[0].line.set(State::Open);
+            }
+        }
+        tables.close().await;
+        None
+    })
+    .await;
+    world.nodes[0].kill();
+    let Target::Directory(directory) = &world.systems[0].target else {
+        unreachable!()
+    };
+    change(directory, "u0", LDAP_INITIAL);
+    world.systems[0].line.set(State::Cut);
+    world.systems[0].line.set(State::Open);
+    tokio::task::block_in_place(|| world.nodes[0].resume());
+    world.rest().await;
+    let found = world.check().await;
+    assert_eq!(found[&(account, Part::Password)], Verdict::Doubtful(1));
+    world.operate().await;
+    let found = world.check().await;
+    assert!(found.values().all(|verdict| *verdict == Verdict::Current));
+    let tally = world.end().await;
+    assert_eq!(tally.needs_operator.values().sum::<u64>(), 1, "{tally:?}");
+    assert_eq!((tally.probed, tally.overridden, tally.lost), (0, 1, 0));
+    assert!(tally.faults.is_empty(), "{:?}", tally.faults);
 }

@@ -29,6 +29,7 @@ mod itself;
 mod kept;
 mod line;
 mod node;
+mod nt_hash;
 mod oracle;
 mod plan;
 mod postgres;

@@ -3,6 +3,7 @@
 //! Invariant: only the service's process and its own children are signalled, by their ids.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,6 +12,8 @@ use nix::unistd::Pid;
 use crate::client::Client;
 use crate::daemon::{Daemon, Home};
 
+/// What a supervisor tries before it gives up.
+const STARTS_MAX: usize = 3;
 /// Each node's own, in its folder.
 const JOURNAL: &str = "escrow";
 
@@ -51,12 +54,20 @@ impl Node {
         node
     }
 
-    /// Starts it anew, and waits until it is ready.
+    /// Starts it anew, and waits until it is ready. On a machine that has no time for it, its peers
+    /// may take it for dead before it has shown that it lives: then it is started once more.
     pub(crate) fn resume(&mut self) {
         let variables = self.variables.iter();
         let variables: Vec<_> = variables
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        for _ in 1..STARTS_MAX {
+            let start = AssertUnwindSafe(|| self.home.serve_with(&variables));
+            if let Ok(daemon) = catch_unwind(start) {
+                self.daemon = Some(daemon);
+                return;
+            }
+        }
         self.daemon = Some(self.home.serve_with(&variables));
     }
 

@@ -11,9 +11,11 @@ use serde_json::json;
 
 use crate::base::Standing;
 use crate::kept::{Secret, Version};
-use crate::tally::THRESHOLD;
 use crate::target::{Domain, FUNCTIONAL, Said, Target};
 use crate::world::{Account, World};
+
+/// Logins that are tried on one account.
+const TRIES_MAX: usize = 20;
 
 /// What a look at one part of an account's credential came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +163,7 @@ impl World {
             };
             let kept = versions[&standing.account_id].iter();
             let kept = kept.filter(|version| version.number == current);
-            let kept = kept.filter_map(|version| version.secret.clone()).next();
+            let kept = kept.cloned().find_map(|version| version.secret);
             let path = format!("/api/v1/accounts/{}/reveal", standing.account_id);
             let order = json!({"kind": standing.part, "reason": "a round"});
             let answer = client.order(&path, &order).await;
@@ -211,7 +213,7 @@ impl World {
 }
 
 impl Case<'_> {
-    /// The likeliest first: a login that fails is one more on the target's counter.
+    /// The likeliest first.
     fn verdict(&self, folder: &std::path::Path) -> Verdict {
         let current = self.standing.current;
         let applied = matches!(self.standing.phase.as_deref(), Some("applied" | "verified"));
@@ -224,20 +226,11 @@ impl Case<'_> {
         let doubtful = self.versions.iter().filter(|version| version.is_doubtful);
         order.extend(doubtful.map(|version| Some(version.number)));
         order.extend(self.versions.iter().map(|version| Some(version.number)));
+        let held = self.target.held(&self.account.name);
         let mut tried = Vec::new();
         for number in order.into_iter().flatten() {
-            if tried.contains(&number) {
+            if tried.contains(&number) || tried.len() > TRIES_MAX {
                 continue;
-            }
-            if i64::try_from(tried.len()).unwrap() >= THRESHOLD - 1 {
-                // A locked account tells nothing. Hosts forget when they are told to.
-                if !matches!(self.target, Target::Host(_)) {
-                    break;
-                }
-                self.target.forgive(&self.account.name);
-                if tried.len() > 20 {
-                    break;
-                }
             }
             let secret = self
                 .versions
@@ -246,6 +239,9 @@ impl Case<'_> {
             let Some(secret) = secret.and_then(|version| version.secret.as_ref()) else {
                 continue;
             };
+            if held.as_ref().is_some_and(|held| !held.is(secret)) {
+                continue;
+            }
             tried.push(number);
             match self
                 .target
@@ -254,7 +250,8 @@ impl Case<'_> {
                 Said::In if Some(number) == current => return Verdict::Current,
                 Said::In if self.may_differ() => return Verdict::Doubtful(number),
                 Said::In => return Verdict::Drifted(number),
-                Said::Refused => {}
+                // Directories are not asked in vain; hosts forget when they are told to.
+                Said::Refused => self.target.forgive(&self.account.name),
                 Said::Unclear(words) => return Verdict::Unclear(words),
             }
         }

@@ -9,13 +9,14 @@ use keywheel::model::Timestamp;
 use keywheel::model::credential::Part;
 use serde_json::{Value, json};
 
+use crate::base::OpenJob;
 use crate::blow::When;
 use crate::oracle::Verdict;
 use crate::tally::Blow;
 use crate::world::World;
 
-/// The longest that a service may need to come to rest.
-const REST_MAX: Duration = Duration::from_secs(120);
+/// The longest that nothing may move while work is open.
+const STILL_MAX: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What waits longer waits for nothing but time.
 const WAITS_LONG_MS: i64 = 4_000;
@@ -136,7 +137,7 @@ impl World {
     pub(crate) async fn rest(&mut self) {
         let clock = SystemClock::shared();
         let mut hours = 0;
-        let (mut stood, mut since) = (Vec::new(), clock.monotonic());
+        let (mut stood, mut since, mut still) = (Vec::new(), clock.monotonic(), clock.monotonic());
         loop {
             self.nodes_are_up();
             let tables = self.tables().await;
@@ -156,9 +157,13 @@ impl World {
                 .plus(Duration::from_millis(WAITS_LONG_MS.unsigned_abs()));
             let waits = jobs.iter().any(|job| Timestamp(job.runs_at) > long);
             let runs = jobs.iter().any(|job| job.state == "running");
-            let stands: Vec<_> = jobs.iter().map(|job| (job.id, job.runs_at)).collect();
-            if runs || stands != stood {
-                (stood, since) = (stands, clock.monotonic());
+            let stands: Vec<_> = jobs.iter().map(OpenJob::stands).collect();
+            let moved = stands != stood;
+            if moved {
+                (stood, still) = (stands, clock.monotonic());
+            }
+            if runs || moved {
+                since = clock.monotonic();
             }
             // Others may stand behind it, as a functional account does in a quarantine.
             let idle = clock.monotonic().saturating_sub(since) > STANDS_MAX;
@@ -174,7 +179,7 @@ impl World {
                 continue;
             }
             tables.close().await;
-            if clock.monotonic() > REST_MAX {
+            if clock.monotonic().saturating_sub(still) > STILL_MAX {
                 for job in jobs {
                     let name = self.account(job.account_id).name.clone();
                     let step = job.step().unwrap_or("queued").to_owned();
@@ -198,7 +203,7 @@ impl World {
 
     /// What an operator does: looks why, has the account probed, and at last says which kept
     /// version it is that works.
-    async fn operate(&mut self) {
+    pub(crate) async fn operate(&mut self) {
         for probe in 0..=PROBES_MAX {
             let tables = self.tables().await;
             let standings = tables.standings().await;
@@ -229,6 +234,8 @@ impl World {
                 return;
             }
             if probe > 0 {
+                // The windows end on the targets, too: whoever may log in does.
+                self.check().await;
                 let tables = self.tables().await;
                 tables.elapse().await;
                 tables.close().await;

@@ -206,82 +206,21 @@ pub(crate) fn table(worlds: &[(&'static str, Tally)]) -> String {
     for (_, tally) in worlds {
         sum.add(tally);
     }
-    let columns: Vec<&Tally> = worlds
-        .iter()
-        .map(|(_, tally)| tally)
-        .chain([&sum])
-        .collect();
-    let mut text = String::new();
-    let mut row = |name: &str, figure: &dyn Fn(&Tally) -> String| {
-        let figures: String = columns
-            .iter()
-            .map(|tally| format!("{:>12}", figure(tally)))
-            .collect();
-        writeln!(text, "{name:<44}{figures}").unwrap();
-    };
-    let mut names = worlds.iter().map(|(name, _)| *name).chain(["both"]);
-    row("", &|_| String::new());
-    row("rounds", &|tally| tally.rounds.to_string());
-    for blow in Blow::ALL {
-        row(blow.name(), &|tally| tally.of(blow).to_string());
+    let tallies = worlds.iter().map(|(_, tally)| tally).chain([&sum]);
+    let columns: Vec<_> = tallies.map(Tally::figures).collect();
+    let names = worlds.iter().map(|(name, _)| *name).chain(["both"]);
+    let mut text = format!("{:<44}", "");
+    for name in names {
+        write!(text, "{name:>12}").unwrap();
     }
-    for step in STEPS {
-        let landed = |tally: &Tally| tally.landed.get(step).copied().unwrap_or_default();
-        row(&format!("  kills that found work {step}"), &|tally| {
-            landed(tally).to_string()
-        });
+    text.push('\n');
+    for (at, (name, _)) in columns[0].iter().enumerate() {
+        write!(text, "{name:<44}").unwrap();
+        for column in &columns {
+            write!(text, "{:>12}", column[at].1).unwrap();
+        }
+        text.push('\n');
     }
-    row("  kills that found nothing under way", &|tally| {
-        tally.idle.to_string()
-    });
-    row("nodes that had been declared dead", &|tally| {
-        tally.declared_dead.to_string()
-    });
-    row("rotations committed", &|tally| tally.committed.to_string());
-    row("rotations abandoned", &|tally| tally.abandoned.to_string());
-    row("kept versions opened", &|tally| {
-        tally.versions_opened.to_string()
-    });
-    row("logins with current that worked", &|tally| {
-        tally.by_current.to_string()
-    });
-    row("logins with one in doubt that worked", &|tally| {
-        tally.by_doubtful.to_string()
-    });
-    row("audit rows verified at the end", &|tally| {
-        tally.audited.to_string()
-    });
-    row("values in escrow journals", &|tally| {
-        tally.journaled.to_string()
-    });
-    row("  lines that were cut short", &|tally| {
-        tally.torn.to_string()
-    });
-    row("accounts that came to need an operator", &|tally| {
-        tally.needs_operator.values().sum::<u64>().to_string()
-    });
-    row("  settled by another probe", &|tally| {
-        tally.probed.to_string()
-    });
-    row("  settled by an override", &|tally| {
-        tally.overridden.to_string()
-    });
-    row("hours let pass in the store", &|tally| {
-        tally.hours.to_string()
-    });
-    for target in ["OpenSSH", "OpenLDAP", "Samba AD"] {
-        let worst = |tally: &Tally| tally.worst.get(target).copied().unwrap_or_default();
-        row(&format!("worst failed logins, {target}"), &|tally| {
-            format!("{} of {}", worst(tally), budget())
-        });
-    }
-    row("other faults", &|tally| {
-        tally.faults.values().sum::<u64>().to_string()
-    });
-    row("lost", &|tally| tally.lost.to_string());
-    let head: String = names.by_ref().map(|name| format!("{name:>12}")).collect();
-    let body = text.split_once('\n').map_or("", |(_, body)| body);
-    let mut text = format!("{:<44}{head}\n{body}", "");
     for (reason, count) in &sum.needs_operator {
         writeln!(text, "needed an operator, {count} times: {reason}").unwrap();
     }
@@ -289,4 +228,55 @@ pub(crate) fn table(worlds: &[(&'static str, Tally)]) -> String {
         writeln!(text, "fault, {count} times: {what}").unwrap();
     }
     text
+}
+
+impl Tally {
+    /// What was done.
+    fn figures(&self) -> Vec<(String, String)> {
+        let mut figures = vec![("rounds".to_owned(), self.rounds.to_string())];
+        for blow in Blow::ALL {
+            figures.push((blow.name().to_owned(), self.of(blow).to_string()));
+        }
+        for step in STEPS {
+            let landed = self.landed.get(step).copied().unwrap_or_default();
+            let name = format!("  kills that found work {step}");
+            figures.push((name, landed.to_string()));
+        }
+        let idle = "  kills that found nothing under way".to_owned();
+        figures.push((idle, self.idle.to_string()));
+        figures.extend(self.findings());
+        figures
+    }
+
+    /// What was found.
+    fn findings(&self) -> Vec<(String, String)> {
+        let needs_operator: u64 = self.needs_operator.values().sum();
+        let faults: u64 = self.faults.values().sum();
+        let mut figures: Vec<_> = [
+            ("nodes that had been declared dead", self.declared_dead),
+            ("rotations committed", self.committed.unsigned_abs()),
+            ("rotations abandoned", self.abandoned.unsigned_abs()),
+            ("kept versions opened", self.versions_opened),
+            ("logins with current that worked", self.by_current),
+            ("logins with one in doubt that worked", self.by_doubtful),
+            ("audit rows verified at the end", self.audited),
+            ("values in escrow journals", self.journaled),
+            ("  lines that were cut short", self.torn),
+            ("accounts that came to need an operator", needs_operator),
+            ("  settled by another probe", self.probed),
+            ("  settled by an override", self.overridden),
+            ("hours let pass in the store", self.hours),
+            ("other faults", faults),
+            ("lost", self.lost),
+        ]
+        .into_iter()
+        .map(|(name, figure)| (name.to_owned(), figure.to_string()))
+        .collect();
+        for target in ["OpenSSH", "OpenLDAP", "Samba AD"] {
+            let worst = self.worst.get(target).copied().unwrap_or_default();
+            let name = format!("worst failed logins, {target}");
+            figures.push((name, format!("{worst} of {}", budget())));
+        }
+        figures
+    }
 }

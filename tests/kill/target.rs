@@ -10,6 +10,9 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keywheel::model::credential::Part;
 use tempfile::NamedTempFile;
 use tokio::sync::RwLock;
@@ -17,6 +20,7 @@ use tokio::sync::RwLock;
 use crate::directory::Directory;
 use crate::fleet::Sshd;
 use crate::kept::Secret;
+use crate::nt_hash::nt_hash;
 use crate::program::{command, find, run};
 
 /// What is asked again before it counts as no answer.
@@ -24,6 +28,8 @@ const TRIES: usize = 5;
 
 /// The functional account of OpenLDAP, as one of its accounts.
 pub(crate) const FUNCTIONAL: &str = "keywheel";
+
+const LDAP_ADMIN: (&str, &str) = ("cn=admin,dc=keywheel,dc=test", "admin-secret");
 
 /// A real target.
 pub(crate) enum Target {
@@ -48,6 +54,27 @@ pub(crate) enum Said {
     Refused,
     /// In the client's words.
     Unclear(String),
+}
+
+/// What a directory keeps of a password.
+pub(crate) enum Held {
+    /// SHA-1 of password and salt, and the salt.
+    Salted(Vec<u8>),
+    /// MD4 of its UTF-16LE.
+    Nt(Vec<u8>),
+}
+
+impl Held {
+    pub(crate) fn is(&self, secret: &Secret) -> bool {
+        match self {
+            Self::Salted(held) => {
+                let (digest, salt) = held.split_at(20);
+                let salted = [secret.text().as_bytes(), salt].concat();
+                digest == aws_lc_rs::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, &salted).as_ref()
+            }
+            Self::Nt(held) => *held == nt_hash(secret.text()),
+        }
+    }
 }
 
 impl Target {
@@ -103,13 +130,8 @@ impl Target {
         match self {
             Self::Host(sshd) => tallies(&sshd.run("faillock")),
             Self::Directory(directory) => {
-                let (dn, secret) = ("cn=admin,dc=keywheel,dc=test", "admin-secret");
-                let found = searched(
-                    directory,
-                    (dn, secret),
-                    "dc=keywheel,dc=test",
-                    "pwdFailureTime",
-                );
+                let base = "dc=keywheel,dc=test";
+                let found = searched(directory, LDAP_ADMIN, base, "pwdFailureTime");
                 counted(&found, "pwdFailureTime", |_| 1)
             }
             Self::Domain(domain) => {
@@ -146,6 +168,42 @@ impl Target {
             std::thread::park_timeout(Duration::from_millis(300));
         }
         said
+    }
+
+    /// What a directory holds of an account's password, as its administrator sees it. A domain takes
+    /// the one before for an hour, so that a login does not tell which one that is.
+    pub(crate) fn held(&self, name: &str) -> Option<Held> {
+        match self {
+            Self::Host(_) => None,
+            Self::Directory(directory) => {
+                let found = searched(
+                    directory,
+                    LDAP_ADMIN,
+                    &dn_of(directory, name),
+                    "userPassword",
+                );
+                let held = String::from_utf8(decoded(&found, "userPassword:: ")).unwrap();
+                let salted = STANDARD
+                    .decode(held.strip_prefix("{SSHA}").unwrap())
+                    .unwrap();
+                Some(Held::Salted(salted))
+            }
+            Self::Domain(domain) => {
+                let script = domain.directory.script();
+                let mut variables = script.get_envs();
+                let (_, folder) = variables.find(|(name, _)| *name == "FLEET_DIR")?;
+                let instance = Path::new(folder?).join("samba-ad");
+                let found = run(command(find("ldbsearch", "ldb-tools"))
+                    .arg("-H")
+                    .arg(instance.join("private/sam.ldb"))
+                    .arg(format!(
+                        "--configfile={}",
+                        instance.join("smb.conf").display()
+                    ))
+                    .args([&format!("(sAMAccountName={name})"), "unicodePwd"]));
+                Some(Held::Nt(decoded(&found, "unicodePwd:: ")))
+            }
+        }
     }
 
     /// Forgets an account's failed logins, as its administrator does.
@@ -208,6 +266,19 @@ fn counted(ldif: &str, attribute: &str, value: impl Fn(&str) -> u32) -> BTreeMap
     }
     counts.retain(|_, count| *count > 0);
     counts
+}
+
+fn decoded(ldif: &str, attribute: &str) -> Vec<u8> {
+    let mut lines = ldif.lines();
+    let held = lines.find_map(|line| line.strip_prefix(attribute));
+    STANDARD.decode(held.expect("a password is held")).unwrap()
+}
+
+fn dn_of(directory: &Directory, name: &str) -> String {
+    match name {
+        FUNCTIONAL => "cn=keywheel,ou=svc,dc=keywheel,dc=test".to_owned(),
+        name => directory.dn(name),
+    }
 }
 
 fn searched(
@@ -294,10 +365,7 @@ fn by_ldap(
     folder: &Path,
 ) -> Said {
     let file = kept_in(folder, secret);
-    let dn = match name {
-        FUNCTIONAL => "cn=keywheel,ou=svc,dc=keywheel,dc=test".to_owned(),
-        name => directory.dn(name),
-    };
+    let dn = dn_of(directory, name);
     let output = command(find(client[0], "ldap-utils"))
         .env("LDAPTLS_REQCERT", "never")
         .args(["-x", "-o", "nettimeout=10", "-D", &dn, "-y"])

@@ -227,7 +227,7 @@ async fn agree(
     order: RecoveryOrder,
 ) -> Result<Response, ApiError> {
     let reason = reason(&chosen.reason)?;
-    if chosen.all == !chosen.accounts.is_empty() {
+    if chosen.all != chosen.accounts.is_empty() {
         return Err(ApiError::field("accounts", "name accounts, or say all"));
     }
     if chosen.accounts.len() > NAMED_MAX {

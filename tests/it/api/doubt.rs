@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keywheel::model::principal::Permission;
 use keywheel_connectors::fake::{OnChange, OnCheck};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::world::{Client, HOST, Target, World};
 
@@ -84,37 +84,8 @@ async fn readers_get_current_and_what_the_target_may_hold_instead() {
     );
 }
 
-/// Waits until an account has no open job.
-async fn settled(admin: &Client, account: i64) -> Value {
-    for _ in 0..600 {
-        let path = format!("/accounts/{account}");
-        let found = admin.get(&path).await.expect(200).json();
-        if found["open_job"].is_null() {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the job of account {account} does not end");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_somebody_else_has_changed_is_told_apart_and_settled() {
-    let world = World::new().await;
-    let (_, keys) = world.administrator().await;
-    let session = world.session(&keys).await;
-    let target = world.target(&session).await;
-    let admin = world.native(&keys);
-    let system = world.targets.system(HOST);
-    world.work();
-    system.add("root", "somebody-elses-1");
-    let test = format!("/accounts/{}/test", target.root);
-    let verdict = admin.post(&test, &json!({})).await.expect(200).json();
-    assert_eq!(verdict, json!({"passed": false}));
-    settled(&admin, target.root).await;
-    let doubt = format!("/accounts/{}/doubt", target.root);
-    let found = admin.get(&doubt).await.expect(200).json();
-    assert_eq!(found["parts"][0]["certainty"], "drifted", "{found}");
-    let path = format!("/accounts/{}/resolve?wait=20", target.root);
+/// An order that lacks something, or says too much, is refused by the field at fault.
+async fn refuses_what_does_not_fit(admin: &Client, path: &str) {
     let faults = [
         (json!({"action": "supply", "reason": "r"}), "password"),
         (json!({"action": "use_version", "reason": "r"}), "version"),
@@ -141,10 +112,30 @@ async fn what_somebody_else_has_changed_is_told_apart_and_settled() {
         (json!({"action": "probe", "reason": " "}), "reason"),
     ];
     for (body, field) in faults {
-        let answer = admin.post(&path, &body).await.expect(400);
+        let answer = admin.post(path, &body).await.expect(400);
         assert!(answer.body.contains(field), "{}", answer.body);
         assert!(!answer.body.contains("a\\nb"), "{}", answer.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_has_changed_is_told_apart_and_settled() {
+    let world = World::new().await;
+    let (_, keys) = world.administrator().await;
+    let session = world.session(&keys).await;
+    let target = world.target(&session).await;
+    let admin = world.native(&keys);
+    let system = world.targets.system(HOST);
+    world.work();
+    system.add("root", "somebody-elses-1");
+    let test = format!("/accounts/{}/test", target.root);
+    let verdict = admin.post(&test, &json!({})).await.expect(200).json();
+    assert_eq!(verdict, json!({"passed": false}));
+    let doubt = format!("/accounts/{}/doubt", target.root);
+    let found = admin.get(&doubt).await.expect(200).json();
+    assert_eq!(found["parts"][0]["certainty"], "drifted", "{found}");
+    let path = format!("/accounts/{}/resolve?wait=20", target.root);
+    refuses_what_does_not_fit(&admin, &path).await;
     let body = json!({"action": "use_version", "version": 99, "reason": "r"});
     let answer = admin.post(&path, &body).await.expect(400);
     assert!(answer.body.contains("not kept"), "{}", answer.body);

@@ -62,9 +62,9 @@ impl Here {
         let body = json!({"EntityTypeID": 3, "PlatformID": 32, "HostName": "ldap1"});
         let made = self.system(body).await.expect(201);
         let id = made.json()["ManagedSystemID"].as_i64().unwrap();
-        let patch = json!({"base_dn": "dc=example,dc=com"});
+        let body = json!({"base_dn": "dc=example,dc=com"});
         let path = format!("/systems/{id}");
-        let patched = self.native.call("PATCH", &path, Some(&patch), &ANY).await;
+        let patched = self.native.call("PATCH", &path, Some(&body), &ANY).await;
         patched.expect(200);
         id
     }
@@ -239,8 +239,8 @@ async fn the_native_interface_links_to_the_first() {
     here.system(starttls).await.expect(201);
     // The first one moves to the other's port.
     let path = format!("/systems/{system}");
-    let patch = json!({"starttls": true});
-    let refused = here.native.call("PATCH", &path, Some(&patch), &ANY).await;
+    let body = json!({"starttls": true});
+    let refused = here.native.call("PATCH", &path, Some(&body), &ANY).await;
     let problem = refused.expect(409).json();
     assert_eq!(problem["code"], "conflict");
     assert_eq!(

@@ -292,14 +292,14 @@ async fn without_a_journal_every_account_waits_and_what_is_lost_is_reset() {
     assert_eq!(nobody.code, Some(2), "nobody is all by being left out");
     scene.command(&daemon, &["test", "--all", "--reason", "INC-8"]);
     let lost = scene.accounts[0];
-    let last = until("two of three are known again", async || {
+    let rest = until("two of three are known again", async || {
         let found = client.native("/api/v1/regression/accounts").await;
         let found = found.expect(200).json()["items"].clone();
         let is_last = found.as_array().unwrap().len() == 1 && found[0]["consent"] == "none";
         is_last.then(|| found[0].clone())
     })
     .await;
-    assert_eq!(last["account_id"], lost);
+    assert_eq!(rest["account_id"], lost);
     assert_eq!(last["last_test"], "out_of_sync");
     assert_eq!(scene.slapd.failures(NAMES[0]), 1, "one test, one login");
     let id = lost.to_string();

@@ -133,7 +133,7 @@ on_both!(
     |db| {
         let (world, first, second) = twins(db).await;
         changed(&world, first.account()).await;
-        world.clock.advance(std::time::Duration::from_secs(60));
+        world.clock.advance(std::time::Duration::from_mins(1));
         for site in [&first, &second] {
             site.target.machine("machine 1, started again");
         }

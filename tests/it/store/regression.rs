@@ -256,26 +256,31 @@ on_both!(nothing_is_due_of_an_account_that_is_marked, |db| {
     scan((0, 0)).await;
 });
 
+/// Of three marked accounts one is to be tested and one reset; nobody has agreed to the third.
+async fn agreed(store: &Store, all: [AccountId; 3]) {
+    record(store, &unnamed(1, 2)).await;
+    assert_eq!(agree(store, &all[..2], Consent::Test).await, 2);
+    assert_eq!(agree(store, &all[1..2], Consent::Reset).await, 1);
+    assert_eq!(agree(store, &[AccountId(5)], Consent::Reset).await, 0);
+    let due = store.recoveries_due(LATER, 10).await.unwrap();
+    let meant = [
+        (all[0], SystemId(1), Consent::Test, "ops".to_owned()),
+        (all[1], SystemId(1), Consent::Reset, "ops".to_owned()),
+    ];
+    assert_eq!(due, meant);
+    assert_eq!(store.recoveries_due(LATER, 1).await.unwrap(), meant[..1]);
+    let counted = store.count_regressed().await.unwrap();
+    let one = |word: &str| (word.to_owned(), 1);
+    assert_eq!(counted, [one("none"), one("reset"), one("test")]);
+}
+
 on_both!(
     a_claim_says_what_was_agreed_to_and_its_settlement_what_came_of_it,
     |db| {
         let queue = scene(&db, 3).await;
         let store = &queue.store;
         let all = [1, 2, 3].map(|nth| account_id(1, nth));
-        record(store, &unnamed(1, 2)).await;
-        assert_eq!(agree(store, &all[..2], Consent::Test).await, 2);
-        assert_eq!(agree(store, &all[1..2], Consent::Reset).await, 1);
-        assert_eq!(agree(store, &[AccountId(5)], Consent::Reset).await, 0);
-        let due = store.recoveries_due(LATER, 10).await.unwrap();
-        let meant = [
-            (all[0], SystemId(1), Consent::Test, "ops".to_owned()),
-            (all[1], SystemId(1), Consent::Reset, "ops".to_owned()),
-        ];
-        assert_eq!(due, meant);
-        assert_eq!(store.recoveries_due(LATER, 1).await.unwrap(), meant[..1]);
-        let counted = store.count_regressed().await.unwrap();
-        let one = |word: &str| (word.to_owned(), 1);
-        assert_eq!(counted, [one("none"), one("reset"), one("test")]);
+        agreed(store, all).await;
         let mut tx = store.begin().await.unwrap();
         tx.lock_queue(SystemId(1)).await.unwrap();
         for account in all {

@@ -383,18 +383,18 @@ on_both!(logins_that_may_fail_are_counted_within_a_window, |db| {
         (spend(1, 2_500).await, spend(1, 2_998).await),
         (true, false)
     );
-    let counted = "SELECT spent FROM login_budget WHERE account_id = 1000001";
-    assert_eq!(queue.number(counted).await, 2);
-    let spent = async |ms| {
+    let row = "SELECT spent FROM login_budget WHERE account_id = 1000001";
+    assert_eq!(queue.number(row).await, 2);
+    let counted = async |ms| {
         let now = Timestamp(NOW.0 + ms);
-        let spent = queue.store.logins_spent(account_id(1, 1), 1_000, now);
-        spent.await.unwrap()
+        let found = queue.store.logins_spent(account_id(1, 1), 1_000, now);
+        found.await.unwrap()
     };
-    assert_eq!((spent(3_499).await, spent(3_500).await), (2, 0));
+    assert_eq!((counted(3_499).await, counted(3_500).await), (2, 0));
     refund().await;
     refund().await;
     refund().await;
-    assert_eq!(queue.number(counted).await, 0);
+    assert_eq!(queue.number(row).await, 0);
 });
 
 on_both!(
