@@ -116,6 +116,10 @@ impl Tally {
         self.hits[hit as usize] += 1;
     }
 
+    pub(crate) fn has_met(&self, hit: Hit) -> bool {
+        self.hits[hit as usize] > 0
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.hits.iter_mut().zip(&other.hits) {
             *mine += theirs;

@@ -42,9 +42,11 @@ impl Database {
                     folder.path().join("keywheel.db").display()
                 )
             }
-            Backend::Postgres => tokio::task::spawn_blocking(move || server(disk).create("template0"))
-                .await
-                .expect("a database"),
+            Backend::Postgres => {
+                tokio::task::spawn_blocking(move || server(disk).create("template0"))
+                    .await
+                    .expect("a database")
+            }
         };
         Self {
             backend,
