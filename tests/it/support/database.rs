@@ -66,7 +66,8 @@ impl Database {
 
     /// The URL of a copy of PostgreSQL's database, to which nobody may be connected.
     pub(crate) fn copy(&self) -> String {
-        server(Disk::Hurried).create(&self.name())
+        let name = self.url.rsplit('/').next();
+        server(Disk::Hurried).create(name.expect("a URL ends with the name"))
     }
 
     /// A queue with one node and no system yet.
