@@ -168,7 +168,7 @@ impl Tally {
         let met = Hit::ALL.len() - self.never_met().len();
         write!(
             text,
-            "seeds {seeds} · crash points {} · steps {} · hits {} of {met} kinds, none 0 of {} · lost {} · \
+            "seeds {seeds} · crash points {} · steps {} · hits {}, kinds met {met} of {} · lost {} · \
              budget overruns {}",
             self.crashes,
             self.steps,
