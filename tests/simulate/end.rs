@@ -296,7 +296,9 @@ impl World {
         self.stage.lock().tally.rotations = u64::try_from(changes.len()).unwrap();
         for ((subject, job, part), times) in changes {
             let went_back = self.scene.witness.lock().unwrap().went_back;
-            let again = again + i64::from(went_back);
+            // What was due was ordered by its policy as well.
+            let was_due = self.stage.lock().tally.has_met(Hit::Due);
+            let again = again + i64::from(went_back) + i64::from(was_due);
             let orders = ordered.iter().filter(|one| **one == job).count().max(1);
             if times > i64::try_from(orders).unwrap() + again {
                 let text = format!("I10: job {job} changed {part} of {subject} {times} times");

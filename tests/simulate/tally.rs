@@ -116,6 +116,10 @@ impl Tally {
         self.hits[hit as usize] += 1;
     }
 
+    pub(crate) fn has_met(&self, hit: Hit) -> bool {
+        self.hits[hit as usize] > 0
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.hits.iter_mut().zip(&other.hits) {
             *mine += theirs;
@@ -164,7 +168,7 @@ impl Tally {
         let met = Hit::ALL.len() - self.never_met().len();
         write!(
             text,
-            "seeds {seeds} · crash points {} · steps {} · hits {} of {met} kinds, none 0 of {} · lost {} · \
+            "seeds {seeds} · crash points {} · steps {} · hits {}, kinds met {met} of {} · lost {} · \
              budget overruns {}",
             self.crashes,
             self.steps,
