@@ -300,7 +300,7 @@ async fn without_a_journal_every_account_waits_and_what_is_lost_is_reset() {
     })
     .await;
     assert_eq!(rest["account_id"], lost);
-    assert_eq!(last["last_test"], "out_of_sync");
+    assert_eq!(rest["last_test"], "out_of_sync");
     assert_eq!(scene.slapd.failures(NAMES[0]), 1, "one test, one login");
     let id = lost.to_string();
     scene.command(&daemon, &["reset", &id, "--reason", "INC-8"]);
