@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-build test packages format lint check-features check-docs clients tests generated fuzz bench deny clean-fleet
+.PHONY: help demo demo-build test packages format lint check-features check-docs clients tests generated fuzz soak soak-simulate soak-kill bench deny clean-fleet
 
 target := $(or $(CARGO_TARGET_DIR),target)
 # Root starts the fleet: each of its servers gets a mount namespace of its own.
@@ -60,7 +60,10 @@ generated: ## fails if a test left a new snapshot behind
 fuzz: ## every fuzz target, optimised; CASES=200000 of each
 	@scripts/fuzz.sh
 
-soak: soak-kill ## what runs long: whatever is killed, for an hour
+soak: soak-simulate soak-kill ## what runs long: simulated worlds, then the real program killed, for an hour
+
+soak-simulate: ## as many simulated worlds as asked for; SEEDS=100000
+	KEYWHEEL_SEEDS=$(or $(SEEDS),100000) cargo test --test simulate --features $(test_features) --locked -- --nocapture
 
 soak-kill: ## 500 kills of the real program on real servers, on record in docs/evidence; MINUTES=40 ends it
 	@scripts/packages.sh build fleet tests

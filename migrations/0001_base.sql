@@ -207,8 +207,8 @@ CREATE TABLE accounts (
     last_key_change_at BIGINT,           -- when current_key_version was
     last_test_at BIGINT,                 -- last check that gave a verdict
     last_test TEXT NOT NULL CHECK (last_test IN ('never_tested', 'passed', 'out_of_sync', 'unreachable')), -- its verdict
-    in_doubt SMALLINT NOT NULL,          -- 1: the current password may have been replaced on the target
-    key_in_doubt SMALLINT NOT NULL,      -- 1: so may the current key pair
+    in_doubt SMALLINT NOT NULL,          -- the current password may have been replaced on the target: 1, not settled; 2, an older order may land yet
+    key_in_doubt SMALLINT NOT NULL,      -- so may the current key pair
     domain_name TEXT,                    -- NULL where not given
     distinguished_name TEXT,             -- NULL where not given
     user_principal_name TEXT,            -- NULL where not given
@@ -236,6 +236,8 @@ CREATE TABLE accounts (
 CREATE INDEX accounts_system ON accounts (system_id, id);
 CREATE INDEX accounts_name ON accounts (name_key, system_id);
 CREATE INDEX accounts_policy ON accounts (policy_id) WHERE policy_id IS NOT NULL;
+CREATE INDEX accounts_unsure ON accounts (id)
+    WHERE deleted_at IS NULL AND (in_doubt <> 0 OR key_in_doubt <> 0 OR last_test = 'out_of_sync');
 
 -- Functional accounts whose credential is a managed account's: one linked record.
 CREATE TABLE functional_links (
@@ -897,4 +899,34 @@ CREATE TABLE key_warnings (
     idle_since BIGINT NOT NULL,                    -- the key's last use, or when it was made
     told_at BIGINT NOT NULL,                       -- when the mail server took the mail, or refused it for good
     PRIMARY KEY (key_id, user_id)
+);
+
+-- Where each system answers, in one spelling: one endpoint is managed once.
+CREATE TABLE system_names (
+    system_id BIGINT NOT NULL REFERENCES systems (id), -- which system
+    name TEXT NOT NULL,                            -- connector, port and host
+    base TEXT,                                     -- of what is connected to: the part of the directory, '' for all; NULL: another of its names
+    PRIMARY KEY (system_id, name)
+);
+CREATE UNIQUE INDEX system_names_address ON system_names (name, base) WHERE base IS NOT NULL;
+CREATE INDEX system_names_name ON system_names (name, system_id);
+
+-- What each account of a directory may be called there, in one spelling.
+CREATE TABLE account_names (
+    account_id BIGINT NOT NULL REFERENCES accounts (id), -- which account
+    system_id BIGINT NOT NULL,                     -- of which system
+    name TEXT NOT NULL,                            -- kind and name
+    certain SMALLINT NOT NULL,                     -- 1: the directory takes the name for this account; 0: others may have it, too
+    PRIMARY KEY (account_id, name)
+);
+CREATE UNIQUE INDEX account_names_certain ON account_names (system_id, name) WHERE certain = 1;
+CREATE INDEX account_names_name ON account_names (system_id, name, account_id);
+
+-- Who each account is by its target's own word.
+CREATE TABLE target_identities (
+    account_id BIGINT PRIMARY KEY REFERENCES accounts (id), -- which account
+    machine TEXT NOT NULL,                         -- the machine or directory
+    being TEXT NOT NULL,                           -- which of its accounts
+    first_at BIGINT NOT NULL,                      -- when the target said so first
+    UNIQUE (being, machine)
 );

@@ -9,12 +9,14 @@ mod config;
 mod connector;
 mod connector_worker;
 mod doctor;
+mod doubt;
 mod init;
 mod metrics;
 mod migrate;
 mod output;
 mod password;
 mod recover;
+mod regression;
 mod remote;
 mod serve;
 mod user;
@@ -50,6 +52,10 @@ pub enum Exit {
     Denied,
     /// Something is in the way.
     Conflict,
+    /// A person has to decide.
+    NeedsOperator,
+    /// It goes on, and was not waited for any longer.
+    TimedOut,
     /// The same may succeed a little later.
     Unavailable,
 }
@@ -65,6 +71,8 @@ impl From<Exit> for ExitCode {
             Exit::NotFound => 5,
             Exit::Denied => 6,
             Exit::Conflict => 7,
+            Exit::NeedsOperator => 9,
+            Exit::TimedOut => 10,
             Exit::Unavailable => 75,
         })
     }
@@ -110,7 +118,9 @@ enum What {
     User(user::User),
     Password(password::Password),
     Recover(recover::Recover),
+    Regression(regression::Regression),
     Workflow(workflow::Workflow),
+    Doubt(doubt::Doubt),
     #[command(hide = true)]
     ConnectorWorker(connector_worker::ConnectorWorker),
 }
@@ -172,7 +182,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         What::User(user) => user.run(&globals),
         What::Password(password) => password.run(&globals),
         What::Recover(recover) => recover.run(&globals),
+        What::Regression(regression) => regression.run(&globals),
         What::Workflow(workflow) => workflow.run(&globals),
+        What::Doubt(doubt) => doubt.run(&globals),
         What::ConnectorWorker(worker) => worker.run(&globals),
     };
     ended.unwrap_or_else(|exit| exit)

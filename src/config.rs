@@ -242,6 +242,10 @@ pub struct Scheduler {
     pub reap_every_s: u32,
     /// How often queue heads are checked and idle sessions removed.
     pub housekeeping_every_s: u32,
+    /// How often the database's generation is raised and echoed outside of it.
+    pub generation_every_s: u32,
+    /// Accounts that are tested or reset in a minute after the database has come back older.
+    pub recoveries_per_minute: u32,
 }
 
 impl Default for Scheduler {
@@ -251,6 +255,8 @@ impl Default for Scheduler {
             scan_max_accounts: 10_000,
             reap_every_s: 5,
             housekeeping_every_s: 60,
+            generation_every_s: 60,
+            recoveries_per_minute: 60,
         }
     }
 }

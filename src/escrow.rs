@@ -9,10 +9,11 @@
 //! Invariant: what was handed over before a flush began is on disk once it has succeeded, and
 //! nothing in the service opens what it wrote here.
 
+mod echo;
 mod line;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -26,14 +27,18 @@ use serde_json::Value;
 
 use crate::model::Timestamp;
 
+pub use echo::{Echo, EchoError, Echoed};
 pub use line::{Kept, Owner, Print};
-pub use read::{Known, Opened, Recovered, recover};
+pub use read::{Belongs, Held, Known, Opened, Recovered, recover};
 
 /// Owners whose rows have not come by then never do: their transactions were rolled back.
 const NAMED_WITHIN: Duration = Duration::from_mins(15);
 
 /// What waits for a disk that takes nothing.
 const WAITING_MAX_BYTES: usize = 16 << 20;
+
+/// Versions that are remembered until somebody has asked whether the database still has them.
+const RECENT_MAX: usize = 10_000;
 
 /// Why the journal cannot be kept. Nothing was stored, and no target heard of it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -77,6 +82,11 @@ struct Queue {
     unnamed: BTreeMap<Owner, Timestamp>,
     /// How each was last named.
     named: BTreeMap<Owner, Value>,
+    /// Values of accounts that are queued or written, and of which no commit is known: whose, which
+    /// version, since when.
+    pending: HashMap<Print, (i64, i64, Timestamp)>,
+    /// Versions that the database has committed lately.
+    recent: VecDeque<(i64, i64)>,
 }
 
 /// What time it is.
@@ -109,12 +119,12 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the journal, or begins it: for its owner alone, only ever appended to. Beside it, which
-    /// values it has.
+    /// Opens the journal, or begins it: for its owner alone, only ever appended to. Beside it, what it
+    /// holds.
     ///
     /// # Errors
     /// [`EscrowError::Recipient`], [`EscrowError::File`].
-    pub fn open(path: &Path, recipient: &str, now: Now) -> Result<(Self, Known), EscrowError> {
+    pub fn open(path: &Path, recipient: &str, now: Now) -> Result<(Self, Held), EscrowError> {
         let recipient: Recipient = recipient.parse().map_err(|_| EscrowError::Recipient)?;
         let failed = |what| {
             move |cause: io::Error| EscrowError::File {
@@ -135,7 +145,7 @@ impl Journal {
             file.write_all(b"\n").map_err(failed("written"))?;
         }
         file.rewind().map_err(failed("read"))?;
-        let known = read::known(BufReader::new(&file), &recipient).map_err(failed("read"))?;
+        let held = read::held(BufReader::new(&file), &recipient).map_err(failed("read"))?;
         // What a crash left may have been written and not synced: it counts from here on.
         file.sync_data().map_err(failed("made durable"))?;
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
@@ -148,7 +158,7 @@ impl Journal {
             path: path.to_owned(),
             now,
             queue: Mutex::new(Queue {
-                kept: known.clone(),
+                kept: held.known.clone(),
                 ..Queue::default()
             }),
             file: tokio::sync::Mutex::new(Lines {
@@ -157,7 +167,7 @@ impl Journal {
                 is_torn: false,
             }),
         };
-        Ok((journal, known))
+        Ok((journal, held))
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -176,7 +186,91 @@ impl Journal {
         queue.queued += 1;
         queue.waiting.push(kept.print);
         queue.unnamed.insert(kept.owner, now);
+        if let Owner::Account(id) = kept.owner {
+            queue.pending.insert(kept.print, (id, kept.version, now));
+        }
         Ok(())
+    }
+
+    /// Says whose journal it is from here on.
+    pub fn begin(&self, store: &str) {
+        self.push(line::Note {
+            store: Some(store.to_owned()),
+            ..line::Note::default()
+        });
+    }
+
+    /// Notes what the database has committed: values, and versions (whose, which) that a target may
+    /// hear of from now on. On disk with the next flush.
+    pub fn acknowledge(&self, values: &[Print], sent: &[(i64, i64)]) {
+        if values.is_empty() && sent.is_empty() {
+            return;
+        }
+        self.push(line::Note {
+            committed: values.iter().map(|print| print.text()).collect(),
+            sent: sent.to_vec(),
+            ..line::Note::default()
+        });
+        let mut queue = self.queue();
+        for print in values {
+            if let Some((account, version, _)) = queue.pending.remove(print) {
+                queue.recent.push_back((account, version));
+            }
+        }
+        while queue.recent.len() > RECENT_MAX {
+            queue.recent.pop_front();
+        }
+    }
+
+    fn push(&self, mut note: line::Note) {
+        note.at = (self.now)().to_string();
+        let mut queue = self.queue();
+        queue.lines.extend_from_slice(&note.line());
+        queue.queued += 1;
+    }
+
+    /// Versions (whose, which) that the database has committed since the last time.
+    pub fn take_recent(&self) -> Vec<(i64, i64)> {
+        let now = (self.now)();
+        let mut queue = self.queue();
+        queue
+            .pending
+            .retain(|_, (_, _, since)| now.since(*since) < NAMED_WITHIN);
+        queue.recent.drain(..).collect()
+    }
+
+    /// What the file holds now, as its lines say.
+    ///
+    /// # Errors
+    /// [`EscrowError::File`].
+    pub async fn held(&self) -> Result<Held, EscrowError> {
+        let recipient = self.recipient.clone();
+        self.read(move |file| read::held(file, &recipient)).await
+    }
+
+    /// Where these values of accounts belong.
+    ///
+    /// # Errors
+    /// [`EscrowError::File`].
+    pub async fn places(&self, values: Known) -> Result<Vec<Belongs>, EscrowError> {
+        self.read(move |file| read::places(file, &values)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        with: impl FnOnce(BufReader<File>) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, EscrowError> {
+        let path = self.path.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            File::open(path).map(BufReader::new).and_then(with)
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the read did not end")));
+        done.map_err(|cause| EscrowError::File {
+            path: self.path.clone(),
+            what: "read",
+            cause: Arc::new(cause),
+        })
     }
 
     /// Whose names are to be looked up before the next flush.
@@ -222,7 +316,11 @@ impl Journal {
         }
     }
 
-    async fn flush(&self) -> Result<(), EscrowError> {
+    /// Answers once all that was queued is on disk.
+    ///
+    /// # Errors
+    /// [`EscrowError::File`]: it stays queued, and the next flush tries again.
+    pub async fn flush(&self) -> Result<(), EscrowError> {
         let wanted = self.queue().queued;
         let mut to = self.file.lock().await;
         if to.durable >= wanted {

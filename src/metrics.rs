@@ -58,6 +58,10 @@ pub struct DatabaseGauges {
     pub quarantine_accounts: BTreeMap<String, i64>,
     /// Systems with an open circuit by connector.
     pub circuits_open: BTreeMap<String, i64>,
+    /// True: the database has come back older, and is not recovered.
+    pub is_regressed: bool,
+    /// Accounts concerned by what was agreed to.
+    pub regressed: BTreeMap<String, i64>,
     /// When the next key of a kind ends by itself.
     pub key_expiry: BTreeMap<String, Timestamp>,
     /// When the audit chain was last anchored.
@@ -362,6 +366,10 @@ impl Metrics {
         families
             .connector_circuit_open
             .replace(&singles(&found.circuits_open), sum);
+        families.store_regressed.set(&[], flag(found.is_regressed));
+        families
+            .store_regressed_accounts
+            .replace(&singles(&found.regressed), sum);
         families
             .audit_last_anchor_timestamp_seconds
             .set(&[], found.last_anchor.map_or(0.0, seconds));

@@ -8,6 +8,7 @@
 
 mod audit;
 mod gauge;
+mod regression;
 mod request;
 mod session;
 mod sink;
@@ -29,9 +30,11 @@ use crate::metrics::Metrics;
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::model::session::SessionLife;
+use crate::queue::resume_quarantines;
 use crate::store::{Store, StoreError};
 
 pub use audit::Auditing;
+pub use regression::{Ground, Memory, RegressionError};
 pub use sink::{AnchorSink, SinkError};
 pub use tick::Tick;
 
@@ -67,6 +70,14 @@ pub struct SchedulerOptions {
     pub anchor_every: Duration,
     /// What seals and anchors; `None`: this node does neither.
     pub audit: Option<Auditing>,
+    /// What is remembered of the database outside of it; `None`: nothing is.
+    pub memory: Option<Memory>,
+    /// How often the database's generation is raised and echoed.
+    pub generation_every: Duration,
+    /// The generation that the start has read.
+    pub generation: i64,
+    /// Accounts that are tested or reset in a minute after the database has come back older.
+    pub recoveries_per_minute: i64,
 }
 
 impl Default for SchedulerOptions {
@@ -85,6 +96,10 @@ impl Default for SchedulerOptions {
             seal_every: Duration::from_secs(1),
             anchor_every: Duration::from_mins(1),
             audit: None,
+            memory: None,
+            generation_every: Duration::from_mins(1),
+            generation: 0,
+            recoveries_per_minute: 60,
         }
     }
 }
@@ -107,6 +122,9 @@ pub enum TickError {
     /// The next one tries again: the anchor counts for nothing inside the database alone.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The next one tries again.
+    #[error(transparent)]
+    Regression(#[from] RegressionError),
 }
 
 /// Runs the ticks of one node.
@@ -125,6 +143,8 @@ struct Inner {
     seen: Mutex<HashMap<NodeId, (i64, Duration)>>,
     /// What this node has found sound of the audit chain.
     verified: Mutex<audit::Verified>,
+    /// What this node remembers of the database.
+    recall: Mutex<regression::Recall>,
     at_work: [AtomicBool; Tick::ALL.len()],
     declared_dead: CancellationToken,
     ended: AtomicU64,
@@ -161,8 +181,10 @@ impl Scheduler {
         for tick in Tick::ALL {
             metrics.tick_configured(tick.as_str(), options.every(tick));
         }
+        let recall = Mutex::new(regression::Recall::at(options.generation));
         let inner = Inner {
             store,
+            recall,
             clock,
             metrics,
             node,
@@ -202,6 +224,7 @@ impl Scheduler {
             () = self.inner.declared_dead.cancelled() => Err(SchedulerError::DeclaredDead),
         };
         wakes.shutdown().await?;
+        self.note_commits().await;
         ended
     }
 
@@ -261,6 +284,8 @@ impl Scheduler {
             }
             Tick::RequestExpiry => self.end_requests().await?,
             Tick::AccountSync => self.sync().await?,
+            Tick::Generation => self.age().await?,
+            Tick::Recovery => self.recover().await?,
             Tick::Gauges => self.count().await?,
             Tick::AuditSeal => self.seal().await?,
             Tick::AuditAnchor => self.anchor().await?,
@@ -325,8 +350,11 @@ impl Scheduler {
 
     async fn beat(&self) -> Result<(), StoreError> {
         let mut tx = self.inner.store.begin().await?;
-        tx.beat(self.inner.node).await?;
-        tx.commit().await
+        let beat = tx.beat(self.inner.node).await?;
+        tx.commit().await?;
+        self.heard_beat(beat).await;
+        self.note_commits().await;
+        Ok(())
     }
 
     /// Watches peers' beats on this node's own clock, and takes over from those that stand still.
@@ -381,6 +409,19 @@ impl Scheduler {
         Ok(())
     }
 
+    /// What a clock that ran far ahead has planned comes back, once the clock is right.
+    async fn bring_back(&self) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        let farthest = now.plus(FARTHEST);
+        if !self.inner.store.is_ahead(farthest).await? {
+            return Ok(());
+        }
+        tracing::warn!("something was planned for much later than now; the clock was wrong");
+        let mut tx = self.inner.store.begin().await?;
+        tx.bring_back(farthest, now).await?;
+        tx.commit().await
+    }
+
     async fn repair(&self) -> Result<(), StoreError> {
         let mut tx = self.inner.store.begin().await?;
         let repaired = tx.repair_heads(REPAIR_MAX).await?;
@@ -388,9 +429,19 @@ impl Scheduler {
         if repaired > 0 {
             tracing::warn!(systems = repaired, "queue heads were later than their jobs");
         }
+        self.bring_back().await?;
+        // One that is being ordered right now goes on here, and its caller stops.
+        let clock = self.inner.clock.as_ref();
+        let resumed = resume_quarantines(&self.inner.store, clock).await?;
+        if resumed > 0 {
+            tracing::warn!(resumed, "quarantines whose ordering was cut short go on");
+        }
         Ok(())
     }
 }
+
+/// Later than this nothing of the queue is planned: a job is given up after a day.
+const FARTHEST: Duration = Duration::from_hours(48);
 
 /// One run of a tick; the next may begin when it is dropped.
 struct Turn<'a>(&'a AtomicBool);

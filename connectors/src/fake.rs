@@ -21,10 +21,10 @@ use tokio::time::timeout;
 pub use world::{Counts, FakeSystem, FakeWorld, OnChange, OnCheck, OnOpen};
 
 use crate::{
-    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    Listing, Query, Reason, Session, Target,
+    Account, CanonicalIdentity, Changed, Checked, Class, Connector, Credential, Evidence,
+    Functional, Identity, Listing, Query, Reason, Session, Target,
 };
-use state::{Judged, Proof, State};
+use state::{Judged, Proof, log_in};
 use world::Shared;
 
 /// The longest secret that the fake takes, in bytes.
@@ -148,27 +148,6 @@ impl Connector for Fake {
             places: Semaphore::new(target.in_flight.max(1)),
             closed: AtomicBool::new(false),
         }))
-    }
-}
-
-fn log_in(state: &mut State, functional: &Functional, does: OnOpen) -> Result<(), Reason> {
-    let login = functional.account.login.as_str();
-    let judged = if does == OnOpen::Reject {
-        state.fail(login);
-        Judged::Wrong
-    } else {
-        state.judge(login, &proof(&functional.credential))
-    };
-    match judged {
-        Judged::Right => Ok(()),
-        Judged::Wrong | Judged::NoAccount => Err(Reason::system(
-            Class::Denied,
-            "the functional login was refused",
-        )),
-        Judged::Locked => Err(Reason::system(
-            Class::Locked,
-            "the functional account is locked",
-        )),
     }
 }
 
@@ -442,6 +421,13 @@ impl Session for FakeSession {
         let look = async { self.shared.lock().answer(query, self.may_change) };
         let listed = self.exchange(look).await;
         listed.unwrap_or_else(|| Err(unreachable()))
+    }
+
+    async fn identities(
+        &self,
+        accounts: &[Account],
+    ) -> Result<Vec<Option<CanonicalIdentity>>, Reason> {
+        Ok(self.shared.lock().identities(accounts))
     }
 
     async fn close(&self) {

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod answer;
+mod canonical;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod credential;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use answer::{Changed, Checked, Class, Evidence, Reason, Scope};
+pub use canonical::CanonicalIdentity;
 pub use credential::{Credential, KeyPair};
 pub use filter::{Filter, FilterError};
 pub use listing::{DirectoryQuery, Found, HostQuery, Listing, Lock, Query};
@@ -143,6 +145,18 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// A [`Reason`]: nothing was listed. [`Class::Incompatible`] where no account can be.
     async fn list(&self, query: &Query) -> Result<Listing, Reason>;
+
+    /// Says who these accounts are by the target's own word, one answer for each in their order:
+    /// `None` where that is not known. Changes nothing, and nobody logs in.
+    ///
+    /// # Errors
+    /// A [`Reason`]: nothing is known of any.
+    async fn identities(
+        &self,
+        accounts: &[Account],
+    ) -> Result<Vec<Option<CanonicalIdentity>>, Reason> {
+        Ok(vec![None; accounts.len()])
+    }
 
     /// Ends the session. Dropping it does the same, without waiting.
     async fn close(&self);

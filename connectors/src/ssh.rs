@@ -12,6 +12,7 @@ mod authorized;
 mod elevate;
 mod exchange;
 mod guard;
+mod identity;
 mod keys;
 #[cfg(feature = "dialogue")]
 pub(crate) mod lent;

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use crate::{
-    Account, Changed, Checked, Credential, Evidence, Functional, Identity, Listing, Query, Reason,
-    Target,
+    Account, CanonicalIdentity, Changed, Checked, Credential, Evidence, Functional, Identity,
+    Listing, Query, Reason, Target,
 };
 
 /// The longest message. Certificate bundles and listings are the longest parts of any.
@@ -116,6 +116,11 @@ pub enum Call {
     },
     /// [`crate::Session::list`].
     List { session: u64, query: Query },
+    /// [`crate::Session::identities`].
+    Identities {
+        session: u64,
+        accounts: Vec<Account>,
+    },
     /// [`crate::Session::close`].
     Close { session: u64 },
 }
@@ -154,6 +159,8 @@ pub enum Answer {
     Evidence(Evidence),
     /// To [`Call::List`].
     Listed(Result<Listing, Reason>),
+    /// To [`Call::Identities`].
+    Identities(Result<Vec<Option<CanonicalIdentity>>, Reason>),
     /// To [`Call::Close`].
     Closed,
     /// To whatever was cancelled.

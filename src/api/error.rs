@@ -124,6 +124,18 @@ pub enum ApiError {
         /// What is in the way, and what to do.
         text: String,
     },
+    /// It is there already, under this name or another.
+    #[error("it is {what} {id} already")]
+    Duplicate {
+        /// The noun, as the vendor capitalises it.
+        what: &'static str,
+        /// Of the one that is there.
+        id: i64,
+        /// Where the native interface has it.
+        href: String,
+        /// What makes it the same, and what to do.
+        why: &'static str,
+    },
     /// Another request of the caller is in the way: the dialect's number 4091.
     #[error("conflicting request")]
     ConflictingRequest,
@@ -249,7 +261,9 @@ impl ApiError {
                 .first()
                 .map_or(StatusCode::UNPROCESSABLE_ENTITY, |one| one.status),
             Self::Invalid(_) | Self::ChangeFailed { .. } => StatusCode::BAD_REQUEST,
-            Self::Conflict { .. } | Self::ConflictingRequest => StatusCode::CONFLICT,
+            Self::Conflict { .. } | Self::Duplicate { .. } | Self::ConflictingRequest => {
+                StatusCode::CONFLICT
+            }
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
             Self::MatchMissing => StatusCode::PRECONDITION_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -299,6 +313,9 @@ impl ApiError {
                 "The change is still running; repeat the call to wait for its end".to_owned(),
             ),
             Self::Conflict { text } => ("conflict", text.clone()),
+            Self::Duplicate { what, id, why, .. } => {
+                ("conflict", format!("This is {what} {id} already: {why}"))
+            }
             Self::ConflictingRequest => ("conflict", "A conflicting request exists".to_owned()),
             Self::Stale { what } => return of_store(&StoreError::Stale { what }),
             Self::Store(error) => return of_store(error),

@@ -13,12 +13,15 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::peer::Peer;
 use crate::model::audit::Event;
-use crate::model::credential::Part;
+use crate::model::credential::{Kept, Part, candidates};
 use crate::model::id::AccountId;
 use crate::model::password_record::PasswordRecord;
 use crate::model::reveal::{AccessMethod, Reader, Reveal, Subject};
-use crate::store::{SealedSecret, Tx};
+use crate::store::{AccountRow, SealedSecret, Tx, VersionRow};
 use crate::vault::Place;
+
+/// Versions of a part that are looked at, the newest first.
+pub(super) const KEPT_MAX: i64 = 100;
 
 /// Which secret of an account is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +60,41 @@ pub(super) struct Revealed {
     pub(super) in_doubt: bool,
     /// The secret.
     pub(super) value: SecretString,
+    /// What the target may hold instead of the current one, the likeliest first.
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// A kept version that the target may hold, in the clear.
+pub(super) struct Candidate {
+    /// Which version this is.
+    pub(super) version: i64,
+    /// The secret.
+    pub(super) value: SecretString,
+}
+
+/// Which credential is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Whose.
+    pub(super) account: AccountId,
+    /// Which secret of it.
+    pub(super) secret: Secret,
+    /// Which version; `None`: the current one.
+    pub(super) version: Option<i64>,
+    /// True: in doubt, what the target may hold instead comes with it.
+    pub(super) candidates: bool,
+}
+
+impl Wanted {
+    /// The current one, and nothing with it.
+    pub(super) fn current(account: AccountId, secret: Secret) -> Self {
+        Self {
+            account,
+            secret,
+            version: None,
+            candidates: false,
+        }
+    }
 }
 
 /// Who sees a value, and by which way.
@@ -146,26 +184,43 @@ pub(super) async fn subjects(api: &Api, account: AccountId) -> Result<Vec<Subjec
     )])
 }
 
-/// Opens the current credential, and records who saw it and why.
+/// Opens a credential, and records who saw it and why.
 ///
 /// # Errors
 /// [`ApiError::NotFound`] if there is no such account, or it has no such secret.
 pub(super) async fn reveal(
     api: &Api,
     seeing: Seeing<'_>,
-    (account, secret): (AccountId, Secret),
+    wanted: Wanted,
     mut why: Value,
 ) -> Result<Revealed, ApiError> {
     const MISSING: ApiError = ApiError::NotFound {
         what: "Managed Account",
     };
     const EMPTY: ApiError = ApiError::NotFound { what: "Credential" };
+    let Wanted {
+        account, secret, ..
+    } = wanted;
     let row = api.store.account_row(account).await?.ok_or(MISSING)?;
-    let version = row.current(secret.part()).ok_or(EMPTY)?;
+    let version = wanted.version.or(row.current(secret.part())).ok_or(EMPTY)?;
     let value = opened(api, account, version, secret).await?.ok_or(EMPTY)?;
+    let mut others = Vec::new();
+    if wanted.candidates && row.in_doubt(secret.part()) {
+        for other in likely(api, &row, secret.part()).await? {
+            let found = opened(api, account, other, secret).await?;
+            others.extend(found.filter(|_| other != version).map(|value| Candidate {
+                version: other,
+                value,
+            }));
+        }
+    }
     if let Some(details) = why.as_object_mut() {
         details.insert("kind".to_owned(), json!(secret.as_str()));
         details.insert("version".to_owned(), json!(version));
+        if !others.is_empty() {
+            let versions: Vec<i64> = others.iter().map(|other| other.version).collect();
+            details.insert("candidates".to_owned(), json!(versions));
+        }
         details.insert("method".to_owned(), json!(seeing.method.as_str()));
     }
     let seen = (None, subjects(api, account).await?, false);
@@ -177,7 +232,15 @@ pub(super) async fn reveal(
         version,
         in_doubt: row.in_doubt(secret.part()),
         value,
+        candidates: others,
     })
+}
+
+/// Versions that the target may hold instead of the current one, the likeliest first.
+async fn likely(api: &Api, row: &AccountRow, part: Part) -> Result<Vec<i64>, ApiError> {
+    let kept = api.store.versions_of_part(row.id(), part, KEPT_MAX).await?;
+    let kept: Vec<Kept> = kept.iter().map(VersionRow::kept).collect();
+    Ok(candidates(&kept, row.current(part)))
 }
 
 /// Opens one version of an account's credential. Whoever calls puts it on record, or compares it

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::error::AppError;
 use super::platforms::platforms;
 use super::wall::options;
-use super::{database, first_run, key_ring, migrate};
+use super::{database, first_run, key_ring, migrate, regression};
 use crate::clock::SharedClock;
 use crate::config::{DatabaseTarget, Loaded, Settings};
 use crate::model::platform::Platforms;
@@ -247,6 +247,7 @@ async fn contents(settings: &Settings, clock: &SharedClock, platforms: &Platform
         )),
         Ok(Some(ring)) => {
             checks.push(wall_clock(&store, ring.made_at().0, clock).await);
+            checks.push(age(settings, &store).await);
             checks.push(match ring.open() {
                 Ok(_) => Check::fine("key ring", "opens the sealed probe"),
                 Err(error) => Check::failed("key ring", &error),
@@ -269,6 +270,37 @@ async fn locale(settings: &Settings, store: &Store) -> Check {
     match store.require_schema().await {
         Ok(()) => Check::fine("database", format!("{} answers", database::place(settings))),
         Err(error) => unreadable("database", &error),
+    }
+}
+
+/// The database must be the one that it was, and no older.
+async fn age(settings: &Settings, store: &Store) -> Check {
+    let name = "database age";
+    match regression::fault(settings, store).await {
+        Err(error) => return Check::failed(name, &error),
+        Ok(Some(found)) => {
+            let fix = "restore the right database or the file, or accept this database with \
+                       `keywheel regression accept`; one that came back older is recovered by \
+                       `keywheel regression`";
+            return Check::fault(name, found, fix);
+        }
+        Ok(None) => {}
+    }
+    match store.open_regression().await {
+        Err(error) => unreadable(name, &error),
+        Ok(Some(open)) => {
+            let found = format!(
+                "came back older than it was; {} accounts were marked",
+                open.accounts
+            );
+            Check::fault(name, found, "see `keywheel regression show`")
+        }
+        Ok(None) if regression::is_beside(settings) => Check::warning(
+            name,
+            "its echo lies beside it: whoever restores both notices nothing",
+            "keep the echo on another disk (escrow.echo), or the escrow journal",
+        ),
+        Ok(None) => Check::fine(name, "no older than it was"),
     }
 }
 

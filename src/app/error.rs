@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::files::FileError;
 use super::tls::TlsError;
 use crate::config::SecretFileError;
-use crate::escrow::EscrowError;
+use crate::escrow::{EchoError, EscrowError};
 use crate::metrics::MetricsError;
 use crate::notify::NotifyError;
 use crate::scheduler::SchedulerError;
@@ -120,6 +120,21 @@ pub enum AppError {
         folder.display()
     )]
     Platforms { faults: String, folder: PathBuf },
+    /// Name the right database, or accept this one.
+    #[error(
+        "the database is another one than {} was kept for: it is store {here}, and that file is of \
+         store {found}. Name the right database in database.url, or restore it. If this one is to \
+         take its place, accept it with `keywheel regression accept`. Nothing runs on it until then",
+        path.display()
+    )]
+    OtherStore {
+        path: PathBuf,
+        found: String,
+        here: String,
+    },
+    /// As the echo says.
+    #[error(transparent)]
+    Echo(#[from] EchoError),
     /// The escrow journal cannot be kept.
     #[error(transparent)]
     Escrow(#[from] EscrowError),

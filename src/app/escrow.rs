@@ -8,36 +8,62 @@ use super::error::AppError;
 use super::{Base, database};
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::escrow::{Journal, Known, Owner, Print};
+use crate::escrow::{Held, Journal, Owner, Print};
 use crate::store::{KEPT_KINDS, KeptValue};
 use crate::vault::Place;
 
 /// Values that are read at once.
 const PAGE: i64 = 500;
 
-/// Opens the journal, if one is set: from now on nothing is committed without it.
+/// Opens the journal, if one is set: from now on nothing is committed without it. Answers whether
+/// it was this database's before.
 pub(super) async fn keep(
     settings: &Settings,
     base: &mut Base,
-    clock: &SharedClock,
-) -> Result<(), AppError> {
+    (store, clock): (&str, &SharedClock),
+) -> Result<Option<Kept>, AppError> {
     let escrow = &settings.escrow;
     if escrow.recipient.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let clock = clock.clone();
     let now = Box::new(move || clock.now());
-    let (journal, known) = Journal::open(&escrow.journal, &escrow.recipient, now)?;
+    let (journal, held) = Journal::open(&escrow.journal, &escrow.recipient, now)?;
+    let is_old = held.store.is_some();
+    if let Some(found) = held.store.as_deref().filter(|found| *found != store) {
+        return Err(AppError::OtherStore {
+            path: escrow.journal.clone(),
+            found: found.to_owned(),
+            here: store.to_owned(),
+        });
+    }
+    if !is_old {
+        journal.begin(store);
+    }
     let journal = Arc::new(journal);
     base.vault.keep_in(journal.clone());
-    base.store = base.store.clone().escrowing(journal);
-    let added = catch_up(settings, base, &known).await?;
+    base.store = base.store.clone().escrowing(journal.clone());
+    let added = catch_up(settings, base, &journal, &held).await?;
+    journal.flush().await?;
     tracing::info!(path = %escrow.journal.display(), added, "the escrow journal is kept");
-    Ok(())
+    Ok(Some(Kept { journal, is_old }))
 }
 
-/// Hands over what the database keeps and the journal does not have: all of it, the first time.
-async fn catch_up(settings: &Settings, base: &Base, known: &Known) -> Result<usize, AppError> {
+/// A journal that is kept.
+pub(super) struct Kept {
+    pub(super) journal: Arc<Journal>,
+    /// True: it has said before what this database has committed.
+    pub(super) is_old: bool,
+}
+
+/// Hands over what the database keeps and the journal does not have: all of it, the first time. What
+/// it has, and was not known to be committed, is now.
+async fn catch_up(
+    settings: &Settings,
+    base: &Base,
+    journal: &Journal,
+    held: &Held,
+) -> Result<usize, AppError> {
     let place = database::place(settings);
     let fault = AppError::store(&place);
     let mut added = 0;
@@ -49,8 +75,13 @@ async fn catch_up(settings: &Settings, base: &Base, known: &Known) -> Result<usi
             let Some(last) = page.last() else { break };
             after = (last.owner.word().1, last.version);
             let mut tx = base.store.begin().await.map_err(&fault)?;
+            let mut committed = Vec::new();
             for value in &page {
-                if known.contains(&Print::of(&value.sealed)) {
+                let print = Print::of(&value.sealed);
+                if held.known.contains(&print) {
+                    if !held.is_committed(value.owner, value.part, print) {
+                        committed.push(print);
+                    }
                     continue;
                 }
                 let place = place_of(value);
@@ -61,6 +92,7 @@ async fn catch_up(settings: &Settings, base: &Base, known: &Known) -> Result<usi
             }
             // Its commit writes the journal, names included.
             tx.commit().await.map_err(&fault)?;
+            journal.acknowledge(&committed, &[]);
         }
     }
     Ok(added)

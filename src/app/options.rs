@@ -12,7 +12,7 @@ use crate::engine::Limits;
 use crate::model::platform::Platforms;
 use crate::model::session::SessionLife;
 use crate::queue::WorkerOptions;
-use crate::scheduler::{AnchorSink, Auditing, SchedulerOptions};
+use crate::scheduler::{AnchorSink, Auditing, Memory, SchedulerOptions};
 
 pub(super) fn limits(settings: &Settings) -> Limits {
     Limits {
@@ -44,6 +44,8 @@ pub(super) fn ticks(settings: &Settings, platforms: &Arc<Platforms>) -> Schedule
         housekeeping_every: seconds(settings.scheduler.housekeeping_every_s),
         sessions: sessions(settings),
         anchor_every: seconds(settings.audit.anchor_interval_s),
+        generation_every: seconds(settings.scheduler.generation_every_s),
+        recoveries_per_minute: settings.scheduler.recoveries_per_minute.into(),
         ..SchedulerOptions::default()
     }
 }
@@ -53,9 +55,12 @@ pub(super) fn audited_ticks(
     settings: &Settings,
     base: &Base,
     platforms: &Arc<Platforms>,
+    (memory, generation): (Memory, i64),
 ) -> SchedulerOptions {
     SchedulerOptions {
         audit: Some(auditing(settings, base)),
+        memory: Some(memory),
+        generation,
         ..ticks(settings, platforms)
     }
 }

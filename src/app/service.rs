@@ -20,7 +20,7 @@ use super::platforms::platforms;
 use super::reload::Reload;
 use super::signal::{Asked, Signals};
 use super::wall::Wall;
-use super::{Base, escrow, prepare, tls};
+use super::{Base, escrow, prepare, regression, tls};
 use crate::api::{self, Api, Readiness};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Inputs, Loaded, Settings};
@@ -30,7 +30,7 @@ use crate::metrics::{Metrics, value};
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::queue::{Discoverer, Orders, Worker};
-use crate::scheduler::{Scheduler, SchedulerError};
+use crate::scheduler::{Scheduler, SchedulerError, SchedulerOptions};
 use crate::store::{Store, StoreError};
 use crate::vault::Passwords;
 
@@ -90,12 +90,22 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
             "first start: the administrator's keys are in this file; move them and delete it"
         );
     }
-    escrow::keep(&settings, &mut base, &clock).await?;
+    let identity = regression::identify(&settings, &base).await?;
+    let kept = escrow::keep(&settings, &mut base, (&identity, &clock)).await?;
+    let memory = regression::watch(&settings, &base, (identity, kept), &clock).await?;
     let metrics = Arc::new(Metrics::new()?);
     base.store = base.store.counting(metrics.clone());
     let means = (&clock, &dice, &metrics);
     let current = keeper.as_ref().map(tls::Keeper::current);
-    let mut running = start(&settings, (bound, current), &base, means, &platforms).await?;
+    let ticks = audited_ticks(&settings, &base, &platforms, memory);
+    let mut running = start(
+        &settings,
+        (bound, current),
+        &base,
+        means,
+        (&platforms, ticks),
+    )
+    .await?;
     let mut reload = Reload::new(inputs, &loaded, log, metrics, keeper, clock);
     let ended = supervise(&mut running, &mut signals, &mut reload).await;
     let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
@@ -107,7 +117,7 @@ async fn start(
     (bound, tls): (Bound, Option<tls::Current>),
     base: &Base,
     (clock, dice, metrics): (&SharedClock, &Arc<dyn Dice>, &Arc<Metrics>),
-    platforms: &Arc<Platforms>,
+    (platforms, ticks): (&Arc<Platforms>, SchedulerOptions),
 ) -> Result<Running, AppError> {
     let store = base.store.clone();
     let place = place(settings);
@@ -118,13 +128,7 @@ async fn start(
     let orders = orders(base, &engine, (clock, dice, metrics)).await;
     let orders = orders.map_err(&fault)?;
     let work = work(settings, base, &engine, (clock, dice, metrics), node);
-    let scheduler = Scheduler::new(
-        store.clone(),
-        clock.clone(),
-        metrics.clone(),
-        node,
-        audited_ticks(settings, base, platforms),
-    );
+    let scheduler = Scheduler::new(store.clone(), clock.clone(), metrics.clone(), node, ticks);
     let readiness = Readiness::expecting(value::COMPONENTS);
     let [drain, stop, raze] = std::array::from_fn(|_| CancellationToken::new());
     let health = Health {

@@ -1,6 +1,7 @@
-//! `keywheel recover`: opens an escrow journal, without service, settings or database.
+//! `keywheel recover`: opens an escrow journal, without service, settings or database; with
+//! `--into-store` it puts back what the database has lost.
 //!
-//! Invariant: a value goes to the file that was named and nowhere else.
+//! Invariant: a value goes to the file that was named, or sealed into the database, and nowhere else.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};
@@ -14,8 +15,11 @@ use zeroize::Zeroizing;
 
 use super::output::{plain, rows, say};
 use super::password::Out;
-use super::{Exit, Globals};
+use super::{Exit, Globals, block_on, failed, load};
+use crate::app;
+use crate::clock::SystemClock;
 use crate::escrow::{Opened, Owner, Recovered, recover};
+use crate::generate::{Dice, SystemDice};
 
 /// An identity file is a few lines.
 const IDENTITY_MAX_BYTES: u64 = 64 << 10;
@@ -36,6 +40,24 @@ pub(super) struct Recover {
     /// Write all values to a new file, mode 0600, as JSON; of each owner the newest first
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Put what the database of the settings lacks of managed accounts back into it, as kept versions;
+    /// the service must be stopped if that is a file
+    #[arg(long, conflicts_with = "out")]
+    into_store: bool,
+    /// Only say what would be put back
+    #[arg(long, requires = "into_store")]
+    dry_run: bool,
+}
+
+/// What a list shows of an account that got something back.
+#[derive(Debug, Serialize)]
+struct Back {
+    account_id: i64,
+    name: String,
+    /// As the journal numbers them, and as the database does.
+    versions: Vec<(i64, i64)>,
+    unreadable: Vec<i64>,
+    missing: bool,
 }
 
 /// What the list shows of an owner.
@@ -63,7 +85,9 @@ impl Recover {
         let file = File::open(&self.journal).map_err(failed)?;
         let found = recover(BufReader::new(file), &identity).map_err(failed)?;
         let usable = self.tell(&found);
-        if let (Some(out), Some(path)) = (out, &self.out) {
+        if self.into_store {
+            self.put_back(&found, globals)?;
+        } else if let (Some(out), Some(path)) = (out, &self.out) {
             out.fill(&found.document())?;
             let values: usize = found.values.values().map(Vec::len).sum();
             say(&format!("{values} values are in {}", path.display()));
@@ -75,6 +99,56 @@ impl Recover {
         } else {
             Err(Exit::Failed)
         }
+    }
+
+    fn put_back(&self, found: &Recovered, globals: &Globals) -> Result<Exit, Exit> {
+        let settings = load(&globals.inputs(Vec::new()))?.settings;
+        let clock = SystemClock::shared();
+        let means = (&clock, &SystemDice as &dyn Dice);
+        let done = block_on(app::put_back(&settings, found, self.dry_run, means))?;
+        let done = done.map_err(|error| failed(&error))?;
+        let items: Vec<Back> = done
+            .into_iter()
+            .map(|(account, one)| Back {
+                account_id: account.0,
+                name: one.name,
+                versions: one.versions,
+                unreadable: one.unreadable,
+                missing: one.is_missing,
+            })
+            .collect();
+        let others = found.values.keys();
+        let others = others.filter(|owner| !matches!(owner, Owner::Account(_)));
+        let (count, would) = (others.count(), if self.dry_run { "would be " } else { "" });
+        let versions: usize = items.iter().map(|one| one.versions.len()).sum();
+        say(&format!(
+            "{versions} versions {would}put back; next: `keywheel regression test --all`. Functional \
+             accounts and password records ({count} in the journal) are not put back: --out writes \
+             their values"
+        ));
+        let heads = ["account", "name", "versions", "what else"];
+        rows(globals.output, &heads, &items, |one| {
+            let versions = one.versions.iter().map(|(theirs, ours)| {
+                if theirs == ours {
+                    ours.to_string()
+                } else {
+                    format!("{theirs} as {ours}")
+                }
+            });
+            let more = if one.missing {
+                "the database has no such account".to_owned()
+            } else if one.unreadable.is_empty() {
+                "-".to_owned()
+            } else {
+                format!("versions {:?} cannot be read", one.unreadable)
+            };
+            vec![
+                one.account_id.to_string(),
+                plain(&one.name),
+                versions.collect::<Vec<_>>().join(", "),
+                more,
+            ]
+        })
     }
 
     /// Names lines that could not be used. `false`: some of them are whole.

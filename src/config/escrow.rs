@@ -14,6 +14,8 @@ pub struct Escrow {
     pub recipient: String,
     /// The journal's file, on another disk than the database; each node has its own.
     pub journal: PathBuf,
+    /// The file that echoes how old the database is. Empty: beside the journal, or in `data.dir`.
+    pub echo: PathBuf,
 }
 
 impl Escrow {

@@ -135,6 +135,18 @@ impl Settings {
                 86_400,
             ),
             (
+                "scheduler.generation_every_s",
+                scheduler.generation_every_s,
+                1,
+                3_600,
+            ),
+            (
+                "scheduler.recoveries_per_minute",
+                scheduler.recoveries_per_minute,
+                1,
+                100_000,
+            ),
+            (
                 "audit.anchor_interval_s",
                 audit.anchor_interval_s,
                 1,

@@ -11,7 +11,8 @@ use super::{Batch, Engine, EngineError, Finished, Log, Work, stage};
 use crate::generate;
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
-use crate::model::job::{JobKind, Priority};
+use crate::model::job::{Cause, JobKind, Priority};
+use crate::model::regression::{Consent, Course, Standing};
 use crate::model::rotation::Phase;
 use crate::store::{Claim, ClaimedJob, Ending, RotationRow};
 
@@ -37,7 +38,13 @@ impl Engine {
                 ended.push(self.give_up(claim, work).await?);
                 continue;
             }
-            self.skip_without_contact(&mut work).await?;
+            if work.job.standing.course(work.job.kind, work.job.cause) == Course::Waits {
+                let is_awaited = claim.priority == Priority::Immediate && !work.in_doubt();
+                let is_over = is_awaited || self.expired(&work.job);
+                ended.push(work.wait_for_consent(is_over, self.clock.now()));
+                continue;
+            }
+            self.skip_without_contact(claim, &mut work).await?;
             let mut work = match self.refuse_second_doubt(claim, work).await? {
                 Ok(work) => work,
                 Err(finished) => {
@@ -64,17 +71,29 @@ impl Engine {
     }
 
     /// Takes out of a change what needs an operator first, and what was made already.
-    async fn skip_without_contact(&self, work: &mut Work) -> Result<(), EngineError> {
+    async fn skip_without_contact(
+        &self,
+        claim: &Claim,
+        work: &mut Work,
+    ) -> Result<(), EngineError> {
         if work.job.kind == JobKind::Test {
             return Ok(());
         }
         for part in work.driven() {
             work.enter(part);
-            let phase = work.rotation.as_ref().map(|row| row.state.phase);
-            if phase == Some(Phase::NeedsOperator) {
+            let waits = work
+                .rotation
+                .as_ref()
+                .is_some_and(|row| row.state.phase == Phase::NeedsOperator);
+            // What is set anew does not depend on what the target holds.
+            let resets = work.job.cause == Cause::Mismatch
+                || work.job.standing == Standing::Regressed(Consent::Reset);
+            if waits && resets {
+                self.set_aside(claim, work, "the account is reset").await?;
+            } else if waits && work.job.cause != Cause::Operator {
                 work.log.class = "unknown";
                 work.log
-                    .note("an earlier change needs an operator: probe or resolve it first");
+                    .note("an earlier change needs an operator: settle it first");
                 work.skip(part, Ending::NeedsOperator);
             } else if self.made_already(work).await? {
                 work.log

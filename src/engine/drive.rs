@@ -7,6 +7,8 @@ use std::time::Duration;
 use keywheel_connectors::{Changed, Checked, Class, Reason};
 
 use super::commit::Write;
+use super::resolve::is_asked_for;
+use super::test::tested;
 use super::{Batch, Engine, EngineError, Finished, Work};
 use crate::model::credential::{Part, Parts};
 use crate::model::job::JobKind;
@@ -91,9 +93,8 @@ impl Engine {
             // Only what this attempt has just intended is sent; what it found is probed.
             let effect = row.state.effect(asked == Some(Effect::Intend));
             let Some(effect) = effect.or_else(|| operators_probe(work, &row, asked)) else {
-                let refused = asked == Some(Effect::Apply);
                 if !self
-                    .follow_up(batch, work, &row, refused, &mut regenerations)
+                    .follow_up(batch, work, &row, asked, &mut regenerations)
                     .await?
                 {
                     break;
@@ -114,7 +115,9 @@ impl Engine {
                 .perform(batch, work, &row, effect, &mut login_granted)
                 .await?;
             let next = row.state.after(outcome)?;
-            login_granted = self.record(batch, work, &row, effect, next).await?;
+            login_granted = self
+                .record(batch, work, &row, (effect, outcome), next)
+                .await?;
             // A verified candidate was promoted in the same commit.
             let next = if next.phase == Phase::Verified {
                 next.after(Outcome::Done)?
@@ -280,13 +283,20 @@ impl Engine {
         batch: &Batch<'_>,
         work: &Work,
         row: &RotationRow,
-        effect: Effect,
+        (effect, outcome): (Effect, Outcome),
         next: Rotation,
     ) -> Result<bool, EngineError> {
         let why = work.log.lines.last().map_or("", String::as_str);
         let mut write = Write::step(row, next, why);
         if next == row.state && effect != Effect::Apply {
-            // Nothing moved and nothing was sent: there is nothing to record.
+            write = Write::default(); // nothing moved and nothing was sent
+        }
+        if let (Outcome::Neither, Some(current)) = (outcome, work.current()) {
+            // Current is refused as well as the candidate: that is no doubt of ours alone.
+            write.verdict = Some((row.account, row.part, current, "out_of_sync"));
+            write.events.push(tested(work, current, "out_of_sync"));
+        }
+        if write.step.is_none() && write.verdict.is_none() {
             return Ok(false);
         }
         if next.phase == Phase::Applied && row.state.phase != Phase::Applied {
@@ -320,7 +330,7 @@ impl Engine {
         batch: &Batch<'_>,
         work: &mut Work,
         row: &RotationRow,
-        refused: bool,
+        asked: Option<Effect>,
         regenerations: &mut usize,
     ) -> Result<bool, EngineError> {
         // An older rotation had to be brought to its end before the given candidate's turn.
@@ -330,7 +340,12 @@ impl Engine {
         {
             return self.restage(batch.claim, work, Some(given)).await;
         }
-        let refused = refused && row.state.phase == Phase::Abandoned && !row.state.doubt;
+        let abandoned = row.state.phase == Phase::Abandoned;
+        // An operator asked for another try, and current works: it is changed.
+        if abandoned && asked == Some(Effect::Probe) && work.job.kind == JobKind::Rotate {
+            return self.restage(batch.claim, work, work.given()).await;
+        }
+        let refused = asked == Some(Effect::Apply) && abandoned && !row.state.doubt;
         if refused && work.given().is_none() && *regenerations < REGENERATIONS_MAX {
             *regenerations += 1;
             if !self.restage(batch.claim, work, None).await? {
@@ -350,8 +365,7 @@ pub(super) fn silent() -> Reason {
     )
 }
 
-/// A test asks the target once more about a rotation that waits for a person.
+/// An operator asks the target once more about a rotation that waits for a person.
 fn operators_probe(work: &Work, row: &RotationRow, asked: Option<Effect>) -> Option<Effect> {
-    let waits = row.state.phase == Phase::NeedsOperator && asked.is_none();
-    (waits && work.job.kind == JobKind::Test).then_some(Effect::Probe)
+    (asked.is_none() && is_asked_for(work, row)).then_some(Effect::Probe)
 }

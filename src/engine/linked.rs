@@ -76,11 +76,7 @@ impl Engine {
             }
             let budget = self.budget_of(link).await?;
             if !self.pin(&purpose, link, &next, budget).await? {
-                return Ok(Err(Reason::system(
-                    Class::Locked,
-                    "the functional login may fail, and its lockout budget is spent; waiting for \
-                     its window",
-                )));
+                return Ok(Err(no_login_left(&account, part, &next)));
             }
             let credential = self.open_kept(link, next.version).await?;
             let dn = row.account_name.contains('=').then_some(row.account_name);
@@ -123,11 +119,15 @@ impl Engine {
         let sound = tested.is_some_and(|one| one.credential.last_test != LastTest::OutOfSync);
         let open = self.store.open_rotation_of(id, part).await?;
         let candidate = open.filter(|row| row.state.in_doubt());
+        let now = self.clock.now();
+        let window = self.lockout_window_ms();
+        let spent = self.store.logins_spent(id, window, now).await?;
         let known = LinkedLogin {
             current: account.current(part),
             candidate: candidate.map(|row| (row.version, row.state.phase)),
             previous: self.previous(account, part).await?,
-            is_trusted: sound && !account.in_doubt(part),
+            // A login that is trusted is not counted, so it may not fail where others may have.
+            is_trusted: sound && !account.in_doubt(part) && spent == 0,
             candidates_turn: self.is_odd_window(),
         };
         Ok(known.next(refused))
@@ -281,6 +281,22 @@ fn part_of(account: &AccountRow) -> Part {
     } else {
         Part::Password
     }
+}
+
+/// The login may fail, and none that may is left. Of a current version that nothing speaks against
+/// the logins that are counted are mostly under way; they are taken back in a moment.
+fn no_login_left(account: &AccountRow, part: Part, next: &LoginTry) -> Reason {
+    if account.current(part) == Some(next.version) && !account.in_doubt(part) {
+        return Reason::system(
+            Class::Busy,
+            "a login of the functional account was refused or is being tried; waiting for what \
+             comes of it",
+        );
+    }
+    Reason::system(
+        Class::Locked,
+        "the functional login may fail, and its lockout budget is spent; waiting for its window",
+    )
 }
 
 fn missing(text: &'static str) -> Reason {

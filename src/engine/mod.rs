@@ -12,10 +12,12 @@ mod commit;
 mod conclude;
 mod drive;
 mod functional;
+mod identity;
 mod linked;
 mod list;
 mod probe;
 mod remove;
+mod resolve;
 mod stage;
 mod synced;
 mod target;
@@ -304,11 +306,8 @@ impl Engine {
                 return Ok(());
             }
         };
-        for work in &mut works {
-            work.dialogue.clone_from(&open.dialogue);
-        }
-        let (works, unstaged) = self.stage(claim, works).await?;
-        for finished in unstaged {
+        let (works, ended) = self.prepare(claim, &open, works).await?;
+        for finished in ended {
             deliver(results, finished);
         }
         let (committer, requests) = Committer::new();
@@ -428,13 +427,6 @@ impl Engine {
             }
         };
         Ok(opened)
-    }
-
-    async fn open_current(&self, work: &mut Work) -> Result<Option<Credential>, EngineError> {
-        match work.current() {
-            Some(version) => self.open_version(work, version).await.map(Some),
-            None => Ok(None),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::rotation::{Outcome, Phase};
 use crate::store::RotationRow;
 
 /// What one counted login said.
-enum Login {
+pub(super) enum Login {
     Accepted,
     Rejected,
     /// Not judged, or not allowed.
@@ -92,6 +92,16 @@ impl Engine {
         Ok(Outcome::Neither)
     }
 
+    pub(super) async fn open_current(
+        &self,
+        work: &mut Work,
+    ) -> Result<Option<Credential>, EngineError> {
+        match work.current() {
+            Some(version) => self.open_version(work, version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The candidate's bytes were sent, so it is the likelier one. But a budget of one failing
     /// login never reaches the second secret: attempts, and an operator's windows, take turns.
     fn candidate_first(&self, work: &Work, row: &RotationRow) -> bool {
@@ -105,7 +115,7 @@ impl Engine {
     }
 
     /// Counts a login, sends it, and takes the count back if it succeeded.
-    async fn login(
+    pub(super) async fn login(
         &self,
         batch: &Batch<'_>,
         work: &mut Work,

@@ -12,7 +12,7 @@ use super::commit::Write;
 use super::{Batch, Engine, EngineError, Work};
 use crate::model::audit::Event;
 use crate::model::credential::{Kept, Part, likeliest_live};
-use crate::model::rotation::{HORIZON, Phase, Rotation};
+use crate::model::rotation::{Phase, Rotation};
 use crate::store::{Ending, NewRotation, VersionRow};
 
 /// Kept versions that are looked for on the target.
@@ -25,6 +25,9 @@ impl Engine {
         batch: &Batch<'_>,
         work: &mut Work,
     ) -> Result<Ending, EngineError> {
+        if let Some(version) = work.given() {
+            return self.resolve_as(batch, work, version).await;
+        }
         match work.rotation.as_ref().map(|row| row.state.phase) {
             // Its own job has ended: what the target holds is found out first.
             Some(Phase::Applying | Phase::Applied | Phase::Verified | Phase::NeedsOperator) => {
@@ -136,7 +139,6 @@ impl Engine {
         work: &mut Work,
         current: &Credential,
     ) -> Result<Ending, EngineError> {
-        let account = work.id();
         let version = match &work.rotation {
             // An open rotation has its own way out.
             Some(_) => None,
@@ -145,6 +147,20 @@ impl Engine {
         let Some(version) = version else {
             return Ok(Ending::Failed);
         };
+        self.adopt(batch, work, version).await?;
+        work.log
+            .note(format!("version {version} may be live: trying it"));
+        self.rotate(batch, work).await
+    }
+
+    /// Opens a rotation to a kept version, where a crash would have left it.
+    pub(super) async fn adopt(
+        &self,
+        batch: &Batch<'_>,
+        work: &mut Work,
+        version: i64,
+    ) -> Result<(), EngineError> {
+        let account = work.id();
         let epoch = work.account.epoch + 1;
         let write = Write {
             adopt: Some(NewRotation {
@@ -164,9 +180,7 @@ impl Engine {
         batch.committer.commit(write).await?;
         work.account.epoch = epoch;
         work.rotation = self.store.open_rotation_of(account, work.part).await?;
-        work.log
-            .note(format!("version {version} may be live: trying it"));
-        self.rotate(batch, work).await
+        Ok(())
     }
 
     /// The kept version that the target holds; where it shows none, the latest one that was sent
@@ -208,13 +222,12 @@ impl Engine {
     /// The likeliest version to try a login with, where the target shows none.
     async fn latest_doubtful(&self, work: &mut Work) -> Result<Option<i64>, EngineError> {
         let account = work.id();
-        let since = self.clock.now().minus(HORIZON);
         let kept = self
             .store
             .versions_of_part(account, work.part, KEPT_MAX)
             .await?;
         let kept: Vec<Kept> = kept.iter().map(VersionRow::kept).collect();
-        let Some(version) = likeliest_live(&kept, work.current(), since) else {
+        let Some(version) = likeliest_live(&kept, work.current()) else {
             return Ok(None);
         };
         if let Some(secret) = self.store.sealed_version(account, version).await? {

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_connectors::dialogue::Dialogue;
-use keywheel_connectors::{Account, Credential};
+use keywheel_connectors::{Account, Class, Credential};
 
 use super::attempt::{Finished, Log};
 use super::stage::domain_login;
@@ -15,8 +16,19 @@ use crate::model::Timestamp;
 use crate::model::credential::{Part, Parts};
 use crate::model::id::AccountId;
 use crate::model::job::{Cause, JobKind};
+use crate::model::regression::{Consent, Course, Standing};
 use crate::model::rotation::Phase;
 use crate::store::{AccountRow, ClaimedJob, Ending, RotationRow, SealedSecret};
+
+/// Why a job is held.
+const HELD: &str = "the database came back older than it was, and may have forgotten a credential \
+                    of this account: nothing was sent. An operator recovers it; see `keywheel \
+                    regression show`";
+/// A job that is held looks again after this; the recovery of its account wakes it before.
+const WAIT_FOR_CONSENT: Duration = Duration::from_hours(1);
+
+/// The same where the target was not heard.
+const WAIT_FOR_TARGET: Duration = Duration::from_mins(1);
 
 /// One job with all that its attempt needs.
 pub(super) struct Work {
@@ -42,6 +54,17 @@ pub(super) struct Work {
     pub(super) drives: Parts,
     /// The worst that has come of a part.
     ending: Ending,
+    /// A change that is a test first.
+    deferred: Option<Deferred>,
+}
+
+/// What a change is to do once its account has passed a test.
+struct Deferred {
+    parts: Parts,
+    /// The candidates that were given with it.
+    given: (Option<i64>, Option<i64>),
+    /// When the test began.
+    now: Timestamp,
 }
 
 impl Work {
@@ -54,6 +77,16 @@ impl Work {
         versions: HashMap<i64, SealedSecret>,
         now: Timestamp,
     ) -> Self {
+        let course = job.standing.course(job.kind, job.cause);
+        let deferred = (course == Course::TestFirst).then(|| {
+            job.kind = JobKind::Test;
+            Deferred {
+                parts: job.parts,
+                // A test with a version would take it for the live one.
+                given: (job.version.take(), job.key_version.take()),
+                now,
+            }
+        });
         let [mut password, mut key] = [None, None];
         for row in rotations {
             match row.part {
@@ -68,7 +101,12 @@ impl Work {
         };
         let drives = match job.kind {
             JobKind::Rotate => job.parts,
-            JobKind::Test => tested(&account, [&password, &key]),
+            // An operator asks about the part of the version that they name.
+            JobKind::Test => match (job.version, job.key_version) {
+                (Some(_), _) => Parts::PASSWORD,
+                (None, Some(_)) => Parts::KEY,
+                (None, None) => tested(&account, [&password, &key]),
+            },
         };
         Self {
             job,
@@ -84,6 +122,7 @@ impl Work {
             log: Log::default(),
             drives,
             ending: Ending::Succeeded,
+            deferred,
         }
     }
 
@@ -166,10 +205,75 @@ impl Work {
 
     /// What the whole attempt came to.
     pub(super) fn finish(mut self) -> Finished {
+        self.judge_standing();
+        if let Some(deferred) = self.deferred.take() {
+            self.job.kind = JobKind::Rotate;
+            self.job.parts = deferred.parts;
+            (self.job.version, self.job.key_version) = deferred.given;
+            let waits = match &self.ending {
+                Ending::GivenBack => return self.log.finish(self.job, Ending::GivenBack),
+                Ending::Succeeded => Duration::ZERO,
+                Ending::Failed | Ending::NeedsOperator | Ending::Retry { .. } => {
+                    if self.log.answered {
+                        WAIT_FOR_CONSENT
+                    } else {
+                        WAIT_FOR_TARGET
+                    }
+                }
+            };
+            let (at, counts) = (deferred.now.plus(waits), false);
+            return self.log.finish(self.job, Ending::Retry { at, counts });
+        }
         if self.ending == Ending::Succeeded {
             self.job.parts = Parts::ALL_THERE_ARE;
         }
         self.log.finish(self.job, self.ending)
+    }
+
+    /// What the attempt has shown of an account of which the store may have forgotten a credential.
+    fn judge_standing(&mut self) {
+        let Standing::Regressed(consent) = self.job.standing else {
+            return;
+        };
+        // A change of one of two parts, or a look at one, says nothing of the other.
+        let mut has = Part::ALL
+            .into_iter()
+            .filter(|part| self.account.current(*part).is_some());
+        let shows_all =
+            has.clone().count() < 2 || has.all(|part| self.drives.holds(Parts::of(part)));
+        self.job.standing = match (&self.ending, consent) {
+            (Ending::Succeeded, _) if shows_all => Standing::Recovered,
+            (Ending::Succeeded, Consent::Test | Consent::Reset) => Standing::Spent,
+            (Ending::Failed | Ending::NeedsOperator, Consent::Test | Consent::Reset) => {
+                match (self.log.answered, &self.deferred) {
+                    (true, _) => Standing::Spent,
+                    (false, None) => Standing::Postponed(consent),
+                    // The change that waits for it is tried again, and the test with it.
+                    (false, Some(_)) => self.job.standing,
+                }
+            }
+            (
+                Ending::Succeeded
+                | Ending::Failed
+                | Ending::NeedsOperator
+                | Ending::Retry { .. }
+                | Ending::GivenBack,
+                _,
+            ) => self.job.standing,
+        };
+    }
+
+    /// The store may have forgotten a credential of the account, and nobody has agreed to more.
+    pub(super) fn wait_for_consent(mut self, is_awaited: bool, now: Timestamp) -> Finished {
+        self.log.class = Class::Busy.name();
+        self.log.note(HELD);
+        let ending = if is_awaited {
+            Ending::Failed
+        } else {
+            let (at, counts) = (now.plus(WAIT_FOR_CONSENT), false);
+            Ending::Retry { at, counts }
+        };
+        self.log.finish(self.job, ending)
     }
 
     /// Its account.

@@ -73,11 +73,13 @@ impl Print {
         Self(print)
     }
 
-    fn text(self) -> String {
+    /// As text.
+    pub fn text(self) -> String {
         STANDARD.encode(self.0)
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads it back.
+    pub fn parse(text: &str) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
     }
@@ -105,6 +107,32 @@ pub(super) struct Line {
     pub(super) to: String,
     /// An age file, in base64.
     pub(super) sealed: String,
+}
+
+/// A line that holds no value: what the database has said of values.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Note {
+    /// When it was written, RFC 3339.
+    pub(super) at: String,
+    /// From here on the journal is this database's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<String>,
+    /// Prints of values that the database has committed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) committed: Vec<String>,
+    /// Versions, by account, of which the database has committed that a target may hear of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sent: Vec<(i64, i64)>,
+}
+
+impl Note {
+    /// As it stands in the file.
+    pub(super) fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
 }
 
 /// What is sealed in it.

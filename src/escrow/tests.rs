@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn journal(path: &Path, identity: &Identity) -> (Journal, Known) {
+fn journal(path: &Path, identity: &Identity) -> (Journal, Held) {
     let recipient = identity.to_public().to_string();
     Journal::open(path, &recipient, Box::new(|| Timestamp(0))).unwrap()
 }
@@ -31,8 +31,8 @@ fn read(path: &Path, identity: &Identity) -> Recovered {
 async fn what_was_kept_and_flushed_is_recovered_and_known() {
     let folder = tempfile::tempdir().unwrap();
     let (path, identity) = (folder.path().join("journal"), Identity::generate());
-    let (first, known) = journal(&path, &identity);
-    assert!(known.is_empty());
+    let (first, held) = journal(&path, &identity);
+    assert!(held.known.is_empty());
     first.keep(kept(7, 1), "one").unwrap();
     first.keep(kept(7, 2), "two").unwrap();
     assert_eq!(
@@ -69,7 +69,8 @@ async fn what_was_kept_and_flushed_is_recovered_and_known() {
     let lines = std::fs::read_to_string(&path).unwrap();
     assert_eq!(lines.lines().count(), 4, "the name is written once");
     assert!(!lines.contains("web1"));
-    let (_, known) = journal(&path, &identity);
+    let (_, held) = journal(&path, &identity);
+    let known = held.known;
     assert!((1..4).all(|version| known.contains(&kept(7, version).print)));
     assert_eq!(known.len(), 3);
 }
@@ -128,8 +129,8 @@ async fn what_another_recipient_has_is_not_known() {
     let (first, _) = journal(&path, &before);
     first.keep(kept(7, 1), "one").unwrap();
     first.hold(&[]).await.unwrap();
-    assert!(journal(&path, &Identity::generate()).1.is_empty());
-    assert_eq!(journal(&path, &before).1.len(), 1);
+    assert!(journal(&path, &Identity::generate()).1.known.is_empty());
+    assert_eq!(journal(&path, &before).1.known.len(), 1);
 }
 
 #[test]
@@ -148,4 +149,47 @@ fn a_journal_is_its_owners_alone_and_needs_a_public_key() {
     let public = identity.to_public().to_string();
     let refused = Journal::open(&nowhere, &public, now()).unwrap_err();
     assert!(matches!(refused, EscrowError::File { what: "opened", .. }));
+}
+
+#[tokio::test]
+async fn what_was_committed_and_sent_is_noted_and_by_which_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, identity) = (folder.path().join("journal"), Identity::generate());
+    let (first, held) = journal(&path, &identity);
+    assert_eq!(held.store, None);
+    first.begin("one");
+    for version in 1..4 {
+        first.keep(kept(7, version), "secret").unwrap();
+    }
+    let prints: Vec<_> = (1..3).map(|version| kept(7, version).print).collect();
+    first.acknowledge(&prints, &[(7, 2)]);
+    first.acknowledge(&[], &[]);
+    assert_eq!(first.take_recent(), [(7, 1), (7, 2)]);
+    assert_eq!(first.take_recent(), []);
+    first.flush().await.unwrap();
+    let mut held = first.held().await.unwrap();
+    assert_eq!(held.store.as_deref(), Some("one"));
+    assert_eq!(held.committed, prints.iter().copied().collect());
+    assert_eq!(held.sent[&7].0, 2);
+    assert!(held.is_committed(kept(7, 1).owner, "sealed", prints[0]));
+    assert!(!held.is_committed(kept(7, 3).owner, "sealed", kept(7, 3).print));
+    held.suppose_committed();
+    assert_eq!(held.committed.len(), 3);
+    let places = first.places(held.committed.clone()).await.unwrap();
+    let places: Vec<_> = places
+        .iter()
+        .map(|one| (one.account, one.version))
+        .collect();
+    assert_eq!(places, [(7, 1), (7, 2), (7, 3)]);
+    // What another database has committed says nothing of this one.
+    first.begin("two");
+    first.acknowledge(&[kept(7, 3).print], &[]);
+    first.flush().await.unwrap();
+    let (_, held) = journal(&path, &identity);
+    assert_eq!(held.store.as_deref(), Some("two"));
+    assert!(held.committed.is_empty() && held.sent.is_empty());
+    assert_eq!(held.known.len(), 3);
+    let recovered = read(&path, &identity);
+    assert!(recovered.torn.is_empty() && recovered.foreign.is_empty());
+    assert!(recovered.sent.contains(&(7, 2)));
 }

@@ -63,6 +63,8 @@ pub struct Definition {
 pub mod value {
     use super::Class;
 
+    /// What operators have agreed to for accounts of which the database may have forgotten a credential.
+    pub const CONSENTS: &[&str] = &["none", "test", "reset"];
     /// Parts of the service that must work.
     pub const COMPONENTS: &[&str] = &["db", "keyring", "queue", "scheduler", "connectors"];
     /// What an account is.
@@ -70,7 +72,8 @@ pub mod value {
     /// How near its change is.
     pub const DUE_STATES: &[&str] = &["ok", "due_soon", "due", "overdue"];
     /// Why the stored credential is not known to work.
-    pub const UNVERIFIED_REASONS: &[&str] = &["out_of_sync", "unreachable", "never_tested"];
+    pub const UNVERIFIED_REASONS: &[&str] =
+        &["out_of_sync", "in_doubt", "unreachable", "never_tested"];
     /// What the scheduler does again and again.
     pub const TICKS: &[&str] = &[
         "stale_scan",
@@ -80,6 +83,8 @@ pub mod value {
         "session_reaper",
         "request_expiry",
         "account_sync",
+        "generation",
+        "recovery",
         "gauges",
         "audit_seal",
         "audit_anchor",
@@ -204,6 +209,7 @@ pub mod value {
         "rule",
         "service",
         "session",
+        "store",
         "system",
         "user",
         "workflow",
@@ -294,7 +300,9 @@ families! {
     Gauge config_last_reload_successful [] "1 unless the last reload of the configuration failed.";
     Gauge accounts [platform: PLATFORM, state: Known(v::ACCOUNT_STATES)] "Managed accounts by state.";
     Gauge accounts_due [policy: POLICY, status: Known(v::DUE_STATES)] "Accounts by how near their next change is.";
-    Gauge accounts_unverified [platform: PLATFORM, reason: Known(v::UNVERIFIED_REASONS)] "Accounts whose last test did not pass.";
+    Gauge accounts_unverified [platform: PLATFORM, reason: Known(v::UNVERIFIED_REASONS)] "Accounts whose stored credential is not known to work.";
+    Gauge store_regressed [] "1 while the database has come back older than it was, and its accounts are not all recovered.";
+    Gauge store_regressed_accounts [consent: Known(v::CONSENTS)] "Accounts of which the database may have forgotten a credential, by what was agreed to.";
     Gauge policy_next_run_timestamp_seconds [policy: POLICY] "Next change under the policy, Unix time; 0 if none.";
     Gauge scheduler_last_success_timestamp_seconds [tick: Known(v::TICKS)] "Last complete tick, Unix time; 0 if none.";
     Gauge scheduler_tick_interval_seconds [tick: Known(v::TICKS)] "Configured interval; 0 where this node runs no such tick.";

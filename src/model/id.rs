@@ -75,6 +75,8 @@ ids! {
     PolicyId: "policy",
     /// A bulk change of one system.
     QuarantineId: "quarantine",
+    /// A time when the store was found older than it had been.
+    RegressionId: "regression",
     /// A request for a credential.
     RequestId: "request",
     /// A rotation.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Timestamp;
 use super::account::Account;
 use super::policy::{ChangeTime, DueInputs, Mode, Policy, VendorFrequency, VendorSchedule, due};
+use super::rotation::HORIZON;
 use super::system::System;
 
 /// How often a stored credential is tested where no policy says.
@@ -113,13 +114,17 @@ pub fn plan(
     }
 }
 
-/// A test follows the last one after the policy's interval, a little early by the account's own
+/// A test follows the last one after the policy's interval, in doubt after a horizon at the latest,
+/// whatever the account says of tests. It comes a little early by the account's own
 /// share, so that accounts that came in together are not tested together for ever.
 fn next_test(account: &Account, policy: Option<&Policy>, now: Timestamp) -> Option<Timestamp> {
-    if !account.settings.check_password || !account.credential.is_held() {
+    let in_doubt = account.credential.in_doubt || account.credential.key_in_doubt;
+    if !(account.settings.check_password || in_doubt) || !account.credential.is_held() {
         return None;
     }
     let every = policy.map_or(CHECK_EVERY_DEFAULT, Policy::check_every);
+    // Once the horizon of what may land has passed, a test ends the doubt or finds what landed.
+    let every = if in_doubt { every.min(HORIZON) } else { every };
     // Up to a tenth, in thousandths; the multiplier scatters neighbouring ids.
     let share = account
         .id
@@ -266,5 +271,19 @@ mod tests {
         );
         account.credential.current_version = None;
         assert_eq!(plan(&account, &system(), None, NOW).next_test_at, None);
+    }
+
+    #[test]
+    fn an_account_in_doubt_is_tested_within_a_horizon_whether_it_is_checked_or_not() {
+        let mut account = account();
+        let rare = serde_json::json!({"name": "p", "mode": "manual", "check_every": "30d"});
+        let rare: Policy = serde_json::from_value(rare).unwrap();
+        let test = |account: &Account| plan(account, &system(), Some(&rare), NOW).next_test_at;
+        assert_eq!(test(&account), None);
+        account.credential.key_in_doubt = true;
+        let horizon = NOW.plus(HORIZON);
+        assert!(test(&account).is_some_and(|at| at > NOW && at <= horizon));
+        account.settings.check_password = true;
+        assert!(test(&account).is_some_and(|at| at > NOW && at <= horizon));
     }
 }

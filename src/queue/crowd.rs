@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::order::{ChangeOrder, OrderError, Orders, ordered};
+use super::regression::FORGOTTEN;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, JobId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
@@ -77,6 +78,9 @@ impl Orders {
         for (nth, plain) in all.iter().enumerate() {
             let answer = match free.get_mut(&plain.account).map(Option::take) {
                 None => Some(Err(OrderError::NotFound)),
+                Some(Some(found)) if found.is_regressed == 1 => {
+                    Some(Err(OrderError::InTheWay(FORGOTTEN.to_owned())))
+                }
                 Some(Some(found)) if found.has_job == 0 && found.account.parent_id.is_none() => {
                     match self.fits(&found.account, &found.system, &[], true) {
                         Ok(()) => {

@@ -148,6 +148,7 @@ impl Orders {
             return taken;
         }
         let (order, system) = self.led(order).await?;
+        self.remembers(order.account).await?;
         loop {
             let mut tx = self.store.begin().await?;
             tx.lock_queue(system).await?;

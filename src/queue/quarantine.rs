@@ -3,11 +3,12 @@
 //! Invariant: a quarantine that was opened is ordered to its end, if need be by another node.
 
 use super::order::{OrderError, Orders};
+use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind};
-use crate::store::{StoreError, Tx};
+use crate::store::{Store, StoreError, Tx};
 
 impl Orders {
     /// Orders a change of every active account of a system.
@@ -34,8 +35,8 @@ impl Orders {
         let body = serde_json::json!({"quarantine": id.0, "reason": reason, "incident": incident});
         tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
             .await?;
-        self.order_chunks(tx, (id, system, AccountId(0), actor), now)
-            .await?;
+        let from = (id, system, AccountId(0), actor);
+        order_chunks(&self.store, tx, from, now).await?;
         let accounts = self
             .store
             .quarantine(id)
@@ -55,36 +56,45 @@ impl Orders {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn resume_quarantines(&self) -> Result<usize, StoreError> {
-        let open = self.store.unordered_quarantines().await?;
-        for (id, system, after, actor) in &open {
-            let mut tx = self.store.begin().await?;
-            tx.lock_queue(*system).await?;
-            let from = (*id, *system, *after, actor.as_str());
-            self.order_chunks(tx, from, self.clock.now()).await?;
-        }
-        Ok(open.len())
+        resume_quarantines(&self.store, self.clock.as_ref()).await
     }
+}
 
-    async fn order_chunks(
-        &self,
-        mut tx: Tx,
-        (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        loop {
-            match tx.quarantine_chunk(id, system, after, actor, now).await {
-                Ok(Some(last)) => after = last,
-                Ok(None) => break,
-                // Another node goes on with it.
-                Err(StoreError::Stale { .. }) => return tx.rollback().await,
-                Err(error) => return Err(error),
-            }
-            // The queue's lock is not held for longer than a chunk.
-            tx.commit().await?;
-            tx = self.store.begin().await?;
-            tx.lock_queue(system).await?;
-        }
-        tx.finish_quarantines(system, now).await?;
-        tx.commit().await
+/// Goes on with quarantines whose ordering was cut short: by a process that died, or by a database
+/// that refused a chunk. Returns how many there were.
+///
+/// # Errors
+/// [`StoreError`] of the database; whoever tries again goes on from there.
+pub async fn resume_quarantines(store: &Store, clock: &dyn Clock) -> Result<usize, StoreError> {
+    let open = store.unordered_quarantines().await?;
+    for (id, system, after, actor) in &open {
+        let mut tx = store.begin().await?;
+        tx.lock_queue(*system).await?;
+        let from = (*id, *system, *after, actor.as_str());
+        order_chunks(store, tx, from, clock.now()).await?;
     }
+    Ok(open.len())
+}
+
+async fn order_chunks(
+    store: &Store,
+    mut tx: Tx,
+    (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    loop {
+        match tx.quarantine_chunk(id, system, after, actor, now).await {
+            Ok(Some(last)) => after = last,
+            Ok(None) => break,
+            // Another node goes on with it.
+            Err(StoreError::Stale { .. }) => return tx.rollback().await,
+            Err(error) => return Err(error),
+        }
+        // The queue's lock is not held for longer than a chunk.
+        tx.commit().await?;
+        tx = store.begin().await?;
+        tx.lock_queue(system).await?;
+    }
+    tx.finish_quarantines(system, now).await?;
+    tx.commit().await
 }

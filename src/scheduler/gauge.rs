@@ -63,6 +63,8 @@ impl Scheduler {
                     .or_default() += count;
             }
         }
+        gauges.is_regressed = store.open_regression().await?.is_some();
+        gauges.regressed = store.count_regressed().await?.into_iter().collect();
         gauges.key_expiry = store.next_key_expiries(now).await?.into_iter().collect();
         let anchors = store.audit_anchors(1).await?;
         gauges.last_anchor = anchors.first().map(|anchor| anchor.at);

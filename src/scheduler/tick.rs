@@ -15,7 +15,7 @@ pub enum Tick {
     Beat,
     /// Takes over the work of dead nodes.
     LeaseReaper,
-    /// Puts queue heads right.
+    /// Puts queue heads right, and goes on with quarantines whose ordering was cut short.
     HeadRepair,
     /// Removes idle sessions, expired access tokens and old exports, and revokes keys that lie idle.
     SessionReaper,
@@ -23,6 +23,10 @@ pub enum Tick {
     RequestExpiry,
     /// Tells subscribers of their parents' new passwords.
     AccountSync,
+    /// Raises the database's generation, and looks whether it still has what it had.
+    Generation,
+    /// Recovers accounts of which the database has forgotten a credential.
+    Recovery,
     /// Counts the database for the metrics.
     Gauges,
     /// Gives audit rows their places in the chain.
@@ -35,7 +39,7 @@ pub enum Tick {
 
 impl Tick {
     /// Every tick.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::StaleScan,
         Self::Beat,
         Self::LeaseReaper,
@@ -43,6 +47,8 @@ impl Tick {
         Self::SessionReaper,
         Self::RequestExpiry,
         Self::AccountSync,
+        Self::Generation,
+        Self::Recovery,
         Self::Gauges,
         Self::AuditSeal,
         Self::AuditAnchor,
@@ -59,6 +65,8 @@ impl Tick {
             Self::SessionReaper => "session_reaper",
             Self::RequestExpiry => "request_expiry",
             Self::AccountSync => "account_sync",
+            Self::Generation => "generation",
+            Self::Recovery => "recovery",
             Self::Gauges => "gauges",
             Self::AuditSeal => "audit_seal",
             Self::AuditAnchor => "audit_anchor",
@@ -74,9 +82,14 @@ impl Tick {
             | Self::SessionReaper
             | Self::RequestExpiry
             | Self::AccountSync
+            | Self::Recovery
             | Self::AuditSeal
             | Self::AuditAnchor => true,
-            Self::Beat | Self::LeaseReaper | Self::Gauges | Self::AuditVerify => false,
+            Self::Beat
+            | Self::LeaseReaper
+            | Self::Generation
+            | Self::Gauges
+            | Self::AuditVerify => false,
         }
     }
 }
@@ -89,7 +102,8 @@ impl SchedulerOptions {
             Tick::Beat => self.beat_every,
             Tick::LeaseReaper => self.reap_every,
             Tick::HeadRepair | Tick::SessionReaper | Tick::AuditVerify => self.housekeeping_every,
-            Tick::RequestExpiry | Tick::AccountSync => self.expiry_every,
+            Tick::RequestExpiry | Tick::AccountSync | Tick::Recovery => self.expiry_every,
+            Tick::Generation => self.generation_every,
             Tick::Gauges => self.gauges_every,
             Tick::AuditSeal => self.seal_every,
             Tick::AuditAnchor => self.anchor_every,

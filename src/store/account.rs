@@ -79,33 +79,6 @@ impl Store {
         }
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
-
-    /// The account of a system that is this login on the target: by its identity, or by the one
-    /// of an account without a DN. `bare`: whoever has the name counts, too, whatever its DN is.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the database.
-    pub async fn account_known_as(
-        &self,
-        system: SystemId,
-        target_id: &str,
-        name_id: &str,
-        bare: bool,
-    ) -> Result<Option<AccountId>, StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT id FROM accounts
-             WHERE system_id = $1 AND deleted_at IS NULL
-               AND (target_id = $2 OR target_id = $3 OR ($4 = 1 AND name_key = $3))
-             ORDER BY id LIMIT 1",
-        )
-        .bind(system.0)
-        .bind(target_id.to_owned())
-        .bind(name_id.to_owned())
-        .bind(i64::from(bare))
-        .fetch_optional(&self.read)
-        .await?;
-        Ok(row.map(|(id,)| AccountId(id)))
-    }
 }
 
 impl Tx {
@@ -242,6 +215,7 @@ impl Tx {
             if self.has_open_work(id).await? {
                 return Err(BUSY);
             }
+            self.forget_identity(id).await?;
         }
         let query = sqlx::query(
             "UPDATE accounts SET target_id = $2, name = $3, name_key = $4, domain_name = $5,
@@ -312,6 +286,8 @@ impl Tx {
             origin: "stored",
         };
         self.add_version(&new, at).await?;
+        // Somebody knows what is there now: the target says again who that is.
+        self.forget_identity(id).await?;
         self.store_current(id, part, account.credential.epoch, version, at)
             .await
     }
@@ -346,7 +322,8 @@ impl Tx {
         .bind(at.0)
         .execute(&mut *self.inner)
         .await?;
-        exactly(1, done.rows_affected(), "the managed account")
+        exactly(1, done.rows_affected(), "the managed account")?;
+        self.forget_names(id).await
     }
 
     /// Marks every account of a system as deleted; returns how many there were.
@@ -391,6 +368,7 @@ impl Tx {
         .bind(at.0)
         .execute(&mut *self.inner)
         .await?;
+        self.forget_names_of(system).await?;
         Ok(done.rows_affected())
     }
 

@@ -5,14 +5,16 @@
 
 mod guarded;
 mod look;
+mod row;
 
+use self::row::{ClaimRow, claim_of};
 use super::dialect::{for_no_key_update, skip_locked};
-use super::job::{job_cause, job_kind, job_parts};
 use super::{StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Parts;
 use crate::model::id::{AccountId, ClaimId, JobId, NodeId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
+use crate::model::regression::Standing;
 
 /// Faults of a system in a row that open its breaker.
 pub const BREAKER_TRIPS: i64 = 3;
@@ -59,6 +61,8 @@ pub struct ClaimedJob {
     pub queued_at: Timestamp,
     /// When it became runnable.
     pub run_at: Timestamp,
+    /// What the store knows of the account.
+    pub standing: Standing,
 }
 
 /// Systems with due work and a free session, the longest waiting first.
@@ -87,12 +91,23 @@ macro_rules! claimable {
     };
 }
 
+/// What was agreed to of a job's account, if the store may have forgotten a credential of it.
+macro_rules! consent {
+    () => {
+        "(SELECT g.consent FROM regressed_accounts g
+             WHERE g.account_id = jobs.account_id AND g.recovered_at IS NULL) AS consent"
+    };
+}
+use consent;
+
 /// A system's first due jobs of one class: all of them, or those that `$but` leaves.
 macro_rules! due_jobs {
     ($but:literal) => {
         concat!(
             "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
-            " queued_at, run_at FROM jobs",
+            " queued_at, run_at, ",
+            consent!(),
+            " FROM jobs",
             " WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3",
             $but,
             " ORDER BY run_at, id LIMIT $4"
@@ -287,14 +302,15 @@ impl Tx {
         let Some((system,)) = broken else {
             return Ok(None);
         };
-        let rows: Vec<ClaimRow> = sqlx::query_as(
-            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version, queued_at,
-                 run_at FROM jobs
-             WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
+        let rows: Vec<ClaimRow> = sqlx::query_as(concat!(
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
+            " queued_at, run_at, ",
+            consent!(),
+            " FROM jobs WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
                AND NOT EXISTS (SELECT 1 FROM functional_links l
                    WHERE l.account_id = jobs.account_id)
-             ORDER BY queued_at, id LIMIT 100",
-        )
+             ORDER BY queued_at, id LIMIT 100"
+        ))
         .bind(system)
         .bind(cutoff.0)
         .fetch_all(&mut *self.inner)
@@ -394,57 +410,5 @@ impl Tx {
             }
         }
         Ok(repaired)
-    }
-}
-
-fn claim_of(
-    (id, node, system, priority): (ClaimId, NodeId, SystemId, Priority),
-    rows: Vec<ClaimRow>,
-    now: Timestamp,
-) -> Result<Claim, StoreError> {
-    let jobs = rows
-        .into_iter()
-        .map(ClaimRow::job)
-        .collect::<Result<_, _>>()?;
-    Ok(Claim {
-        id,
-        system,
-        node,
-        priority,
-        claimed_at: now,
-        jobs,
-    })
-}
-
-#[derive(sqlx::FromRow)]
-struct ClaimRow {
-    id: i64,
-    account_id: i64,
-    kind: String,
-    cause: String,
-    actor: String,
-    attempt: i64,
-    parts: i64,
-    version: Option<i64>,
-    key_version: Option<i64>,
-    queued_at: i64,
-    run_at: i64,
-}
-
-impl ClaimRow {
-    fn job(self) -> Result<ClaimedJob, StoreError> {
-        Ok(ClaimedJob {
-            id: JobId(self.id),
-            account: AccountId(self.account_id),
-            kind: job_kind(self.id, &self.kind)?,
-            cause: job_cause(self.id, &self.cause)?,
-            actor: self.actor,
-            attempt: self.attempt + 1,
-            parts: job_parts(self.id, self.parts)?,
-            version: self.version,
-            key_version: self.key_version,
-            queued_at: Timestamp(self.queued_at),
-            run_at: Timestamp(self.run_at),
-        })
     }
 }

@@ -95,6 +95,8 @@ pub struct VersionRow {
     pub accepted_at: Option<Timestamp>,
     /// Of a key pair: since when its line is known to be gone from the target.
     pub removed_at: Option<Timestamp>,
+    /// An order of it has had no answer, so far or for good.
+    pub is_doubtful: bool,
 }
 
 impl VersionRow {
@@ -104,6 +106,7 @@ impl VersionRow {
             version: self.version,
             last_sent_at: self.last_sent_at,
             accepted_at: self.accepted_at,
+            is_doubtful: self.is_doubtful,
         }
     }
 }
@@ -238,6 +241,19 @@ impl Tx {
     }
 }
 
+macro_rules! versions_where {
+    ($which:literal) => {
+        concat!(
+            "SELECT v.version, v.part, v.origin, v.public_key, v.staged_at, v.last_sent_at,",
+            " v.accepted_at, v.removed_at, CAST(CASE WHEN EXISTS (SELECT 1 FROM rotations q",
+            " WHERE q.account_id = v.account_id AND q.version = v.version AND (q.doubt = 1",
+            " OR q.phase IN ('applying', 'applied', 'verified', 'needs_operator')))",
+            " THEN 1 ELSE 0 END AS BIGINT) AS doubtful FROM credential_versions v WHERE ",
+            $which
+        )
+    };
+}
+
 #[derive(sqlx::FromRow)]
 struct RawVersion {
     version: i64,
@@ -248,6 +264,7 @@ struct RawVersion {
     last_sent_at: Option<i64>,
     accepted_at: Option<i64>,
     removed_at: Option<i64>,
+    doubtful: i64,
 }
 
 impl RawVersion {
@@ -261,6 +278,7 @@ impl RawVersion {
             last_sent_at: self.last_sent_at.map(Timestamp),
             accepted_at: self.accepted_at.map(Timestamp),
             removed_at: self.removed_at.map(Timestamp),
+            is_doubtful: self.doubtful != 0,
         })
     }
 }
@@ -310,11 +328,9 @@ impl Store {
         account: AccountId,
         limit: i64,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let rows: Vec<RawVersion> = sqlx::query_as(
-            "SELECT version, part, origin, public_key, staged_at, last_sent_at, accepted_at,
-                 removed_at
-             FROM credential_versions WHERE account_id = $1 ORDER BY version DESC LIMIT $2",
-        )
+        let rows: Vec<RawVersion> = sqlx::query_as(versions_where!(
+            "v.account_id = $1 ORDER BY v.version DESC LIMIT $2"
+        ))
         .bind(account.0)
         .bind(limit)
         .fetch_all(&self.read)
@@ -332,12 +348,9 @@ impl Store {
         part: Part,
         limit: i64,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let rows: Vec<RawVersion> = sqlx::query_as(
-            "SELECT version, part, origin, public_key, staged_at, last_sent_at, accepted_at,
-                 removed_at
-             FROM credential_versions WHERE account_id = $1 AND part = $2
-             ORDER BY version DESC LIMIT $3",
-        )
+        let rows: Vec<RawVersion> = sqlx::query_as(versions_where!(
+            "v.account_id = $1 AND v.part = $2 ORDER BY v.version DESC LIMIT $3"
+        ))
         .bind(account.0)
         .bind(part.as_str())
         .bind(limit)

@@ -158,6 +158,8 @@ impl Backend {
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(options.acquire_timeout)
+            // A server may have gone since the last statement; a file has not.
+            .test_before_acquire(self == Self::Postgres)
             .before_acquire(|connection, _| {
                 // A full disk makes SQLite roll back by itself; the driver then rolls back in vain
                 // and takes the transaction for open, for ever. Such a connection is given up.

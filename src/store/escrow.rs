@@ -145,6 +145,13 @@ static PASSWORD_RECORDS: Called = Called {
     }),
 };
 
+impl KeptKind {
+    /// True if these values are on targets, or log in to them.
+    pub fn is_used(&self) -> bool {
+        (self.owner)(0) != Owner::PasswordRecord(0)
+    }
+}
+
 impl Store {
     /// At most `limit` values of a kind, after one owner's version; (0, -1) begins.
     ///

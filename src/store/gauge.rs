@@ -79,10 +79,15 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn count_unverified(&self) -> Result<Vec<(PlatformId, String, i64)>, StoreError> {
         let rows: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT d.platform_id, a.last_test, COUNT(*)
-             FROM accounts a JOIN system_details d ON d.system_id = a.system_id
-             WHERE a.deleted_at IS NULL AND a.last_test <> 'passed'
-             GROUP BY d.platform_id, a.last_test ORDER BY d.platform_id, a.last_test",
+            "SELECT platform_id, why, COUNT(*) FROM (
+                 SELECT d.platform_id AS platform_id, CASE
+                     WHEN a.last_test = 'out_of_sync' THEN a.last_test
+                     WHEN a.in_doubt <> 0 OR a.key_in_doubt <> 0 THEN 'in_doubt'
+                     ELSE a.last_test END AS why
+                 FROM accounts a JOIN system_details d ON d.system_id = a.system_id
+                 WHERE a.deleted_at IS NULL
+                   AND (a.last_test <> 'passed' OR a.in_doubt <> 0 OR a.key_in_doubt <> 0)) one
+             GROUP BY platform_id, why ORDER BY platform_id, why",
         )
         .fetch_all(&self.read)
         .await?;

@@ -167,10 +167,13 @@ impl Tx {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        // What an attempt before did is done again: the order is younger.
+        // What an attempt before did is done again: the order is younger. A version that a test
+        // was to find out about is not to be sent.
         let done = sqlx::query(
             "UPDATE jobs SET kind = 'rotate', cause = 'order', parts = $2,
-                 version = COALESCE($3, version), key_version = COALESCE($4, key_version),
+                 version = COALESCE($3, CASE WHEN kind = 'test' THEN NULL ELSE version END),
+                 key_version = COALESCE($4, CASE WHEN kind = 'test' THEN NULL
+                     ELSE key_version END),
                  actor = $5, queued_at = $6
              WHERE id = $1 AND state = 'queued'",
         )

@@ -23,6 +23,26 @@ pub(super) struct LineStatements {
     end_doubt: &'static str,
 }
 
+/// True where an order without an answer, of another version than the one named, may land yet.
+macro_rules! may_land {
+    ($part:literal, $since:literal, $account:literal, $but:expr) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM rotations q JOIN credential_versions v",
+            " ON v.account_id = q.account_id AND v.version = q.version WHERE q.account_id = ",
+            $account,
+            " AND q.part = '",
+            $part,
+            "' AND q.doubt = 1 AND q.moved_at > ",
+            $since,
+            " AND v.last_sent_at > ",
+            $since,
+            " AND q.version <> ",
+            $but,
+            ")"
+        )
+    };
+}
+
 macro_rules! line_statements {
     ($part:literal, $version:literal, $changed_at:literal, $in_doubt:literal,
      $promoted:literal, $stored:literal, $tested:literal) => {
@@ -52,9 +72,10 @@ macro_rules! line_statements {
                     " FROM r JOIN accounts a ON a.id = r.account WHERE r.rotation > 0"
                 ),
             ),
-            // The doubt about an earlier candidate outlasts the end of this one.
+            // The doubt about an earlier candidate outlasts the end of this one: 1. What may land yet
+            // is told to readers, and keeps nobody from work: 2.
             doubt: Wide::new(
-                0,
+                1,
                 "account, opened, doubtful",
                 concat!(
                     "UPDATE accounts SET ",
@@ -66,7 +87,14 @@ macro_rules! line_statements {
                     " SELECT MAX(c.epoch) FROM rotations c WHERE c.account_id = r.account",
                     " AND c.part = '",
                     $part,
-                    "' AND c.phase = 'committed'), 0)) THEN 1 ELSE 0 END FROM r",
+                    "' AND c.phase = 'committed'), 0)) THEN 1 WHEN ",
+                    may_land!(
+                        $part,
+                        "$1",
+                        "r.account",
+                        concat!("COALESCE(accounts.", $version, ", 0)")
+                    ),
+                    " THEN 2 ELSE 0 END FROM r",
                     " WHERE id = r.account AND NOT EXISTS (SELECT 1 FROM rotations l",
                     " WHERE l.account_id = r.account AND l.part = '",
                     $part,
@@ -74,7 +102,7 @@ macro_rules! line_statements {
                 ),
             ),
             promote: Wide::new(
-                1,
+                2,
                 "account, opened, candidate",
                 concat!(
                     "UPDATE accounts SET ",
@@ -83,7 +111,9 @@ macro_rules! line_statements {
                     $changed_at,
                     " = $1, ",
                     $in_doubt,
-                    " = 0, last_test_at = $1, ",
+                    " = CASE WHEN ",
+                    may_land!($part, "$2", "r.account", "r.candidate"),
+                    " THEN 2 ELSE 0 END, last_test_at = $1, ",
                     $promoted,
                     " FROM r WHERE id = r.account AND NOT EXISTS (SELECT 1 FROM rotations l",
                     " WHERE l.account_id = r.account AND l.part = '",
@@ -111,18 +141,25 @@ macro_rules! line_statements {
             end_doubt: concat!(
                 "UPDATE accounts SET ",
                 $in_doubt,
-                " = 0 WHERE id = $1 AND ",
+                " = CASE WHEN EXISTS (SELECT 1 FROM credential_versions v",
+                " WHERE v.account_id = $1 AND v.part = '",
+                $part,
+                "' AND v.accepted_at IS NULL AND v.last_sent_at > $2) THEN ",
                 $in_doubt,
-                " = 1",
-                " AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.account_id = $1",
+                " WHEN ",
+                may_land!(
+                    $part,
+                    "$2",
+                    "accounts.id",
+                    concat!("COALESCE(accounts.", $version, ", 0)")
+                ),
+                " THEN 2 ELSE 0 END WHERE id = $1 AND ",
+                $in_doubt,
+                " <> 0 AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.account_id = $1",
                 " AND r.part = '",
                 $part,
                 "' AND r.phase IN ('ready', 'staged', 'applying',",
-                " 'applied', 'verified', 'needs_operator'))",
-                " AND NOT EXISTS (SELECT 1 FROM credential_versions v WHERE v.account_id = $1",
-                " AND v.part = '",
-                $part,
-                "' AND v.accepted_at IS NULL AND v.last_sent_at > $2)"
+                " 'applied', 'verified', 'needs_operator'))"
             ),
         }
     };

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::wide::Wide;
-use super::{StoreError, Tx};
+use super::{Store, StoreError, Tx};
 use crate::model::Timestamp;
 use crate::model::id::AccountId;
 
@@ -33,6 +33,29 @@ static REFUND: LazyLock<Wide> = LazyLock::new(|| {
          FROM r WHERE account_id = r.account AND spent > 0",
     )
 });
+
+impl Store {
+    /// Logins of an account that are counted now: they have failed, or may fail yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn logins_spent(
+        &self,
+        account: AccountId,
+        window_ms: i64,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT CAST(spent AS BIGINT) FROM login_budget
+             WHERE account_id = $1 AND window_at > $2",
+        )
+        .bind(account.0)
+        .bind(now.0 - window_ms)
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.map_or(0, |(spent,)| spent))
+    }
+}
 
 impl Tx {
     /// Counts one login that may fail, before it is sent. `false`: the budget is spent.

@@ -88,7 +88,7 @@ impl Store {
     }
 
     async fn require_locale(&self) -> Result<(), StoreError> {
-        match self.backend.locale(&self.read).await? {
+        match self.backend.locale(&self.read.pool).await? {
             Some(locale) if !matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8" | "C.utf8") => {
                 Err(SchemaError::Locale { locale }.into())
             }

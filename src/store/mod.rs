@@ -8,6 +8,7 @@
 
 mod access_policy;
 mod account;
+mod ahead;
 mod asset;
 mod audit;
 mod audit_chain;
@@ -26,8 +27,11 @@ mod functional_account;
 mod functional_link;
 mod functional_secret;
 mod gauge;
+mod generation;
 mod group;
+mod hurdle;
 mod id;
+mod identity;
 mod job;
 mod key;
 mod key_warning;
@@ -48,6 +52,7 @@ mod password_version;
 mod policy;
 mod principal;
 mod quarantine;
+mod regression;
 mod report;
 mod request;
 mod rotation;
@@ -98,6 +103,8 @@ pub use error::{SchemaError, StoreError};
 pub use escrow::{KEPT_KINDS, KeptKind, KeptValue};
 pub use functional_link::{FunctionalLink, FunctionalSecret};
 pub use functional_secret::SealedKey;
+pub use hurdle::{Hurdle, Moment, Pass};
+pub use identity::{Holder, Standing};
 pub use job::{NewJob, OpenJob};
 pub use last_access::LastAccess;
 pub use migrate::SchemaState;
@@ -108,6 +115,7 @@ pub use password_reader::Seeing;
 pub use password_record::{NewPasswordRecord, PasswordFilter, PasswordOrder, PasswordSort};
 pub use policy::StoredPolicy;
 pub use quarantine::QUARANTINE_CHUNK;
+pub use regression::{ForgottenValue, Named, NewRegression};
 pub use report::SealedValue;
 pub use request::RequestFilter;
 pub use rotation::{NewRotation, RotationRow, Step};
@@ -150,7 +158,7 @@ impl fmt::Debug for StoreOptions {
 pub struct Store {
     backend: Backend,
     options: StoreOptions,
-    read: AnyPool,
+    read: hurdle::Reader,
     write: AnyPool,
     ids: Arc<id::Blocks>,
     bell: Arc<Notify>,
@@ -186,8 +194,11 @@ pub struct Tx {
     audited: Vec<&'static str>,
     /// Sealed values that this transaction stores.
     holds: Vec<Print>,
+    /// Versions that it lets a target hear of.
+    sends: Vec<(i64, i64)>,
     /// Ids that this transaction has reserved and not used.
     reserved: HashMap<&'static str, Range<i64>>,
+    _pass: Option<Pass>,
 }
 
 impl Store {
@@ -204,7 +215,10 @@ impl Store {
         })?;
         // The writer first: it creates the file and its WAL.
         let write = backend.writer(options, options.writers).await?;
-        let read = backend.reader(options).await?;
+        let read = hurdle::Reader {
+            pool: backend.reader(options).await?,
+            hurdle: None,
+        };
         let ids = Arc::new(id::Blocks::new(backend, options).await?);
         Ok(Self {
             backend,
@@ -238,6 +252,13 @@ impl Store {
         self
     }
 
+    /// From now on this hurdle stands before the database; for tests.
+    #[must_use]
+    pub fn behind(mut self, hurdle: Arc<dyn Hurdle>) -> Self {
+        self.read.hurdle = Some(hurdle);
+        self
+    }
+
     /// Which database this is.
     pub fn backend(&self) -> Backend {
         self.backend
@@ -248,6 +269,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let pass = hurdle::pass(self.read.hurdle.as_ref(), Moment::Begin).await?;
         let inner = self.write.begin_with(self.backend.begin()).await?;
         Ok(Tx {
             backend: self.backend,
@@ -257,7 +279,9 @@ impl Store {
             posts: false,
             audited: Vec::new(),
             holds: Vec::new(),
+            sends: Vec::new(),
             reserved: HashMap::new(),
+            _pass: pass,
         })
     }
 
@@ -293,7 +317,7 @@ impl Store {
     /// Connections that read and write: (idle, used).
     pub fn connections(&self) -> (u32, u32) {
         let ((idle_read, used_read), (idle_write, used_write)) =
-            (in_pool(&self.read), in_pool(&self.write));
+            (in_pool(&self.read.pool), in_pool(&self.write));
         (idle_read + idle_write, used_read + used_write)
     }
 
@@ -309,7 +333,7 @@ impl Store {
     /// Closes every connection, after the work in hand.
     pub async fn close(&self) {
         self.ids.close().await;
-        self.read.close().await;
+        self.read.pool.close().await;
         self.write.close().await;
     }
 
@@ -335,17 +359,15 @@ impl Tx {
         {
             sqlx::query(notify).execute(&mut *self.inner).await?;
         }
-        self.inner
-            .commit()
+        let hurdle = self.store.read.hurdle.as_ref();
+        hurdle::pass(hurdle, Moment::Commit).await.map_err(answer)?;
+        self.inner.commit().await.map_err(answer)?;
+        hurdle::pass(hurdle, Moment::Committed)
             .await
-            .map_err(|error| match StoreError::from(error) {
-                // The database says no: that is known.
-                known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => {
-                    known
-                }
-                StoreError::Database(cause) => StoreError::CommitUnknown(cause),
-                other => other,
-            })?;
+            .map_err(answer)?;
+        if let Some(journal) = &self.store.journal {
+            journal.acknowledge(&self.holds, &self.sends);
+        }
         if let Some(metrics) = &self.store.metrics {
             for event in &self.audited {
                 metrics.audited(event);
@@ -378,6 +400,16 @@ impl Tx {
     /// Wakes this process's sender when this transaction commits.
     fn post(&mut self) {
         self.posts = true;
+    }
+}
+
+/// What a commit's failure says.
+fn answer(error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        // The database says no: that is known.
+        known @ (StoreError::Busy | StoreError::Full(_) | StoreError::Conflict { .. }) => known,
+        StoreError::Database(cause) => StoreError::CommitUnknown(cause),
+        other => other,
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Orderable {
     pub system: SystemRow,
     /// 1: a job of the account is queued or running.
     pub has_job: i64,
+    /// 1: the store may have forgotten a credential of it.
+    pub is_regressed: i64,
 }
 
 /// A rotation to be queued, with values that are yet to be generated.
@@ -63,11 +65,13 @@ static READ: LazyLock<Wide> = LazyLock::new(|| {
              d.port, d.timeout_s, d.functional_account_id, d.elevation, d.host_key_mode,
              d.host_key, d.tls_ca, d.tls_server_name, d.starttls, d.base_dn, d.flavour,
              d.key_attribute, d.in_flight, d.lockout_threshold,
-             CASE WHEN j.id IS NULL THEN 0 ELSE 1 END AS has_job
+             CASE WHEN j.id IS NULL THEN 0 ELSE 1 END AS has_job,
+             CASE WHEN g.account_id IS NULL THEN 0 ELSE 1 END AS is_regressed
          FROM r JOIN accounts a ON a.id = r.account AND a.deleted_at IS NULL
              JOIN system_details d ON d.system_id = a.system_id AND d.deleted_at IS NULL
              LEFT JOIN subscriptions y ON y.account_id = a.id
-             LEFT JOIN jobs j ON j.account_id = a.id AND j.state IN ('queued', 'running')",
+             LEFT JOIN jobs j ON j.account_id = a.id AND j.state IN ('queued', 'running')
+             LEFT JOIN regressed_accounts g ON g.account_id = a.id AND g.recovered_at IS NULL",
     )
 });
 static INSERT: LazyLock<Wide> = LazyLock::new(|| {

@@ -88,6 +88,10 @@ impl Tx {
                  priority = CASE WHEN jobs.state = 'queued' AND jobs.priority > 1
                      THEN 1 ELSE jobs.priority END,
                  kind = CASE WHEN jobs.state = 'queued' THEN 'rotate' ELSE jobs.kind END,
+                 version = CASE WHEN jobs.state = 'queued' AND jobs.kind = 'test' THEN NULL
+                     ELSE jobs.version END,
+                 key_version = CASE WHEN jobs.state = 'queued' AND jobs.kind = 'test' THEN NULL
+                     ELSE jobs.key_version END,
                  parts = CASE WHEN jobs.state = 'queued' THEN 0 ELSE jobs.parts END,
                  queued_at = CASE WHEN jobs.state = 'queued' THEN excluded.queued_at
                      ELSE jobs.queued_at END,

@@ -11,7 +11,7 @@ use super::{Store, StoreError, Tx, exactly};
 use crate::model::Timestamp;
 use crate::model::credential::Part;
 use crate::model::id::{AccountId, ClaimId, RotationId};
-use crate::model::rotation::{Phase, Rotation};
+use crate::model::rotation::{HORIZON, Phase, Rotation};
 
 /// A rotation as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,11 +222,13 @@ impl Tx {
             steps.iter().copied().filter(|step| wanted(step)).collect()
         };
         let (sent, promoted) = (of(Step::sends), of(Step::promotes));
+        self.sends
+            .extend(sent.iter().map(|step| (step.account.0, step.version)));
         self.touch_versions(&SENT, &sent, now).await?;
         self.touch_versions(&ACCEPTED, &promoted, now).await?;
         for part in Part::ALL {
             self.make_current(part, &promoted, now).await?;
-            self.mark_doubt(part, &of(Step::moves_doubt)).await?;
+            self.mark_doubt(part, &of(Step::moves_doubt), now).await?;
         }
         Ok(())
     }
@@ -255,7 +257,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for cut in LineStatements::of(part).promote.cuts(&of_part(part, steps)) {
-            let mut query = sqlx::query(cut.text).bind(now.0);
+            let mut query = sqlx::query(cut.text).bind(now.0).bind(now.minus(HORIZON).0);
             for (account, step) in cut.rows(|step| step.account.0) {
                 query = query.bind(account).bind(step.epoch).bind(step.version);
             }
@@ -265,9 +267,14 @@ impl Tx {
         Ok(())
     }
 
-    async fn mark_doubt(&mut self, part: Part, steps: &[&Step]) -> Result<(), StoreError> {
+    async fn mark_doubt(
+        &mut self,
+        part: Part,
+        steps: &[&Step],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         for cut in LineStatements::of(part).doubt.cuts(&of_part(part, steps)) {
-            let mut query = sqlx::query(cut.text);
+            let mut query = sqlx::query(cut.text).bind(now.minus(HORIZON).0);
             for (account, step) in cut.rows(|step| step.account.0) {
                 let doubt = i64::from(step.to.in_doubt());
                 query = query.bind(account).bind(step.epoch).bind(doubt);

@@ -153,23 +153,31 @@ struct DueStatements {
     insert: &'static str,
 }
 
+/// An account of which the store may have forgotten a credential is due for nothing by itself.
+macro_rules! known {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM regressed_accounts g
+             WHERE g.account_id = schedule.account_id AND g.recovered_at IS NULL)"
+    };
+}
+
 macro_rules! due_statements {
     ($column:literal) => {
         DueStatements {
             boundary: concat!(
                 "SELECT ", $column, ", account_id FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND ", $column, " <= $1 ORDER BY ", $column,
+                " IS NOT NULL AND ", $column, " <= $1", known!(), " ORDER BY ", $column,
                 ", account_id LIMIT 1 OFFSET $2"
             ),
             count: concat!(
                 "SELECT COUNT(*) FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)"
+                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)", known!()
             ),
             raise: concat!(
                 "UPDATE systems SET scan_mark = $4,",
                 " head2 = CASE WHEN head2 IS NULL OR head2 > $3 THEN $3 ELSE head2 END",
                 " WHERE id IN (SELECT system_id FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2))"
+                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)", known!(), ")"
             ),
             insert: concat!(
                 "INSERT INTO jobs (id, account_id, system_id, kind, cause, actor, priority, run_at,",
@@ -177,7 +185,7 @@ macro_rules! due_statements {
                 " SELECT $3 + row_number() OVER (ORDER BY system_id, account_id), account_id,",
                 " system_id, $4, $5, 'keywheel', $6, $7, 'queued', NULL, 0, 0, 2, 0, NULL, NULL, $7",
                 " FROM schedule WHERE open_job = 0 AND ", $column,
-                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)",
+                " IS NOT NULL AND (", $column, ", account_id) <= ($1, $2)", known!(),
                 // A value, not EXISTS: PostgreSQL would join system by system, five times as long.
                 " AND (SELECT scan_mark FROM systems WHERE id = schedule.system_id) = $3",
                 " ORDER BY system_id, account_id LIMIT $8",

@@ -276,6 +276,7 @@ impl Tx {
         .execute(&mut *self.inner)
         .await?;
         exactly(1, done.rows_affected(), "the managed system")?;
+        self.unname_system(id).await?;
         self.guard(id).await
     }
 }

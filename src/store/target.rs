@@ -102,9 +102,10 @@ pub struct AccountRow {
     pub last_change_at: Option<i64>,
     /// When the current key pair was.
     pub last_key_change_at: Option<i64>,
-    /// 1: the current password may have been replaced on the target.
+    /// Not 0: the current password may have been replaced on the target; 2: by an older order that
+    /// may land yet.
     pub in_doubt: i64,
-    /// 1: so may the current key pair.
+    /// Not 0: so may the current key pair.
     pub key_in_doubt: i64,
     /// Whose passwords it takes over.
     pub parent_id: Option<i64>,
@@ -127,8 +128,8 @@ impl AccountRow {
     /// True if the current version of one part may have been replaced on the target.
     pub fn in_doubt(&self, part: Part) -> bool {
         match part {
-            Part::Password => self.in_doubt == 1,
-            Part::Key => self.key_in_doubt == 1,
+            Part::Password => self.in_doubt != 0,
+            Part::Key => self.key_in_doubt != 0,
         }
     }
 

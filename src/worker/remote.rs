@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use keywheel_connectors::dialogue::Undoing;
 use keywheel_connectors::wire::{Answer, Call};
 use keywheel_connectors::{
-    Account, Changed, Checked, Class, Connector, Credential, Evidence, Functional, Identity,
-    Listing, Query, Reason, Session, Target, TargetKind,
+    Account, CanonicalIdentity, Changed, Checked, Class, Connector, Credential, Evidence,
+    Functional, Identity, Listing, Query, Reason, Session, Target, TargetKind,
 };
 use tokio::sync::Mutex;
 
@@ -236,6 +236,7 @@ fn read_changed(answer: Answer) -> Option<Changed> {
         | Answer::Checked(_)
         | Answer::Evidence(_)
         | Answer::Listed(_)
+        | Answer::Identities(_)
         | Answer::Closed
         | Answer::Cancelled => None,
     }
@@ -333,6 +334,26 @@ impl Session for RemoteSession {
         };
         match self.ask(call, read).await {
             Ok(listed) => listed,
+            Err(Failed::Unsent(reason) | Failed::Lost(reason)) => Err(reason),
+        }
+    }
+
+    async fn identities(
+        &self,
+        accounts: &[Account],
+    ) -> Result<Vec<Option<CanonicalIdentity>>, Reason> {
+        let call = |session| Call::Identities {
+            session,
+            accounts: accounts.to_vec(),
+        };
+        let read = |answer| match answer {
+            // One for each, or it is no answer.
+            Answer::Identities(Ok(known)) if known.len() != accounts.len() => None,
+            Answer::Identities(known) => Some(known),
+            _ => None,
+        };
+        match self.ask(call, read).await {
+            Ok(known) => known,
             Err(Failed::Unsent(reason) | Failed::Lost(reason)) => Err(reason),
         }
     }

@@ -242,6 +242,12 @@ impl Desk {
                 Some(open) => open.list(&query).await,
                 None => Err(no_session()),
             }),
+            Call::Identities { session, accounts } => {
+                Answer::Identities(match self.session(session) {
+                    Some(open) => open.identities(&accounts).await,
+                    None => Err(no_session()),
+                })
+            }
             Call::Close { session } => {
                 let open = locked(&self.sessions).remove(&session);
                 if let Some(open) = open {

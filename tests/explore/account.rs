@@ -216,6 +216,10 @@ pub(super) fn broken(rules: &Rules, side: &Side) -> Option<&'static str> {
             "I4: readers are not told of a doubt",
         ),
         (
+            side.in_doubt || side.in_flight.minus(Set::of(side.current)).is_empty(),
+            "I4: readers are not told that another version may land",
+        ),
+        (
             !side.overwritten,
             "I5: a step was written that was decided upon another state",
         ),

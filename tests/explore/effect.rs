@@ -251,6 +251,8 @@ impl Turn<'_> {
                 let workers = after.workers;
                 *after = Side { workers, ..side };
                 worker.granted = false;
+                // Current is refused as well.
+                after.out_of_sync |= outcome == Outcome::Neither && after.current == worker.current;
                 if writes {
                     after.advance(rules, row, next);
                     if last != next {

@@ -6,16 +6,13 @@
 //! of the two exclude each other, as the claims of a guarded system do; but a lease may end too
 //! early, and a worker go on over a session that it opened before.
 //!
-//! A login that is trusted is sent uncounted, and counted once it was refused. Where the budget has no
-//! room for it by then, it has failed beyond the budget: those are told, and break no promise here.
+//! A login that is trusted is sent uncounted while no other is counted, and counted once it was refused.
 //!
 //! Not in it: a second functional account of the same system, which is SQL's alone; a worker that
 //! dies between such a refusal and its count; and what the other worlds have: writes that land twice,
 //! and leases of the login's own jobs.
 //!
 //! Invariant: each account moves by the steps of a world of its own; only the session joins them.
-
-use std::cell::Cell;
 
 use keywheel::model::functional_account::LinkedLogin;
 
@@ -47,8 +44,6 @@ pub(super) enum Who {
 pub(super) struct LinkedAccounts {
     pub(super) account: Rules,
     pub(super) login: Rules,
-    /// Steps by which a trusted login failed beyond the budget.
-    pub(super) beyond: Cell<usize>,
 }
 
 impl World for LinkedAccounts {
@@ -174,7 +169,7 @@ impl LinkedAccounts {
                 current: Some(i64::from(login.current)),
                 candidate: doubtful.map(|row| (i64::from(row.version), row.state.phase)),
                 previous: login.previous.map(i64::from),
-                is_trusted: !login.out_of_sync && !login.in_doubt,
+                is_trusted: !login.out_of_sync && !login.in_doubt && login.spent == 0,
                 candidates_turn,
             };
             let next = known.next(&refused);
@@ -220,10 +215,9 @@ impl LinkedAccounts {
             push(steps, Who::Account, label, true, state);
         } else {
             // What was trusted is counted now.
-            if is_counted || login.spend(&self.login, self.login.test_budget()) {
-                login.failed += 1;
-            } else {
-                self.beyond.set(self.beyond.get() + 1);
+            login.failed += 1;
+            if !is_counted {
+                login.spend(&self.login, self.login.test_budget());
             }
             login.out_of_sync |= is_current;
             state.refused |= Set::of(version).0;

@@ -18,7 +18,6 @@ mod side;
 mod store;
 mod worker;
 
-use std::cell::Cell;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -95,8 +94,6 @@ struct Explored {
     depth: usize,
     bound: usize,
     rows: u64,
-    /// Trusted functional logins that fail beyond the budget.
-    beyond: usize,
     broken: Option<Broken>,
     ends: Option<Ends>,
     /// The shortest ways to an account whose live version is not found, and to one that does not
@@ -125,7 +122,6 @@ fn one_account(name: &'static str, scope: Scope, mutant: Option<Mutant>) -> Expl
         depth: found.depth,
         bound: found.bound,
         rows: world.rules.rows(),
-        beyond: 0,
         broken: found.broken,
         ends,
         examples,
@@ -136,7 +132,6 @@ fn linked_accounts(name: &'static str, served: Scope, serving: Scope) -> Explore
     let world = LinkedAccounts {
         account: Rules::new(served, None),
         login: Rules::new(serving, None),
-        beyond: Cell::new(0),
     };
     let found = search(&world);
     Explored {
@@ -146,7 +141,6 @@ fn linked_accounts(name: &'static str, served: Scope, serving: Scope) -> Explore
         depth: found.depth,
         bound: found.bound,
         rows: world.account.rows() | world.login.rows(),
-        beyond: world.beyond.get(),
         broken: found.broken,
         ends: None,
         examples: Vec::new(),
@@ -224,8 +218,7 @@ fn whatever_faults_have_left_ends_verified_or_with_an_operator() {
             println!("{}, {what}:\n  {}", explored.name, trace.join("\n  "));
         }
         let hidden = explored.ends.as_ref().map(|ends| ends.out_of_sight.len());
-        let own = explored.name == "its own login";
-        assert!(own || hidden.unwrap_or(0) == 0, "{}", explored.name);
+        assert_eq!(hidden.unwrap_or(0), 0, "{}", explored.name);
         let missed = explored.ends.as_ref().map_or(0, |ends| ends.missed);
         assert_eq!(
             missed, 0,
@@ -266,9 +259,6 @@ fn figures() -> String {
             one.name, one.states, one.transitions, one.depth, one.bound
         )
         .unwrap();
-        if one.beyond > 0 {
-            writeln!(text, "  trusted logins beyond the budget: {}", one.beyond).unwrap();
-        }
         if let Some(ends) = &one.ends {
             writeln!(
                 text,

@@ -186,6 +186,8 @@ pub(super) struct Side {
     pub(super) fresh: Set,
     pub(super) proved: Set,
     pub(super) cleared: Set,
+    /// An order of them has had no answer.
+    pub(super) doubted: Set,
     pub(super) spent: u8,
     pub(super) job: Option<Job>,
     // The target.
@@ -226,6 +228,7 @@ impl Side {
             fresh: Set::NONE,
             proved: Set::of(0),
             cleared: Set::NONE,
+            doubted: Set::NONE,
             spent: 0,
             job: None,
             takes: Set::of(0),
@@ -251,6 +254,12 @@ impl Side {
             self.takes = before.with(version);
             self.set = version;
         }
+    }
+
+    /// Versions beside current whose orders had no answer, and may land yet.
+    pub(super) fn may_land(&self) -> Set {
+        let late = self.fresh.minus(Set::of(self.current));
+        Set(late.0 & self.doubted.0)
     }
 
     /// True if nobody works on it.
@@ -306,7 +315,8 @@ impl Hash for Side {
         let previous = self.previous.map_or(0, |version| 1 + u64::from(version));
         hasher.write_u64(sets);
         hasher.write_u64(flags << 48 | small << 24 | open << 8 | job);
-        hasher.write_u64(previous << 8 | u64::from(self.disproved.0));
+        let judged = u64::from(self.disproved.0) << 8 | u64::from(self.doubted.0);
+        hasher.write_u64(previous << 16 | judged);
         for worker in &self.workers {
             hasher.write_u64(worker.packed());
         }

@@ -7,13 +7,13 @@
 use keywheel::model::Timestamp;
 use keywheel::model::credential::{Kept, Part, likeliest_live};
 use keywheel::model::id::{AccountId, RotationId};
-use keywheel::model::rotation::{HORIZON, Outcome, Phase, Rotation};
+use keywheel::model::rotation::{Outcome, Phase, Rotation};
 use keywheel::store::Step;
 
 use super::rules::{Mutant, Rules};
 use super::side::{Row, Set, Side};
 
-/// When a version was sent that may land yet, and when one was that cannot.
+/// When a version was sent that may have landed since current was accepted, and one that cannot.
 const FRESH: Timestamp = Timestamp(1_780_000_000_000);
 const OLD: Timestamp = Timestamp(1);
 
@@ -33,6 +33,9 @@ impl Side {
         let row = Row { state, version };
         self.open = Some(row);
         self.in_doubt |= state.in_doubt();
+        if state.doubt {
+            self.doubted = self.doubted.with(version);
+        }
         self.committed = false;
         self.previous = None;
         for worker in &mut self.workers {
@@ -61,6 +64,9 @@ impl Side {
             self.cleared = self.cleared.without(version);
             self.disproved = self.disproved.without(version);
         }
+        if to.doubt {
+            self.doubted = self.doubted.with(version);
+        }
         if to.phase == Phase::Abandoned {
             self.lingers |= to.doubt;
             self.committed = false;
@@ -77,11 +83,12 @@ impl Side {
             } else {
                 self.kept.with(version)
             };
-            (self.in_doubt, self.lingers, self.out_of_sync) = (false, false, false);
+            (self.lingers, self.out_of_sync) = (false, false);
+            self.in_doubt = !self.may_land().is_empty();
             self.committed = true;
         }
         if step.moves_doubt() {
-            self.in_doubt = to.in_doubt() || self.lingers;
+            self.in_doubt = to.in_doubt() || self.lingers || !self.may_land().is_empty();
         }
     }
 
@@ -103,7 +110,7 @@ impl Side {
         self.out_of_sync = false;
         self.proved = self.proved.with(version);
         self.clear_losers(rules, version);
-        if self.open.is_none() && self.fresh.minus(self.proved).is_empty() {
+        if self.open.is_none() && self.may_land().is_empty() {
             self.in_doubt = false;
         }
     }
@@ -124,20 +131,26 @@ impl Side {
 
     /// The version that is likeliest live, where the target shows none.
     pub(super) fn likeliest_live(&self) -> Option<u8> {
+        let open = self.open.filter(|row| row.state.in_doubt());
+        let open = open.map(|row| row.version);
         let kept: Vec<Kept> = self
             .kept
             .newest()
             .map(|version| {
-                let sent_at = if self.fresh.has(version) { FRESH } else { OLD };
+                let sent_at = if self.cleared.has(version) {
+                    OLD
+                } else {
+                    FRESH
+                };
                 Kept {
                     version: i64::from(version),
                     last_sent_at: self.sent.has(version).then_some(sent_at),
-                    accepted_at: self.proved.has(version).then_some(sent_at),
+                    accepted_at: self.proved.has(version).then_some(FRESH),
+                    is_doubtful: self.doubted.has(version) || open == Some(version),
                 }
             })
             .collect();
-        let since = FRESH.minus(HORIZON);
-        let found = likeliest_live(&kept, Some(i64::from(self.current)), since);
+        let found = likeliest_live(&kept, Some(i64::from(self.current)));
         found.map(|version| u8::try_from(version).unwrap())
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Invariant: a rule that finds nothing to check fails, since it would pass on an empty house.
 
+mod evidence;
 mod source;
 
 use std::collections::BTreeMap;
@@ -114,7 +115,7 @@ const EXPOSERS: [(&str, &str); 24] = [
 ];
 
 /// Who may open a sealed value, and why.
-const OPENERS: [(&str, &str); 11] = [
+const OPENERS: [(&str, &str); 12] = [
     (
         "src/api/measure.rs",
         "measures values for reports; none leaves, and each report is on record",
@@ -134,6 +135,10 @@ const OPENERS: [(&str, &str); 11] = [
         "hands the journal what the database has and it has not",
     ),
     ("src/app/key_ring.rs", "opens the probe at the start"),
+    (
+        "src/app/recover.rs",
+        "compares what the database has with what a journal would put back",
+    ),
     ("src/engine/", "hands credentials to connectors"),
     (
         "src/queue/link.rs",

@@ -359,8 +359,13 @@ fn what_the_database_says_replaces_what_it_said_before() {
         key_expiry: [("oauth".to_owned(), Timestamp(1_760_000_000_000))].into(),
         last_anchor: Some(Timestamp(1_750_000_000_000)),
         oldest_delivery: Some(Timestamp(1_740_000_000_000)),
+        is_regressed: true,
+        regressed: [("reset".to_owned(), 6)].into(),
     });
     let expected = [
+        ("store_regressed", 1.0),
+        (r#"store_regressed_accounts{consent="reset"}"#, 6.0),
+        (r#"store_regressed_accounts{consent="none"}"#, 0.0),
         (r#"accounts{platform="linux",state="managed"}"#, 12.0),
         (r#"accounts{platform="linux",state="needs_operator"}"#, 0.0),
         (r#"accounts_due{policy="monthly",status="overdue"}"#, 2.0),

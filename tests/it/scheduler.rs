@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is due follows the clock that the test moves; real time only wakes.
 
+mod regression;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -401,6 +403,27 @@ on_both!(
         clock.advance(LONG);
         assert_eq!(node.tick(Tick::SessionReaper).await, Ticked::Done);
         assert_eq!(left().await, [0; 0]);
+    }
+);
+
+on_both!(
+    a_quarantine_that_the_database_cut_short_goes_on_with_the_next_tick,
+    |db| {
+        let queue = db.queue().await;
+        queue.system(1, 1, 100, 3).await;
+        let clock = ManualClock::at(NOW);
+        let node = Node::new(&queue.store, &clock, queue.node);
+        // Its order is on record; the commit of its first accounts was refused.
+        let mut tx = queue.store.begin().await.unwrap();
+        tx.lock_queue(SystemId(1)).await.unwrap();
+        let opened = tx.open_quarantine(SystemId(1), "breach", None, "ada", NOW);
+        let id = opened.await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(node.tick(Tick::HeadRepair).await, Ticked::Done);
+        let view = queue.store.quarantine(id).await.unwrap().unwrap();
+        assert_eq!(view.accounts, 3);
+        let open = queue.store.unordered_quarantines().await.unwrap();
+        assert!(open.is_empty(), "{open:?}");
     }
 );
 

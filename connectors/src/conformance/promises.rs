@@ -2,6 +2,8 @@
 //!
 //! Invariant: no promise leaves an account with a secret that its [`Held`] does not know.
 
+use std::collections::BTreeSet;
+
 use futures::future::{join, join_all};
 
 use super::{Held, Seen, Suite, Verdict, expect, is_done, is_system};
@@ -256,6 +258,10 @@ impl Suite<'_> {
                 "one account's trouble is not the others'",
                 self.keeps_apart(many).await,
             ),
+            (
+                "an account stays who it is, and nobody else is it",
+                self.tells_apart(many).await,
+            ),
         ]
     }
 
@@ -269,6 +275,24 @@ impl Suite<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn tells_apart(&self, many: &mut [Held]) -> Seen {
+        let session = self.session().await?;
+        let mut asked: Vec<_> = many.iter().map(|held| held.account.clone()).collect();
+        asked.push(self.can.unknown_account.clone());
+        let before = self.within(self.target, session.identities(&asked)).await?;
+        // A target need not say who its accounts are; what it says is so.
+        let known: Vec<_> = before.iter().flatten().flatten().collect();
+        let beings: BTreeSet<_> = known.iter().map(|one| &one.being).collect();
+        let fits = before.as_ref().is_ok_and(|one| one.len() == asked.len());
+        let stranger = before.iter().flatten().last().is_some_and(Option::is_some);
+        expect(&before, fits && !stranger && beings.len() == known.len())?;
+        for held in many {
+            is_done(self.change(&session, held).await)?;
+        }
+        let after = self.within(self.target, session.identities(&asked)).await?;
+        expect(&(&before, &after), before == after)
     }
 
     async fn keeps_apart(&self, many: &mut [Held]) -> Seen {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::listing::{Collector, name};
-use crate::{Class, Found, Listing, Lock, Query, Reason};
+use crate::{Account, CanonicalIdentity, Class, Found, Functional, Listing, Lock, Query, Reason};
 
 use super::world::{Counts, OnChange, OnCheck, OnOpen};
 
@@ -41,6 +41,8 @@ pub(super) struct AccountState {
     pub(super) changes: usize,
     pub(super) failed: usize,
     pub(super) failed_in_a_row: usize,
+    /// Another name of the account has the same.
+    pub(super) being: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ pub(super) struct State {
     pub(super) lock_after: Option<usize>,
     pub(super) late: Vec<(String, Proof)>,
     pub(super) counts: Counts,
+    pub(super) machine: Option<String>,
 }
 
 /// How a login ended.
@@ -64,7 +67,43 @@ pub(super) enum Judged {
     NoAccount,
 }
 
+/// Logs the functional account in.
+pub(super) fn log_in(
+    state: &mut State,
+    functional: &Functional,
+    does: OnOpen,
+) -> Result<(), Reason> {
+    let login = functional.account.login.as_str();
+    let judged = if does == OnOpen::Reject {
+        state.fail(login);
+        Judged::Wrong
+    } else {
+        state.judge(login, &super::proof(&functional.credential))
+    };
+    match judged {
+        Judged::Right => Ok(()),
+        Judged::Wrong | Judged::NoAccount => Err(Reason::system(
+            Class::Denied,
+            "the functional login was refused",
+        )),
+        Judged::Locked => Err(Reason::system(
+            Class::Locked,
+            "the functional account is locked",
+        )),
+    }
+}
+
 impl State {
+    /// Who accounts are, where it was told to say.
+    pub(super) fn identities(&mut self, accounts: &[Account]) -> Vec<Option<CanonicalIdentity>> {
+        self.counts.questions += 1;
+        let who = |account: &Account| {
+            let being = self.accounts.get(account.login.as_str())?.being.clone()?;
+            CanonicalIdentity::of(self.machine.clone()?, being)
+        };
+        accounts.iter().map(who).collect()
+    }
+
     pub(super) fn next_open(&mut self) -> OnOpen {
         self.on_open.take().unwrap_or_default()
     }

@@ -79,6 +79,8 @@ pub struct Counts {
     pub checks: usize,
     /// Looks that reached the target.
     pub looks: usize,
+    /// Questions who accounts are.
+    pub questions: usize,
     /// Functional sessions open now.
     pub sessions: usize,
     /// The most functional sessions open at once.
@@ -274,6 +276,17 @@ impl FakeSystem {
     pub fn lock_after(&self, failed: Option<usize>) -> &Self {
         self.shared.lock().lock_after = failed;
         self
+    }
+
+    /// What the system says it is, from now on. Says nothing at first, nor of its accounts.
+    pub fn machine(&self, machine: &str) -> &Self {
+        self.shared.lock().machine = Some(machine.to_owned());
+        self
+    }
+
+    /// Whom the system says that an account is.
+    pub fn being(&self, login: &str, being: &str) -> &Self {
+        self.with(login, |account| account.being = Some(being.to_owned()))
     }
 
     /// Applies every late order, oldest first; returns how many.

@@ -4,6 +4,8 @@
 //!
 //! Source: RFC 4514.
 
+use crate::canonical::hex;
+
 /// Longest name that is looked at, in bytes.
 const DN_MAX_BYTES: usize = 4_096;
 
@@ -57,6 +59,53 @@ impl Dn {
 /// True if both are names, and the same one.
 pub(super) fn same(left: &str, right: &str) -> bool {
     Dn::parse(left).is_some_and(|left| Dn::parse(right) == Some(left))
+}
+
+/// One spelling for all spellings of a name; `None` if it is none.
+///
+/// A name lies below another exactly if its spelling ends with a comma and the other's.
+pub fn canonical(raw: &str) -> Option<String> {
+    let spelled = |(kind, value): (String, Vec<u8>)| {
+        let mut text = kind + "=";
+        for byte in value {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.' | b'_' | b'@') {
+                text.push(char::from(byte));
+            } else {
+                text.push('\\');
+                text.push_str(&hex(&[byte]));
+            }
+        }
+        text
+    };
+    let parts = Dn::parse(raw)?.0.into_iter().map(|pairs| {
+        let pairs: Vec<String> = pairs.into_iter().map(spelled).collect();
+        pairs.join("+")
+    });
+    Some(parts.collect::<Vec<_>>().join(","))
+}
+
+/// The DNS name of the domain that a name lies in: `ad.test` for `OU=people,DC=ad,DC=test`.
+pub fn domain(raw: &str) -> Option<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for part in Dn::parse(raw)?.0.into_iter().rev() {
+        let [(kind, value)] = part.as_slice() else {
+            break;
+        };
+        if kind != "dc" {
+            break;
+        }
+        labels.push(String::from_utf8(value.clone()).ok()?);
+    }
+    labels.reverse();
+    (!labels.is_empty()).then(|| labels.join("."))
+}
+
+/// The login name that a name tells: of `uid=ann,ou=people,dc=test` it is `ann`.
+pub fn login(raw: &str) -> Option<String> {
+    let first = Dn::parse(raw)?.0.into_iter().next()?;
+    let mut pairs = first.into_iter();
+    let (_, value) = pairs.find(|(kind, _)| kind == "uid")?;
+    String::from_utf8(value).ok()
 }
 
 /// The DNS name of a domain's own name: `ad.test` for `DC=ad,DC=test`.
@@ -168,6 +217,19 @@ mod tests {
         ] {
             assert!(same(left, right), "{left} and {right}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_is_spelled_alike() {
+        let one = "uid=a\\2c b,ou=people,dc=keywheel,dc=test";
+        for other in ["UID=A\\, B, OU=People; dc=keywheel , DC=test", one] {
+            assert_eq!(canonical(other).as_deref(), Some(one));
+        }
+        assert_eq!(canonical("ann"), None);
+        assert_eq!(domain("ou=x,DC=Ad,dc=test").as_deref(), Some("ad.test"));
+        assert_eq!(domain("ou=x,o=test"), None);
+        assert_eq!(login("cn=x+userid=Ann,dc=test").as_deref(), Some("ann"));
+        assert_eq!(login("cn=x,uid=ann,dc=test"), None);
     }
 
     #[test]

@@ -37,6 +37,15 @@ impl Flavour {
         }
     }
 
+    /// The attribute that names an entry for good.
+    pub(super) const fn identifier(self) -> &'static str {
+        match self {
+            Self::Ad | Self::Samba => "objectGUID",
+            Self::Ds389 => "nsUniqueId",
+            Self::OpenLdap | Self::Generic => "entryUUID",
+        }
+    }
+
     /// What is read of an account.
     const fn told(self) -> &'static [&'static str] {
         match self {
@@ -184,11 +193,13 @@ fn row(flavour: Flavour, entry: &Entry, now: Option<i64>) -> Option<Found> {
     })
 }
 
-fn id(flavour: Flavour, entry: &Entry) -> Option<String> {
+/// What no rename changes.
+pub(super) fn id(flavour: Flavour, entry: &Entry) -> Option<String> {
     match flavour {
-        Flavour::Ad | Flavour::Samba => guid(entry.values("objectGUID").first()?),
-        Flavour::Ds389 => Some(printable(entry.text("nsUniqueId")?).0),
-        Flavour::OpenLdap | Flavour::Generic => Some(printable(entry.text("entryUUID")?).0),
+        Flavour::Ad | Flavour::Samba => guid(entry.values(flavour.identifier()).first()?),
+        Flavour::Ds389 | Flavour::OpenLdap | Flavour::Generic => {
+            Some(printable(entry.text(flavour.identifier())?).0)
+        }
     }
 }
 

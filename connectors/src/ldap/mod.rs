@@ -17,6 +17,7 @@ mod dn;
 mod entry;
 mod flavour;
 mod guard;
+mod identity;
 mod key;
 mod link;
 mod list;
@@ -39,6 +40,7 @@ use crate::{
     Session, Target, TargetKind,
 };
 use directory::Name;
+pub use dn::{canonical as canonical_dn, domain as domain_of_dn, login as login_of_dn};
 use session::LdapSession;
 
 /// The longest password that is handed to a directory, in characters.

@@ -14,13 +14,13 @@ use tokio::time::timeout;
 
 use super::change::Progress;
 use super::directory::{self, Found, Name, OPERATIONS_ERROR, Root};
-use super::dn;
 use super::link::{Fault, Link, Reply};
 use super::result;
 use super::tls::Endpoint;
+use super::{dn, identity};
 use crate::{
-    Account, Changed, Checked, Class, Credential, Evidence, Functional, LdapTarget, Listing, Query,
-    Reason, Scope, Secret, Session, Target,
+    Account, CanonicalIdentity, Changed, Checked, Class, Credential, Evidence, Functional,
+    LdapTarget, Listing, Query, Reason, Scope, Secret, Session, Target,
 };
 
 /// How many connections for logins are kept. More only queue at the server.
@@ -32,6 +32,8 @@ const MARKS_MAX: usize = 1_024;
 pub(super) struct LdapSession {
     endpoint: Endpoint,
     pub(super) base_dn: String,
+    /// Whose word about itself it is.
+    pub(super) trust: String,
     pinned: Option<String>,
     pub(super) key_attribute: Option<String>,
     limit: Duration,
@@ -63,6 +65,7 @@ impl LdapSession {
         Ok(Self {
             endpoint: Endpoint::new(target, ldap)?,
             base_dn: ldap.base_dn.clone(),
+            trust: identity::vouching(&ldap.ca_pem)?,
             pinned: ldap.flavour.clone(),
             key_attribute: ldap.key_attribute.clone(),
             limit: target.timeout,
@@ -337,6 +340,14 @@ impl Session for LdapSession {
         };
         let listed = timeout(self.limit, self.list_entries(query)).await;
         listed.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn identities(
+        &self,
+        accounts: &[Account],
+    ) -> Result<Vec<Option<CanonicalIdentity>>, Reason> {
+        let named = timeout(self.limit, self.name_entries(accounts)).await;
+        named.unwrap_or_else(|_| Err(late()))
     }
 
     async fn close(&self) {

@@ -74,11 +74,20 @@ impl Endpoint {
     }
 }
 
+/// The certificates of a bundle.
+///
+/// # Errors
+/// [`Class::IdentityMismatch`] if one cannot be read.
+pub(super) fn trust(pem: &str) -> Result<Vec<CertificateDer<'static>>, Reason> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        // One bad certificate spoils the bundle: half a bundle is not what was configured.
+        .map_err(|_| untrusted("tls_ca holds unreadable PEM text"))
+}
+
 fn authorities(pem: &str) -> Result<RootCertStore, Reason> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        // One bad certificate spoils the bundle: half a bundle is not what was configured.
-        let certificate = certificate.map_err(|_| untrusted("tls_ca holds unreadable PEM text"))?;
+    for certificate in trust(pem)? {
         roots
             .add(certificate)
             .map_err(|_| untrusted("tls_ca holds an unusable certificate"))?;

@@ -20,8 +20,8 @@ use super::talk::{Lines, Talk};
 use super::turn::Turn;
 use super::{Nonces, guard, reply};
 use crate::{
-    Account, Changed, Checked, Class, Credential, Elevation, Evidence, Functional, HostKey,
-    Listing, Query, Reason, Session, SshTarget, Target,
+    Account, CanonicalIdentity, Changed, Checked, Class, Credential, Elevation, Evidence,
+    Functional, HostKey, Listing, Query, Reason, Session, SshTarget, Target,
 };
 
 /// The most functional connections to one host. More only wait: `chpasswd` computes each hash
@@ -45,7 +45,7 @@ pub(super) struct Power {
 /// One functional session on one host.
 pub(super) struct SshSession {
     target: Target,
-    pin: HostKey,
+    pub(super) pin: HostKey,
     elevation: Elevation,
     pub(super) power: Option<Power>,
     pub(super) is_dropbear: bool,
@@ -358,6 +358,15 @@ impl Session for SshSession {
         };
         let turn = Turn::new();
         let ended = self.within(&turn, self.list_accounts(query, &turn));
+        ended.await.unwrap_or_else(|| Err(silent()))
+    }
+
+    async fn identities(
+        &self,
+        accounts: &[Account],
+    ) -> Result<Vec<Option<CanonicalIdentity>>, Reason> {
+        let turn = Turn::new();
+        let ended = self.within(&turn, self.name_accounts(accounts, &turn));
         ended.await.unwrap_or_else(|| Err(silent()))
     }
 

@@ -16,7 +16,7 @@ use super::middle;
 use super::shared::{self, DS389, account, conforms, on_its_own};
 use super::slapd::{FUNCTIONAL_SECRET, INITIAL_SECRET, dn, functional_dn, secret};
 
-fn by_dn(uid: &str) -> Account {
+pub(crate) fn by_dn(uid: &str) -> Account {
     account(uid, Some(dn(uid)))
 }
 
@@ -27,7 +27,7 @@ fn functional() -> Functional {
     )
 }
 
-async fn session() -> Arc<dyn Session> {
+pub(crate) async fn session() -> Arc<dyn Session> {
     shared::open(&DS389.ldaps(), &functional()).await
 }
 

@@ -27,6 +27,7 @@
 mod domain_names;
 mod ds389;
 mod hostile;
+mod identity;
 mod key;
 mod list;
 mod log;

@@ -50,13 +50,23 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts a server with these settings of `sshd.sh`.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        let (address, port) = place();
+        Self::start_on(address, port, settings)
+    }
+
+    /// The same at another address.
+    pub(crate) fn start_at(address: Ipv4Addr, settings: &[(&str, &str)]) -> Self {
+        let (_, port) = place();
+        Self::start_on(address, port, settings)
+    }
+
+    fn start_on(address: Ipv4Addr, port: u16, settings: &[(&str, &str)]) -> Self {
         let id = text(&command("id").arg("-u").output().unwrap());
         assert_eq!(
             id.trim(),
             "0",
             "this test needs root: it starts sshd with accounts of its own"
         );
-        let (address, port) = place();
         let fleet = Self {
             dir: tempfile::tempdir().unwrap(),
             address,

@@ -18,6 +18,7 @@
 
 mod dropbear;
 mod fleet;
+mod identity;
 mod key_files;
 mod keys;
 mod list;

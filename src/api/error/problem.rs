@@ -25,6 +25,9 @@ impl ApiError {
                 .map(|fault| json!({"pointer": pointer(&fault.field), "detail": fault.text}));
             problem.insert("errors".to_owned(), errors.collect());
         }
+        if let (Self::Duplicate { id, href, .. }, Some(problem)) = (self, problem.as_object_mut()) {
+            problem.insert("existing".to_owned(), json!({"id": id, "href": href}));
+        }
         if let (Self::Refused(refusals), Some(problem)) = (self, problem.as_object_mut()) {
             let errors = refusals.iter().map(|one| {
                 let pointer = one.pointer.as_deref().unwrap_or_default();

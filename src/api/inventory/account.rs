@@ -5,6 +5,7 @@
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::identity::{is_new_account, name_account};
 use super::{Act, platform_of, sound};
 use crate::api::error::ApiError;
 use crate::model::Timestamp;
@@ -88,8 +89,8 @@ async fn store(
 /// Adds an account. What is given becomes its first versions, believed but untested.
 ///
 /// # Errors
-/// [`ApiError::NotFound`] for its system, [`ApiError::Invalid`]; [`ApiError::Store`] with a
-/// conflict if the system has an account with that login.
+/// [`ApiError::NotFound`] for its system, [`ApiError::Invalid`]; [`ApiError::Duplicate`] if the
+/// system has an account with that login.
 pub async fn add(
     act: Act<'_>,
     system: SystemId,
@@ -120,6 +121,7 @@ pub(super) async fn add_in(
     let id: AccountId = tx.id(AccountId::KIND).await?;
     let platform = platform_of(act.api, &system)?;
     fits(platform, &settings, secrets)?;
+    is_new_account(tx, id, &system, &settings, platform).await?;
     let target_id = settings.target_id(platform);
     if let Some(rule) = system.settings.extras.dss_key_rule_id {
         settings.key_rule_id = RuleId(rule);
@@ -131,6 +133,7 @@ pub(super) async fn add_in(
         settings,
     };
     tx.insert_account(&new, now).await?;
+    name_account(tx, id, &system, &new.settings, platform).await?;
     store(act, tx, id, 0, secrets, now).await?;
     tx.replan(id, now).await?;
     let body = json!({
@@ -149,7 +152,8 @@ pub(super) async fn add_in(
 /// versions; the target is not contacted.
 ///
 /// # Errors
-/// [`ApiError::NotFound`], [`ApiError::Invalid`]; [`ApiError::Store`] with a conflict if the name is taken or a change under way forbids it.
+/// [`ApiError::NotFound`], [`ApiError::Invalid`]; [`ApiError::Duplicate`] if another account is that
+/// login; [`ApiError::Store`] with a conflict if a change under way forbids it.
 pub async fn change(
     act: Act<'_>,
     id: AccountId,
@@ -165,9 +169,27 @@ pub async fn change(
     sound(settings.faults())?;
     let platform = platform_of(act.api, &system)?;
     fits(platform, &settings, &secrets)?;
+    let named = [
+        "name",
+        "domain_name",
+        "distinguished_name",
+        "user_principal_name",
+        "sam_account_name",
+        "extras",
+    ];
+    let renamed = settings
+        .differences(&before.settings)
+        .iter()
+        .any(|field| named.contains(field));
+    if renamed {
+        is_new_account(&mut tx, id, &system, &settings, platform).await?;
+    }
     let target_id = settings.target_id(platform);
     tx.update_account(id, before.revision, &target_id, &settings)
         .await?;
+    if renamed {
+        name_account(&mut tx, id, &system, &settings, platform).await?;
+    }
     if secrets.password.is_some() {
         let shared = "is shared with other accounts; PUT ManagedAccounts/{id}/Credentials with \
                       UpdateSystem false stores it for all of them";

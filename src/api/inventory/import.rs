@@ -16,6 +16,7 @@ use crate::model::audit::Event;
 use crate::model::credential::Parts;
 use crate::model::fault::Fault;
 use crate::model::id::{AccountId, JobId, PolicyId, SystemId};
+use crate::model::identity::{Alias, aliases};
 use crate::model::job::{Cause, JobKind, Priority};
 use crate::model::platform::ConnectorKind;
 use crate::model::policy::Mode;
@@ -149,6 +150,8 @@ struct Import<'a> {
     policies: HashMap<String, PolicyId>,
     automatic: HashMap<PolicyId, bool>,
     seen: HashMap<(SystemId, String), u64>,
+    /// Names in directories, with the rows that have them, and whether for certain.
+    named: HashMap<(SystemId, String), Vec<(u64, bool)>>,
 }
 
 /// Imports rows; one verdict for each, in their order.
@@ -170,6 +173,7 @@ pub async fn run(
         policies: HashMap::new(),
         automatic: HashMap::new(),
         seen: HashMap::new(),
+        named: HashMap::new(),
     };
     import.read_policies().await?;
     let mut verdicts = Vec::with_capacity(rows.len());
@@ -261,20 +265,46 @@ impl Import<'_> {
         // round: two records of one login would overwrite each other's passwords.
         let name_id = AccountSettings::named(settings.name.clone()).target_id(platform);
         let bare = platform.connector == ConnectorKind::Ldap && target_id == name_id;
-        let known = self
-            .act
-            .api
-            .store
+        let store = &self.act.api.store;
+        let known = store
             .account_known_as(system.id, &target_id, &name_id, bare)
             .await?;
+        let aliases = aliases(&settings, platform, system.settings.base_dn.as_deref());
+        let known = match known {
+            Some(account) => Some(account),
+            None => store.account_called(system.id, &aliases).await?,
+        };
         if let Some(account) = known {
             return Ok(Err(Verdict::Exists(Some(account))));
+        }
+        if let Some(first) = self.named_before(system.id, aliases, row.number) {
+            return Ok(Err(Verdict::Duplicate(first)));
         }
         Ok(Ok(Fit {
             system: system.id,
             settings,
             password: row.password,
         }))
+    }
+
+    /// The row that names the same account of a directory in another way, if there was one.
+    fn named_before(&mut self, system: SystemId, aliases: Vec<Alias>, row: u64) -> Option<u64> {
+        for alias in &aliases {
+            let key = (system, alias.name.clone());
+            let before = self.named.get(&key).into_iter().flatten();
+            let first = before
+                .filter(|(_, certain)| *certain || alias.is_certain)
+                .map(|(number, _)| *number)
+                .next();
+            if first.is_some() {
+                return first;
+            }
+        }
+        for Alias { name, is_certain } in aliases {
+            let rows = self.named.entry((system, name)).or_default();
+            rows.push((row, is_certain));
+        }
+        None
     }
 
     fn settings(
@@ -360,6 +390,7 @@ impl Import<'_> {
             }
             // Somebody added it since it was judged.
             Err(ApiError::Store(StoreError::Conflict { .. })) => Verdict::Exists(None),
+            Err(ApiError::Duplicate { id, .. }) => Verdict::Exists(Some(AccountId(id))),
             Err(ApiError::NotFound { .. }) => Verdict::UnknownSystem,
             Err(error) => failed(number, &error),
         }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod asset;
 pub mod functional_account;
+pub(crate) mod identity;
 pub mod import;
 pub(crate) mod organization;
 pub(crate) mod password_category;

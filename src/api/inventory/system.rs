@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::identity::{name_system, rename_system};
 use super::{Act, sound};
 use crate::api::error::ApiError;
 use crate::model::audit::Event;
@@ -37,13 +38,15 @@ async fn refers_well(act: Act<'_>, settings: &SystemSettings) -> Result<(), ApiE
 /// Adds a system. Its workgroup and asset exist.
 ///
 /// # Errors
-/// [`ApiError::Invalid`]; [`ApiError::Store`] with a conflict if its asset has a system.
+/// [`ApiError::Invalid`]; [`ApiError::Duplicate`] if another system answers at its address;
+/// [`ApiError::Store`] with a conflict if its asset has a system.
 pub async fn add(
     act: Act<'_>,
     place: SystemPlace,
     settings: SystemSettings,
 ) -> Result<System, ApiError> {
-    sound(settings.faults(platform_of(act, place)?))?;
+    let platform = platform_of(act, place)?;
+    sound(settings.faults(platform))?;
     refers_well(act, &settings).await?;
     let now = act.api.clock.now();
     let mut tx = act.api.store.begin().await?;
@@ -54,6 +57,7 @@ pub async fn add(
         settings,
     };
     tx.insert_system(&new, now).await?;
+    name_system(act, &mut tx, id, &new.settings, platform).await?;
     let body = json!({
         "name": new.settings.name,
         "platform": place.platform_id,
@@ -71,7 +75,8 @@ pub async fn add(
 /// planned anew.
 ///
 /// # Errors
-/// [`ApiError::NotFound`], [`ApiError::Invalid`].
+/// [`ApiError::NotFound`], [`ApiError::Invalid`]; [`ApiError::Duplicate`] if another system
+/// answers at its new address.
 pub async fn change(
     act: Act<'_>,
     id: SystemId,
@@ -82,9 +87,11 @@ pub async fn change(
     let before = tx.locked_system(id).await?.ok_or(GONE)?;
     let mut settings = before.settings.clone();
     edit(&mut settings, &before)?;
-    sound(settings.faults(platform_of(act, before.place)?))?;
+    let platform = platform_of(act, before.place)?;
+    sound(settings.faults(platform))?;
     refers_well(act, &settings).await?;
     tx.update_system(id, before.revision, &settings).await?;
+    rename_system(act, &mut tx, &before, &settings, platform).await?;
     let after = System {
         settings,
         revision: before.revision + 1,

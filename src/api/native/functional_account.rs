@@ -110,7 +110,7 @@ impl Given {
     }
 
     /// A secret that is typed at a prompt, and so is one line.
-    fn line(self, field: &'static str) -> Result<SecretString, ApiError> {
+    pub(super) fn line(self, field: &'static str) -> Result<SecretString, ApiError> {
         let Self(text) = self;
         if text.is_empty() || text.chars().count() > SECRET_MAX_CHARS {
             let why = format!("must have 1 to {SECRET_MAX_CHARS} characters");

@@ -8,6 +8,7 @@ mod account;
 mod audit;
 mod delivery;
 mod discovery;
+mod doubt;
 mod functional_account;
 mod functional_link;
 mod group;
@@ -28,6 +29,7 @@ mod platform;
 mod policy;
 mod problem;
 mod quarantine;
+mod regression;
 mod report;
 mod reveal;
 mod session;
@@ -53,6 +55,7 @@ pub fn routes() -> Routes {
         .and(functional_account::routes())
         .and(functional_link::routes())
         .and(discovery::routes())
+        .and(doubt::routes())
         .and(group::routes())
         .and(health::routes())
         .and(import::routes())
@@ -67,6 +70,7 @@ pub fn routes() -> Routes {
         .and(platform::routes())
         .and(policy::routes())
         .and(quarantine::routes())
+        .and(regression::routes())
         .and(report::routes())
         .and(session::routes())
         .and(system::routes())

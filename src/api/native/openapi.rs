@@ -17,10 +17,10 @@ use utoipa_swagger_ui::{SwaggerUi, Url};
 
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
-    access_policy, account, audit, delivery, discovery, functional_account, functional_link, group,
-    health, import, job, key, password, password_export, password_import, password_list,
-    password_reader, password_record, platform, policy, quarantine, report, reveal, session,
-    system, totp, user, workflow,
+    access_policy, account, audit, delivery, discovery, doubt, functional_account, functional_link,
+    group, health, import, job, key, password, password_export, password_import, password_list,
+    password_reader, password_record, platform, policy, quarantine, regression, report, reveal,
+    session, system, totp, user, workflow,
 };
 use crate::api::Api;
 use crate::api::caller::SESSION_COOKIE;
@@ -48,6 +48,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         account::suspend, account::resume, reveal::reveal,
         audit::list, audit::verify, audit::anchors, audit::export,
         discovery::list, discovery::run, discovery::one, discovery::discovered,
+        doubt::list, doubt::one, doubt::resolve,
         import::run,
         functional_account::list, functional_account::one, functional_account::create,
         functional_account::edit, functional_account::delete,
@@ -67,6 +68,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsa
         policy::list, policy::one, policy::create, policy::replace, policy::delete,
         policy::preview,
         quarantine::list, quarantine::run, quarantine::one,
+        regression::show, regression::list, regression::test, regression::reset, regression::clear,
         report::stale, report::categories, report::value::duplicates, report::value::strength, report::value::breached,
         report::at_risk::at_risk, report::at_risk_file::export, report::at_risk::rotate,
         session::sign_in, session::list, session::end, session::end_all,

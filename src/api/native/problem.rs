@@ -22,6 +22,17 @@ pub(super) struct Problem {
     trace_id: String,
     /// Faults of the request, with `code` `invalid`.
     errors: Option<Vec<ProblemFault>>,
+    /// What is there already, where a call would have added it a second time.
+    existing: Option<ProblemExisting>,
+}
+
+/// What is there already.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemExisting {
+    /// Its id.
+    id: i64,
+    /// Where it is.
+    href: String,
 }
 
 /// One fault of a request.

@@ -18,7 +18,7 @@ use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::Segments;
 use crate::api::peer::Peer;
-use crate::api::reveal::{self, Secret, Seeing};
+use crate::api::reveal::{self, Secret, Seeing, Wanted};
 use crate::api::route::Routes;
 use crate::api::{Api, Dialect};
 use crate::model::id::AccountId;
@@ -42,6 +42,9 @@ pub(super) struct RevealOrder {
     /// `password`, `key` or `passphrase`. Default `password`.
     #[serde(default)]
     kind: Option<Kind>,
+    /// One of the kept versions; default: the current one.
+    #[serde(default)]
+    version: Option<i64>,
     /// By which way a person comes to see it: `show`, `copy`, `list_copy`, `asset_show`,
     /// `asset_copy`, `search_show`, `search_copy` or `cli`. Default `show` for a session, and
     /// `api_show` for a key.
@@ -105,14 +108,34 @@ pub(super) struct Revealed {
     account_id: i64,
     /// Which version this is.
     version: i64,
-    /// True if it may have been replaced on the target.
+    /// True if what is current may have been replaced on the target.
     in_doubt: bool,
+    /// The secret.
+    #[schema(value_type = String)]
+    value: Value,
+    /// In doubt: what the target may hold instead of the current one, the likeliest first.
+    candidates: Vec<Candidate>,
+}
+
+/// A kept version that the target may hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Candidate {
+    version: i64,
     /// The secret.
     #[schema(value_type = String)]
     value: Value,
 }
 
-/// Hands over the current credential. A session that somebody opened with their password must be
+impl From<&reveal::Candidate> for Candidate {
+    fn from(one: &reveal::Candidate) -> Self {
+        Self {
+            version: one.version,
+            value: clear::handed_over(&one.value),
+        }
+    }
+}
+
+/// Hands over the current credential, and in doubt what the target may hold instead. A session that somebody opened with their password must be
 /// younger than five minutes.
 #[utoipa::path(
     post, path = "/api/v1/accounts/{id}/reveal", tag = "accounts",
@@ -142,13 +165,20 @@ pub(super) async fn reveal(
         method: by_way(&caller, order.via)?,
     };
     let secret = Secret::from(order.kind.unwrap_or_default());
-    let found = reveal::reveal(&api, seeing, (id, secret), why).await?;
+    let wanted = Wanted {
+        account: id,
+        secret,
+        version: order.version,
+        candidates: true,
+    };
+    let found = reveal::reveal(&api, seeing, wanted, why).await?;
     api.metrics.revealed(caller.actor_type(), "reveal");
     Ok(Json(Revealed {
         account_id: id.0,
         version: found.version,
         in_doubt: found.in_doubt,
         value: clear::handed_over(&found.value),
+        candidates: found.candidates.iter().map(Candidate::from).collect(),
     })
     .into_response())
 }

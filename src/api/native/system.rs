@@ -15,7 +15,8 @@ use super::output::{Listed, counted, revised};
 use super::problem::Problem;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
-use crate::api::inventory::{platform_of, sound};
+use crate::api::inventory::identity::rename_system;
+use crate::api::inventory::{Act, platform_of, sound};
 use crate::api::passwordsafe::Segments;
 use crate::api::replan::{self, Ruled};
 use crate::api::route::Routes;
@@ -249,10 +250,13 @@ pub(super) async fn edit(
     let replans = patch.policy_id != Patch::Keep;
     edit_policy(&api, patch.policy_id.clone(), &mut settings.policy_id).await?;
     patch.apply(&mut settings)?;
-    sound(settings.faults(platform_of(&api, &system)?))?;
+    let platform = platform_of(&api, &system)?;
+    sound(settings.faults(platform))?;
     let now = api.clock.now();
     let mut tx = api.store.begin().await?;
     tx.update_system(id, revision, &settings).await?;
+    let act = Act::of(&api, &caller);
+    rename_system(act, &mut tx, &system, &settings, platform).await?;
     let details = json!({
         "policy_id": settings.policy_id,
         "host_key": settings.host_key,

@@ -20,7 +20,7 @@ use crate::api::caller::Caller;
 use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::peer::Peer;
-use crate::api::reveal::{self, Secret, Seeing};
+use crate::api::reveal::{self, Secret, Seeing, Wanted};
 use crate::api::route::{Need, Routes};
 use crate::api::{Api, Dialect};
 use crate::model::access::Role;
@@ -263,7 +263,7 @@ async fn credential(
         RequestState::Pending => return Err(waiting(&api, &request).await?),
         _ => return Err(GONE),
     }
-    let what = (request.account_id, wanted(&params)?);
+    let what = Wanted::current(request.account_id, wanted(&params)?);
     let seeing = Seeing {
         caller: &caller,
         from,

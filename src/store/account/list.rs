@@ -5,7 +5,7 @@
 
 use super::row::{Row, columns, tables};
 use crate::model::account::Account;
-use crate::model::id::{PlatformId, SmartRuleId, SystemId, UserId, WorkgroupId};
+use crate::model::id::{AccountId, PlatformId, SmartRuleId, SystemId, UserId, WorkgroupId};
 use crate::store::smart_rule::{references, rules_of_user};
 use crate::store::{Page, Store, StoreError};
 
@@ -148,6 +148,31 @@ impl Store {
             return self.listed(filter, page, Driver::Principal(name)).await;
         }
         Ok(found)
+    }
+
+    /// Accounts whose current credential may have been replaced on the target, by us or by somebody
+    /// else; by id, after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn unsure_accounts(
+        &self,
+        after: AccountId,
+        limit: i64,
+    ) -> Result<Vec<Account>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            tables!(),
+            " WHERE a.deleted_at IS NULL
+               AND (a.in_doubt <> 0 OR a.key_in_doubt <> 0 OR a.last_test = 'out_of_sync')
+               AND a.id > $1 ORDER BY a.id LIMIT $2"
+        ))
+        .bind(after.0)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter().map(Account::try_from).collect()
     }
 
     /// The system that a filter names: by its id, or by a name that no other has.

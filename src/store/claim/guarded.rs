@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::super::dialect::skip_locked;
-use super::{ClaimRow, Taken, due_jobs};
+use super::{ClaimRow, Taken, consent, due_jobs};
 use crate::model::Timestamp;
 use crate::model::id::{JobId, NodeId, SystemId};
 use crate::model::job::Priority;
@@ -60,7 +60,7 @@ macro_rules! turn {
                AND (p.system_id = l.system_id
                  OR p.functional_account_id = h.functional_account_id
                  OR g.functional_account_id = l.functional_account_id)
-               AND (k.state = 'running' OR (a.in_doubt = 0 AND a.key_in_doubt = 0
+               AND (k.state = 'running' OR (a.in_doubt <> 1 AND a.key_in_doubt <> 1
                  AND (b.in_doubt = 1 OR b.key_in_doubt = 1))))
            AND (a.in_doubt = 1 OR a.key_in_doubt = 1 OR NOT EXISTS (
              SELECT 1 FROM quarantines q JOIN system_details u ON u.system_id = q.system_id
@@ -204,10 +204,12 @@ impl Tx {
         turn: &Turn,
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
-        let row: ClaimRow = sqlx::query_as(
-            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,
-                 queued_at, run_at FROM jobs WHERE id = $1",
-        )
+        let row: ClaimRow = sqlx::query_as(concat!(
+            "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
+            " queued_at, run_at, ",
+            consent!(),
+            " FROM jobs WHERE id = $1"
+        ))
         .bind(JobId(turn.id).0)
         .fetch_one(&mut *self.inner)
         .await?;

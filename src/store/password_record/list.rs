@@ -221,7 +221,7 @@ impl Store {
             room,
         };
         // Count and page are of one moment, or a page that is counted from the end might miss one.
-        let mut snapshot = self.read.begin_with(self.backend.snapshot()).await?;
+        let mut snapshot = self.read.pool.begin_with(self.backend.snapshot()).await?;
         let query = sqlx::query_as::<_, (i64,)>(text(wanted.clone()));
         let (total,) = bind_all!(query, filter, part.clone(), values, room)
             .fetch_one(&mut *snapshot)

@@ -13,8 +13,9 @@ use super::{Ending, Settled};
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::credential::Parts;
-use crate::model::id::{AccountId, ClaimId, JobId, SystemId};
+use crate::model::id::{AccountId, ClaimId, JobId, PolicyId, SystemId};
 use crate::model::job::{Cause, JobKind, Priority};
+use crate::model::policy::Mode;
 use crate::store::claim::Claim;
 use crate::store::job::NewJob;
 use crate::store::wide::Wide;
@@ -126,6 +127,8 @@ impl Tx {
                 (_, None) => ended.push((*one, *running)),
             }
         }
+        self.settle_standings(found.iter().map(|(one, _)| &one.job), now)
+            .await?;
         self.end(claim.id, &ended, now).await
     }
 
@@ -236,23 +239,43 @@ impl Tx {
         for (one, running) in ended {
             let scheduled_test =
                 one.job.kind == JobKind::Test && running.cause == Cause::Schedule.as_str();
-            if scheduled_test && one.ending == Ending::Failed && one.class == Class::Denied.name() {
+            // A test that takes up an older change may end as one that needs an operator.
+            let refused = match one.ending {
+                Ending::Failed => one.class == Class::Denied.name(),
+                Ending::NeedsOperator => true,
+                Ending::Succeeded | Ending::Retry { .. } | Ending::GivenBack => false,
+            };
+            if scheduled_test && refused {
                 self.answer_mismatch(one, now).await?;
             }
         }
         Ok(())
     }
 
-    /// A scheduled test was refused: where the account says so, its credential is changed.
+    /// The target refuses what is current, and holds nothing that is kept: where the account or its
+    /// policy says so, its credential is changed.
     async fn answer_mismatch(&mut self, one: &Settled, now: Timestamp) -> Result<(), StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT system_id FROM accounts
-             WHERE id = $1 AND active = 1 AND auto_management = 1 AND reset_on_mismatch = 1",
+        let row: Option<(i64, i64, Option<i64>)> = sqlx::query_as(
+            "SELECT a.system_id, CAST(a.auto_management * a.reset_on_mismatch AS BIGINT),
+                 COALESCE(a.policy_id, d.policy_id)
+             FROM accounts a JOIN system_details d ON d.system_id = a.system_id
+             WHERE a.id = $1 AND a.active = 1 AND a.last_test = 'out_of_sync'",
         )
         .bind(one.job.account.0)
         .fetch_optional(&mut *self.inner)
         .await?;
-        let Some((system,)) = row else { return Ok(()) };
+        let Some((system, resets, policy)) = row else {
+            return Ok(());
+        };
+        let policy = match policy {
+            Some(id) => self.planning_policy(PolicyId(id)).await?,
+            None => None,
+        };
+        let changes =
+            policy.is_some_and(|policy| policy.mode() == Mode::Auto && policy.change_on_mismatch());
+        if resets == 0 && !changes {
+            return Ok(());
+        }
         let job = NewJob {
             account: one.job.account,
             system: SystemId(system),

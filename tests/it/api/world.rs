@@ -30,6 +30,7 @@ use keywheel::workflow::{Parts, Workflows};
 use keywheel_connectors::TargetKind;
 use keywheel_connectors::dialogue::{Dialogues, Library};
 use keywheel_connectors::fake::{Fake, FakeWorld};
+use keywheel_connectors::ldap::Ldap;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -123,6 +124,7 @@ fn connectors(targets: &FakeWorld) -> Connectors {
     Connectors {
         fake: Some(Arc::new(Fake::new(targets))),
         dialogue: Some(Arc::new(Dialogues::new())),
+        ldap: Some(Arc::new(Ldap::new())),
         platforms: Arc::new(Platforms::with(&Library::shipped().unwrap())),
         fixed: Some(TargetKind::Fake),
         ..Connectors::default()

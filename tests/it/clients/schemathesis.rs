@@ -39,7 +39,9 @@ async fn seed(client: &Client, itglue_key: &str) {
     for n in 1..=2 * STAY {
         let post = async |path: &str, body: Value| drop(client.post(path, &body).await.expect(201));
         post("Workgroups", json!({"Name": format!("group {n}")})).await;
-        let asset = json!({"IPAddress": "127.0.0.1", "AssetName": format!("host{n}")});
+        let asset = json!({
+            "IPAddress": format!("127.0.1.{n}"), "AssetName": format!("host{n}"),
+        });
         post("Workgroups/1/Assets", asset).await;
         let functional = json!({
             "PlatformID": 2, "AccountName": format!("func{n}"), "Password": SECRET,

@@ -18,13 +18,13 @@ use crate::support::under_way::UnderWay;
 const NEW: &str = "correct horse battery staple 7";
 
 /// A recipient, its identity's file, and where the journal is.
-struct Escrow {
+pub(super) struct Escrow {
     folder: tempfile::TempDir,
-    recipient: String,
+    pub(super) recipient: String,
 }
 
 impl Escrow {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let identity = folder.path().join("escrow.key");
         run(command("age-keygen").arg("-o").arg(&identity));
@@ -35,19 +35,20 @@ impl Escrow {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.file(name).display().to_string()
     }
 
-    /// Lines of the journal, from the first.
+    /// Lines of the journal that hold something, from the first.
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file("journal")).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines
+            .filter(|line: &Value| line.get("sealed").is_some())
             .collect()
     }
 
@@ -191,26 +192,41 @@ async fn nothing_is_stored_that_the_journal_cannot_take() {
         ("KEYWHEEL_ESCROW__JOURNAL", journal.as_str()),
     ]);
     let client = Client::signed_in(&daemon.url, &disk.home.keys()).await;
-    let functional = json!({
-        "PlatformID": 32, "AccountName": "cn=keywheel", "DisplayName": "far away", "Password": NEW,
-    });
+    let functional = |nth: usize| {
+        json!({
+            "PlatformID": 32, "AccountName": format!("cn=keywheel{nth}"),
+            "DisplayName": format!("far away {nth}"), "Password": NEW,
+        })
+    };
     disk.fill();
-    let refused = client.post("FunctionalAccounts", &functional).await;
+    // The last block of the journal may have room for some.
+    let mut stored = 0;
+    let refused = loop {
+        let answer = client.post("FunctionalAccounts", &functional(stored)).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 10, "the disk is not full");
+    };
     assert_eq!(refused.status, 507, "{refused:?}");
     assert!(refused.body.contains("escrow journal"), "{refused:?}");
     let found = client.get("FunctionalAccounts").await.expect(200).json();
-    assert_eq!(found, json!([]), "it was stored all the same");
+    let count = found.as_array().unwrap().len();
+    assert_eq!(count, stored, "it was stored all the same");
     // What holds no credential is not held up.
     let group = json!({"Name": "far away"});
     client.post("Workgroups", &group).await.expect(201);
     disk.make_room();
-    client
-        .post("FunctionalAccounts", &functional)
-        .await
-        .expect(201);
+    let last = functional(stored);
+    client.post("FunctionalAccounts", &last).await.expect(201);
     assert_eq!(daemon.stop(), 0);
     std::fs::copy(disk.inside("journal"), escrow.file("journal")).unwrap();
-    assert!(values(&escrow.recovered(), "far away").contains(&NEW));
+    let recovered = escrow.recovered();
+    for nth in 0..=stored {
+        let name = format!("far away {nth}");
+        assert!(values(&recovered, &name).contains(&NEW));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keywheel::clock::Clock;
 use keywheel::model::credential::Part;
 use keywheel::model::job::JobState;
 use keywheel::model::rotation::{HORIZON, Phase};
@@ -93,6 +94,10 @@ on_both!(
             world.run_to_the_end().await;
             assert_eq!(world.state(newer).await, JobState::Succeeded);
             assert_eq!(world.version(account).await, Some(3));
+            assert!(
+                world.account(account).await.credential.in_doubt,
+                "readers are told: version 2 may land yet"
+            );
             // Now the old order lands.
             assert!(site.target.deliver_late() > 0);
             world.assert_recoverable().await;
@@ -126,6 +131,68 @@ on_both!(
         let credential = world.account(site.account()).await.credential;
         assert_eq!(credential.current_version, Some(2));
         world.assert_current_works(site.account()).await;
+    }
+);
+
+on_both!(
+    what_may_have_landed_is_found_after_its_horizon_where_the_target_shows_nothing,
+    |db| {
+        let (world, site) = World::with(db, &Like::showing(false)).await;
+        let account = site.account();
+        site.target.next_change(&site.login(), OnChange::ObeyLate);
+        for _ in 0..2 {
+            let job = world.change(account).await;
+            world.run_to_the_end().await;
+            assert_eq!(world.state(job).await, JobState::Succeeded);
+        }
+        assert!(
+            world.account(account).await.credential.in_doubt,
+            "the first order of version 2 had no answer"
+        );
+        // A test of its own is due, though nobody has asked for tests of this account.
+        let (due,): (Option<i64>,) =
+            sqlx::query_as("SELECT next_test_at FROM schedule WHERE account_id = $1")
+                .bind(account.0)
+                .fetch_one(&world.raw)
+                .await
+                .unwrap();
+        let latest = world.clock.now().plus(HORIZON);
+        assert!(due.is_some_and(|at| at <= latest.0), "{due:?}");
+        assert_eq!(site.target.deliver_late(), 1);
+        world.clock.advance(HORIZON * 2);
+        world.test(account).await;
+        world.run_to_the_end().await;
+        assert_eq!(world.version(account).await, Some(2));
+        world.assert_current_works(account).await;
+        // Whatever was sent has landed, or never will.
+        assert_eq!(world.test(account).await, TestVerdict::Works);
+        assert!(!world.account(account).await.credential.in_doubt);
+    }
+);
+
+on_both!(
+    a_candidate_that_was_refused_with_proof_is_not_tried_before_what_may_be_live,
+    |db| {
+        let (world, site) = World::with(db, &Like::showing(false)).await;
+        let account = site.account();
+        site.target.next_change(&site.login(), OnChange::ObeyLate);
+        for _ in 0..2 {
+            let job = world.change(account).await;
+            world.run_to_the_end().await;
+            assert_eq!(world.state(job).await, JobState::Succeeded);
+        }
+        site.target.every_change(&site.login(), OnChange::Refuse);
+        let job = world.change(account).await;
+        world.run_to_the_end().await;
+        assert_eq!(world.state(job).await, JobState::Failed);
+        assert_eq!(site.target.deliver_late(), 1);
+        world.clock.advance(world.limits.lockout_window);
+        let before = site.target.failed_logins(&site.login());
+        world.test(account).await;
+        world.run_to_the_end().await;
+        assert_eq!(world.version(account).await, Some(2));
+        let failed = site.target.failed_logins(&site.login()) - before;
+        assert_eq!(failed, 1, "current's alone");
     }
 );
 

@@ -309,7 +309,7 @@ on_both!(
             assert!(matches!(random, Err(OrderError::AlreadyRunning)));
             site.target.release(1);
         };
-        futures::future::join(world.run(), checks).await;
+        futures::future::join(Box::pin(world.run()), checks).await;
         assert_eq!(world.state(job).await, JobState::Succeeded);
         assert_eq!(world.current_key(account).await, Some(first.public));
     }

@@ -116,6 +116,35 @@ on_both!(a_crash_after_any_durable_write_loses_no_login, |db| {
     assert!(points > 50, "only {points} crash points");
 });
 
+on_both!(a_trusted_login_waits_while_another_one_is_counted, |db| {
+    let like = Like {
+        lockout_threshold: None,
+        ..Like::many(2)
+    };
+    let (world, site) = with(db, &like).await;
+    let own = site.account();
+    let window = i64::try_from(world.limits.lockout_window.as_millis()).unwrap();
+    let now = world.clock.now();
+    let mut tx = world.store.begin().await.unwrap();
+    assert!(tx.spend_login(own, 1, window, now).await.unwrap());
+    tx.commit().await.unwrap();
+    let opens = site.target.counts().opens;
+    let job = world.change(site.accounts[1]).await;
+    world.run().await;
+    assert_eq!(world.state(job).await, JobState::Queued);
+    let log = world.log(job).await;
+    assert!(log.contains("waiting for what comes of it"), "{log}");
+    assert_eq!(site.target.counts().opens, opens, "nothing was sent");
+    // It was accepted after all.
+    let mut tx = world.store.begin().await.unwrap();
+    tx.refund_login(own).await.unwrap();
+    tx.commit().await.unwrap();
+    world.run_to_the_end().await;
+    succeeded(&world, job).await;
+    let waited = world.clock.now().since(now);
+    assert!(waited < world.limits.lockout_window, "{waited:?}");
+});
+
 on_both!(two_logins_of_one_system_are_never_both_in_doubt, |db| {
     for change in CHANGES {
         let (world, site) = with(Database::new(db.backend).await, &Like::many(3)).await;

@@ -66,7 +66,7 @@ on_both!(
             assert!(matches!(stored, Err(OrderError::AlreadyRunning)));
             site.target.release(9);
         };
-        futures::future::join(world.run(), meanwhile).await;
+        futures::future::join(Box::pin(world.run()), meanwhile).await;
         assert_eq!(world.state(job).await, JobState::Succeeded);
         assert_eq!(site.target.changes(&site.login()), 1);
         assert_eq!(world.current(account).await, "Given-vLm9Q");
@@ -138,7 +138,7 @@ on_both!(
             site.target.release(1);
             id
         };
-        let ((), id) = futures::future::join(world.run(), meanwhile).await;
+        let ((), id) = futures::future::join(Box::pin(world.run()), meanwhile).await;
         let view = world.store.quarantine(id).await.unwrap().unwrap();
         assert!(view.finished_at.is_some());
         assert_eq!((view.accounts, view.counts.succeeded), (12, 12));

@@ -11,40 +11,28 @@ use std::task::Poll;
 use std::time::Duration;
 
 use keywheel::clock::{Clock, ManualClock};
-use keywheel::engine::{Connectors, Engine, Limits};
+use keywheel::engine::{Engine, Limits};
 use keywheel::generate::SeededDice;
 use keywheel::metrics::Metrics;
 use keywheel::model::Timestamp;
-use keywheel::model::account::{Account, AccountSettings, NewAccount};
+use keywheel::model::account::Account;
 use keywheel::model::credential::{Part, Parts};
-use keywheel::model::functional_account::{Elevation, FunctionalSettings};
-use keywheel::model::id::{
-    AccountId, FunctionalAccountId, JobId, PlatformId, RuleId, SystemId, WorkgroupId,
-};
+use keywheel::model::id::{AccountId, JobId};
 use keywheel::model::job::{JobState, JobView};
-use keywheel::model::key_rule::KeyRule;
-use keywheel::model::platform::Platforms;
 use keywheel::model::rotation::Rotation;
-use keywheel::model::system::{EntityType, NewSystem, SystemPlace, SystemSettings};
-use keywheel::model::workgroup::Workgroup;
-use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker, WorkerOptions};
+use keywheel::queue::{ChangeOrder, OrderError, Orders, TestVerdict, Worker};
 use keywheel::store::{Backend, NewRotation, NewVersion, SealedSecret, Store, VersionRow};
-use keywheel::vault::{Kek, Place, Vault};
+use keywheel::vault::Place;
+use keywheel_connectors::Secret;
 use keywheel_connectors::fake::{Fake, FakeSystem, FakeWorld};
-use keywheel_connectors::{Secret, TargetKind};
 use secrecy::ExposeSecret;
 use sqlx::AnyPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::database::Database;
+pub(super) use crate::support::plant::{FOREIGN, FUNC, Like, Site, login};
+use crate::support::plant::{NOON, Plant};
 
-/// When every world begins.
-const NOON: Timestamp = Timestamp(1_780_000_000_000);
-/// The functional account's name and password on every system.
-pub(super) const FUNC: &str = "func";
-const FUNC_PASSWORD: &str = "Func-vLm9Q";
-/// A key of somebody else's on every account with a key.
-pub(super) const FOREIGN: &str = "ssh-ed25519 somebody-elses";
 /// Real time that a run may take.
 const RUN_MAX: Duration = Duration::from_mins(2);
 /// How far the clock moves where work is due on a system that is paused.
@@ -53,96 +41,6 @@ const PAUSE_STEP: Duration = Duration::from_secs(30);
 const BATCH_MAX: i64 = 1_000;
 /// Clock moves that bring every job to its end.
 const MOVES_MAX: usize = 400;
-
-/// What a system is like.
-#[expect(clippy::struct_excessive_bools, reason = "each tells one thing")]
-pub(super) struct Like {
-    pub(super) accounts: usize,
-    pub(super) lockout_threshold: Option<i64>,
-    /// False: the target can only be asked by logging in.
-    pub(super) evidence: bool,
-    pub(super) max_batch: i64,
-    /// False: no credential is stored for its accounts.
-    pub(super) stored: bool,
-    /// The longest that a call may take, in real time. A busy machine needs many seconds for
-    /// what takes milliseconds, so only tests of silent targets make it short.
-    pub(super) timeout_s: i64,
-    /// True: its accounts have a key pair as well, and a key of somebody else's beside it.
-    pub(super) key: bool,
-    /// True: its accounts change themselves, and it has no functional account.
-    pub(super) own: bool,
-}
-
-impl Default for Like {
-    fn default() -> Self {
-        Self {
-            accounts: 1,
-            lockout_threshold: Some(0),
-            evidence: true,
-            max_batch: 100,
-            stored: true,
-            key: false,
-            own: false,
-            timeout_s: 30,
-        }
-    }
-}
-
-impl Like {
-    /// With so many accounts.
-    pub(super) fn many(accounts: usize) -> Self {
-        Self {
-            accounts,
-            ..Self::default()
-        }
-    }
-
-    /// With a time limit that a test can await.
-    pub(super) fn hasty(self) -> Self {
-        Self {
-            timeout_s: 1,
-            ..self
-        }
-    }
-
-    /// With or without evidence.
-    pub(super) fn showing(evidence: bool) -> Self {
-        Self {
-            evidence,
-            ..Self::default()
-        }
-    }
-}
-
-/// A system with its accounts, and the target behind it.
-pub(super) struct Site {
-    pub(super) id: SystemId,
-    pub(super) target: FakeSystem,
-    pub(super) accounts: Vec<AccountId>,
-}
-
-impl Site {
-    /// Its only account, or its first.
-    pub(super) fn account(&self) -> AccountId {
-        self.accounts[0]
-    }
-
-    /// Waits until the target has been sent so many changes.
-    pub(super) async fn changed(&self, times: usize) {
-        while self.target.counts().changes < times {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// That account's login.
-    pub(super) fn login(&self) -> String {
-        login(self.account())
-    }
-}
-
-pub(super) fn login(account: AccountId) -> String {
-    format!("u{}", account.0)
-}
 
 #[derive(Default)]
 struct Made {
@@ -155,9 +53,7 @@ pub(super) struct World {
     pub(super) clock: Arc<ManualClock>,
     pub(super) limits: Limits,
     pub(super) drain: CancellationToken,
-    dice: Arc<SeededDice>,
-    vault: Arc<Vault>,
-    fake: FakeWorld,
+    plant: Plant,
     worker: Mutex<Worker>,
     made: Mutex<Made>,
     /// A way to the tables past the store's methods.
@@ -180,56 +76,28 @@ impl World {
     pub(super) async fn with_limits(database: Database, limits: Limits) -> Self {
         let store = database.store().await;
         let dice = Arc::new(SeededDice::new(11));
-        let kek = Kek::from_bytes([9; Kek::LEN]);
-        let key = Vault::new_data_key(&kek, &*dice).unwrap();
-        let vault = Arc::new(Vault::new(kek, vec![key]).unwrap());
         let clock = ManualClock::at(NOON);
         let fake = FakeWorld::new();
-        let mut tx = store.begin().await.unwrap();
-        tx.insert_workgroup(&Workgroup {
-            id: WorkgroupId(1),
-            name: "Default".to_owned(),
-            organization_id: Workgroup::ORGANIZATION_DEFAULT.to_owned(),
-        })
-        .await
-        .unwrap();
-        let sealed = vault
-            .seal(
-                &Place::functional_account(FunctionalAccountId(1)),
-                &Secret::from(FUNC_PASSWORD),
-                &*dice,
-            )
-            .unwrap();
-        let functional = FunctionalSettings {
-            platform_id: PlatformId(1001),
-            domain_name: None,
-            account_name: FUNC.to_owned(),
-            display_name: FUNC.to_owned(),
-            description: None,
-            elevation: Elevation::None,
+        let plant = Plant {
+            store: store.clone(),
+            clock: clock.clone(),
+            vault: Plant::vault(&*dice),
+            dice,
+            connector: Arc::new(Fake::new(&fake)),
+            fake,
+            limits: limits.clone(),
+            metrics: Arc::new(Metrics::new().unwrap()),
         };
-        tx.insert_functional_account(FunctionalAccountId(1), &functional, Some(sealed.0), NOON)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        plant.furnish().await;
         let raw = AnyPool::connect(&database.url).await.unwrap();
-        let parts = (store.clone(), vault.clone(), clock.clone(), dice.clone());
-        let worker = Mutex::new(build_worker(
-            &parts,
-            &fake,
-            &limits,
-            register(&store).await,
-            BATCH_MAX,
-        ));
+        let worker = plant.worker(plant.register().await, BATCH_MAX);
         Self {
             store,
             clock,
             limits,
             drain: CancellationToken::new(),
-            dice,
-            vault,
-            fake,
-            worker,
+            plant,
+            worker: Mutex::new(worker),
             made: Mutex::default(),
             raw,
             _database: database,
@@ -246,126 +114,38 @@ impl World {
                 i64::try_from(made.accounts.len()).unwrap() + 1,
             )
         };
-        let host = format!("host{id}");
-        let target = self.fake.system(&host);
-        target.add(FUNC, FUNC_PASSWORD);
-        target.offer_evidence(like.evidence);
-        let mut settings = SystemSettings::of_host(&host);
-        settings.functional_account_id = (!like.own).then_some(FunctionalAccountId(1));
-        settings.lockout_threshold = like.lockout_threshold;
-        settings.max_batch = like.max_batch;
-        settings.timeout_s = like.timeout_s;
-        let system = NewSystem {
-            id: SystemId(id),
-            place: SystemPlace {
-                entity_type: EntityType::Asset,
-                asset_id: None,
-                workgroup_id: WorkgroupId(1),
-                platform_id: PlatformId(1001),
-            },
-            settings,
-        };
-        let mut tx = self.store.begin().await.unwrap();
-        tx.insert_system(&system, NOON).await.unwrap();
-        let count = i64::try_from(like.accounts).unwrap();
-        let accounts: Vec<AccountId> = (first..first + count).map(AccountId).collect();
-        for &account in &accounts {
-            let mut settings = AccountSettings::named(login(account));
-            settings.key_rule_id = RuleId(1);
-            settings.use_own_credentials = like.own;
-            let new = NewAccount {
-                id: account,
-                system_id: SystemId(id),
-                target_id: settings.target_id(Platforms::default().find(PlatformId(1001)).unwrap()),
-                settings,
-            };
-            tx.insert_account(&new, NOON).await.unwrap();
-            let secret = format!("Start-{}-vLm9Q", account.0);
-            target.add(&login(account), &secret);
-            if like.stored {
-                let sealed = self.seal(account, 1, &secret);
-                tx.add_stored_version(account, 1, sealed, NOON)
-                    .await
-                    .unwrap();
-                tx.record_test(account, Part::Password, 1, "passed", NOON)
-                    .await
-                    .unwrap();
-            }
-            if like.key {
-                let (secret, public) = self.draw_key(account, 2);
-                target.add_key(&login(account), FOREIGN);
-                target.add_key(&login(account), &public);
-                tx.add_stored_version(account, 2, secret, NOON)
-                    .await
-                    .unwrap();
-                tx.record_test(account, Part::Key, 2, "passed", NOON)
-                    .await
-                    .unwrap();
-            }
-            let mut made = self.made.lock().unwrap();
-            made.accounts.insert(account, target.clone());
-        }
-        tx.commit().await.unwrap();
-        Site {
-            id: SystemId(id),
-            target,
-            accounts,
-        }
+        let site = self.plant.site(id, first, like).await;
+        let accounts = site.accounts.iter();
+        let targets = accounts.map(|account| (*account, site.target.clone()));
+        self.made.lock().unwrap().accounts.extend(targets);
+        site
     }
 
     /// Makes an account the login of the systems that log in by functional account 1.
     pub(super) async fn link(&self, account: AccountId) {
-        self.link_to(account, FunctionalAccountId(1)).await;
+        self.plant.link(&self.raw, account).await;
     }
 
     /// The same with another functional account, which comes to be.
     pub(super) async fn link_another(&self, account: AccountId, id: i64) {
-        let id = FunctionalAccountId(id);
-        let functional = FunctionalSettings {
-            platform_id: PlatformId(1001),
-            domain_name: None,
-            account_name: login(account),
-            display_name: login(account),
-            description: None,
-            elevation: Elevation::None,
-        };
-        let mut tx = self.store.begin().await.unwrap();
-        tx.insert_functional_account(id, &functional, None, NOON)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        self.link_to(account, id).await;
-    }
-
-    async fn link_to(&self, account: AccountId, id: FunctionalAccountId) {
-        sqlx::query("UPDATE functional_accounts SET account_name = $2 WHERE id = $1")
-            .bind(id.0)
-            .bind(login(account))
-            .execute(&self.raw)
-            .await
-            .unwrap();
-        let orders = self.orders();
-        orders.link_functional(id, account, "ada").await.unwrap();
+        self.plant.link_another(&self.raw, account, id).await;
     }
 
     pub(super) fn seal(&self, account: AccountId, version: i64, secret: &str) -> SealedSecret {
-        let place = Place::credential(account, version);
-        let secret = Secret::from(secret);
-        SealedSecret::Password(self.vault.seal(&place, &secret, &*self.dice).unwrap().0)
+        self.plant.seal(account, version, secret)
     }
 
     /// A key pair for a version's place: sealed, and its public half.
     pub(super) fn draw_key(&self, account: AccountId, version: i64) -> (SealedSecret, String) {
-        let rule = KeyRule::built_in(RuleId(1)).unwrap();
-        let drawn = keywheel::generate::key_pair(&rule, &*self.dice).unwrap();
-        let place = Place::credential(account, version);
-        let sealed = self.vault.seal(&place, &drawn.given.private, &*self.dice);
-        let secret = SealedSecret::Key {
-            private: sealed.unwrap().0,
-            passphrase: None,
-            public: drawn.public.clone(),
-        };
-        (secret, drawn.public)
+        self.plant.draw_key(account, version)
+    }
+
+    pub(super) fn engine(&self) -> Engine {
+        self.plant.engine()
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        self.plant.orders()
     }
 
     /// Writes an open rotation of the account's key; returns the candidate's public half.
@@ -430,26 +210,6 @@ impl World {
         .unwrap();
         tx.commit().await.unwrap();
         version
-    }
-
-    pub(super) fn engine(&self) -> Engine {
-        build_engine(&self.parts(), &self.fake, &self.limits)
-    }
-
-    pub(super) fn orders(&self) -> Orders {
-        Orders::new(
-            self.store.clone(),
-            self.vault.clone(),
-            self.clock.clone(),
-            self.dice.clone(),
-            self.engine(),
-            Arc::new(Metrics::new().unwrap()),
-        )
-    }
-
-    fn parts(&self) -> Hands {
-        let (store, vault) = (self.store.clone(), self.vault.clone());
-        (store, vault, self.clock.clone(), self.dice.clone())
     }
 
     /// Orders a change in the background.
@@ -528,8 +288,7 @@ impl World {
 
     /// From now on a claim holds so many accounts at most, whatever its system allows.
     pub(super) async fn bound_batches(&self, batch_max: i64) {
-        let node = register(&self.store).await;
-        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node, batch_max);
+        let worker = self.plant.worker(self.plant.register().await, batch_max);
         *self.worker.lock().unwrap() = worker;
     }
 
@@ -655,13 +414,13 @@ impl World {
             assert!(tx.declare_dead(node, beat).await.unwrap());
             tx.commit().await.unwrap();
         }
-        let node = register(&self.store).await;
+        let node = self.plant.register().await;
         for (claim, system) in self.store.orphaned_claims(node).await.unwrap() {
             let mut tx = self.store.begin().await.unwrap();
             assert!(tx.reap(claim, system).await.unwrap());
             tx.commit().await.unwrap();
         }
-        let worker = build_worker(&self.parts(), &self.fake, &self.limits, node, BATCH_MAX);
+        let worker = self.plant.worker(node, BATCH_MAX);
         *self.worker.lock().unwrap() = worker;
     }
 
@@ -707,6 +466,7 @@ impl World {
             reason = "the test compares it with what the target holds"
         )]
         let secret = self
+            .plant
             .vault
             .open(&place, &sealed)
             .unwrap()
@@ -801,56 +561,6 @@ impl World {
             self.assert_current_works(job.account_id).await;
         }
     }
-}
-
-type Hands = (Store, Arc<Vault>, Arc<ManualClock>, Arc<SeededDice>);
-
-fn build_engine((store, vault, clock, dice): &Hands, fake: &FakeWorld, limits: &Limits) -> Engine {
-    let connectors = Connectors {
-        ssh: None,
-        ldap: None,
-        fake: Some(Arc::new(Fake::new(fake))),
-        fixed: Some(TargetKind::Fake),
-        ..Connectors::default()
-    };
-    Engine::new(
-        store.clone(),
-        vault.clone(),
-        clock.clone(),
-        dice.clone(),
-        connectors,
-        limits.clone(),
-    )
-}
-
-fn build_worker(
-    parts: &Hands,
-    fake: &FakeWorld,
-    limits: &Limits,
-    node: keywheel::model::id::NodeId,
-    batch_max: i64,
-) -> Worker {
-    let (store, _, clock, dice) = parts;
-    Worker::new(
-        store.clone(),
-        build_engine(parts, fake, limits),
-        clock.clone(),
-        dice.clone(),
-        Arc::new(Metrics::new().unwrap()),
-        node,
-        WorkerOptions {
-            sessions: 100,
-            batch_max,
-            poll: Duration::from_secs(1),
-        },
-    )
-}
-
-async fn register(store: &Store) -> keywheel::model::id::NodeId {
-    let mut tx = store.begin().await.unwrap();
-    let node = tx.register_node("node", NOON).await.unwrap();
-    tx.commit().await.unwrap();
-    node
 }
 
 impl Drop for World {

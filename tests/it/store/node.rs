@@ -17,7 +17,8 @@ async fn register(store: &Store) -> NodeId {
 
 async fn beat(store: &Store, node: NodeId) -> Result<(), StoreError> {
     let mut tx = store.begin().await.unwrap();
-    tx.beat(node).await?;
+    let beats = tx.beat(node).await?;
+    assert!(beats > 0);
     tx.commit().await
 }
 

@@ -330,6 +330,29 @@ on_both!(a_test_speaks_of_the_version_it_tried, |db| {
     assert_eq!(test(1, "unreachable").await, (LastTest::Unreachable, true));
 });
 
+on_both!(accounts_that_may_hold_something_else_are_found, |db| {
+    let queue = db.queue().await;
+    queue.system(1, 1, 1, 4).await;
+    let unsure = async |after: i64, limit| -> Vec<i64> {
+        let found = queue.store.unsure_accounts(AccountId(after), limit).await;
+        found.unwrap().into_iter().map(|one| one.id.0).collect()
+    };
+    assert_eq!(unsure(0, 9).await, [0; 0]);
+    let ids = [1, 2, 3].map(|nth| account_id(1, nth));
+    for sql in [
+        "UPDATE accounts SET in_doubt = 2 WHERE id = 1000001",
+        "UPDATE accounts SET key_in_doubt = 1 WHERE id = 1000002",
+        "UPDATE accounts SET last_test = 'out_of_sync' WHERE id = 1000003",
+    ] {
+        queue.write(sql).await;
+    }
+    assert_eq!(unsure(0, 9).await, ids.map(|id| id.0));
+    assert_eq!(unsure(0, 2).await, [ids[0].0, ids[1].0]);
+    assert_eq!(unsure(ids[1].0, 2).await, [ids[2].0]);
+    queue.write("UPDATE accounts SET deleted_at = 1").await;
+    assert_eq!(unsure(0, 9).await, [0; 0]);
+});
+
 on_both!(logins_that_may_fail_are_counted_within_a_window, |db| {
     let queue = db.queue().await;
     queue.system(1, 1, 1, 2).await;
@@ -362,6 +385,12 @@ on_both!(logins_that_may_fail_are_counted_within_a_window, |db| {
     );
     let counted = "SELECT spent FROM login_budget WHERE account_id = 1000001";
     assert_eq!(queue.number(counted).await, 2);
+    let spent = async |ms| {
+        let now = Timestamp(NOW.0 + ms);
+        let spent = queue.store.logins_spent(account_id(1, 1), 1_000, now);
+        spent.await.unwrap()
+    };
+    assert_eq!((spent(3_499).await, spent(3_500).await), (2, 0));
     refund().await;
     refund().await;
     refund().await;

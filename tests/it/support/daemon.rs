@@ -75,6 +75,31 @@ impl Home {
         }
     }
 
+    /// Runs the program, and kills it after so many milliseconds; `false`: it had ended well before.
+    pub(crate) fn killed_after(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        wait_ms: u64,
+    ) -> bool {
+        let mut program = keywheel();
+        program
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .current_dir(self.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = program.spawn().unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(wait_ms));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return false;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        true
+    }
+
     /// The same with this on its standard input.
     pub(crate) fn run_fed(&self, arguments: &[&str], input: &str) -> Ended {
         let mut program = keywheel();

@@ -42,9 +42,11 @@ impl Database {
                     folder.path().join("keywheel.db").display()
                 )
             }
-            Backend::Postgres => tokio::task::spawn_blocking(move || server(disk).create())
-                .await
-                .expect("a database"),
+            Backend::Postgres => {
+                tokio::task::spawn_blocking(move || server(disk).create("template0"))
+                    .await
+                    .expect("a database")
+            }
         };
         Self {
             backend,
@@ -60,6 +62,12 @@ impl Database {
             writers: 4,
             acquire_timeout: Duration::from_secs(30),
         }
+    }
+
+    /// The URL of a copy of PostgreSQL's database, to which nobody may be connected.
+    pub(crate) fn copy(&self) -> String {
+        let name = self.url.rsplit('/').next();
+        server(Disk::Hurried).create(name.expect("a URL ends with the name"))
     }
 
     /// A queue with one node and no system yet.
@@ -224,9 +232,10 @@ impl Server {
         }
     }
 
-    fn create(&self) -> String {
+    /// The URL of a new database, a copy of this one.
+    fn create(&self, template: &str) -> String {
         let name = format!("kw{}", self.made.fetch_add(1, Ordering::Relaxed));
-        self.psql(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+        self.psql(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
             .expect("a new database");
         let socket = self.socket.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{socket}/{name}")

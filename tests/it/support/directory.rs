@@ -229,12 +229,47 @@ impl Directory {
         self.binds(name, &self.dn(name), password)
     }
 
+    /// An account changes its own password, past Keywheel.
+    pub(crate) fn change_own(&self, name: &str, old: &str, new: &str) {
+        let write = |what: &str, text: &str| {
+            let path = self.folder.path().join(format!("{name}.{what}"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (old, new) = (write("old", old), write("new", new));
+        run(command(find("ldappasswd", "ldap-utils"))
+            .env("LDAPTLS_CACERT", self.authority())
+            .args(["-x", "-D", &self.dn(name), "-H"])
+            .arg(format!("ldaps://{}:{}", self.ip, self.port))
+            .arg("-y")
+            .arg(&old)
+            .arg("-t")
+            .arg(&old)
+            .arg("-T")
+            .arg(&new));
+    }
+
     /// An attribute of an account's entry, as the account itself sees it.
     pub(crate) fn shown(&self, name: &str, password: &str, attribute: &str) -> String {
         let dn = self.dn(name);
         let found = self.searched(name, &dn, password, (&dn, attribute));
         assert!(found.status.success(), "{found:?}");
         String::from_utf8(found.stdout).unwrap()
+    }
+
+    /// Failing logins that the directory counts on an account.
+    pub(crate) fn failures(&self, name: &str) -> usize {
+        let Product {
+            functional,
+            functional_secret,
+            ..
+        } = self.product;
+        let (dn, attribute) = (self.dn(name), "pwdFailureTime");
+        let found = self.searched("keywheel", functional, functional_secret, (&dn, attribute));
+        assert!(found.status.success(), "{found:?}");
+        let shown = String::from_utf8(found.stdout).unwrap();
+        assert!(shown.starts_with("dn:"), "{shown}");
+        shown.matches(attribute).count()
     }
 
     fn binds(&self, name: &str, dn: &str, password: &str) -> bool {

@@ -11,6 +11,7 @@ pub(crate) mod database;
 pub(crate) mod directory;
 pub(crate) mod fleet;
 pub(crate) mod mail;
+pub(crate) mod plant;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod queue;

@@ -62,6 +62,13 @@ fn to_process() -> Vec<Vec<u8>> {
             session: 1,
             query: Query::Host(crate::HostQuery::default()),
         })),
+        body(&call(Call::Identities {
+            session: 1,
+            accounts: vec![crate::Account::named(
+                crate::Login::parse("ann").unwrap(),
+                Some("uid=ann,dc=test".to_owned()),
+            )],
+        })),
         body(&ToProcess::Cancel { id: 1 }),
         body(&ToProcess::Ping { number: u64::MAX }),
     ]
@@ -104,6 +111,10 @@ fn from_process() -> Vec<Vec<u8>> {
         body(&answer("the target's password files are busy")),
         answered(Answer::Listed(Ok(listing))),
         answered(Answer::Identified(Ok(identity))),
+        answered(Answer::Identities(Ok(vec![
+            None,
+            crate::CanonicalIdentity::of("boot 1".to_owned(), "uid 0".to_owned()),
+        ]))),
         body(&FromProcess::Pong { number: 9 }),
     ]
 }

@@ -18,7 +18,7 @@ use crate::api::clear;
 use crate::api::error::ApiError;
 use crate::api::passwordsafe::{Fields, Params};
 use crate::api::peer::Peer;
-use crate::api::reveal::{self, Seeing};
+use crate::api::reveal::{self, Seeing, Wanted};
 use crate::model::access::Role;
 use crate::model::audit::Event;
 use crate::model::principal::Permission;
@@ -67,7 +67,7 @@ pub(super) async fn see(
         method: AccessMethod::Checkout,
     };
     let why = json!({"request": request});
-    let found = reveal::reveal(&api, seeing, (account.id, secret), why).await?;
+    let found = reveal::reveal(&api, seeing, Wanted::current(account.id, secret), why).await?;
     api.metrics.revealed("passwordsafe", "release");
     Ok((StatusCode::CREATED, Json(clear::handed_over(&found.value))).into_response())
 }

@@ -131,7 +131,7 @@ fn workflows() -> Vec<Row> {
 }
 
 /// Native routes whose bodies hold no text.
-const PLAIN_NATIVE: [(&str, &str); 22] = [
+const PLAIN_NATIVE: [(&str, &str); 23] = [
     ("PUT", "/api/v1/passwords/{id}/readers"),
     ("DELETE", "/api/v1/access-policies/{id}"),
     ("DELETE", "/api/v1/sessions/{id}"),
@@ -140,6 +140,7 @@ const PLAIN_NATIVE: [(&str, &str); 22] = [
     ("POST", "/api/v1/accounts/{id}/resume"),
     ("POST", "/api/v1/accounts/{id}/suspend"),
     ("POST", "/api/v1/accounts/{id}/test"),
+    ("POST", "/api/v1/accounts/{id}/resolve"),
     ("DELETE", "/api/v1/functional-accounts/{id}"),
     ("DELETE", "/api/v1/groups/{id}"),
     ("POST", "/api/v1/groups/{id}/disable"),
@@ -214,6 +215,9 @@ pub(super) fn native() -> Vec<Row> {
         row("PUT", "/api/v1/policies/{id}", "/api/v1/policies/1", policy()),
         row("POST", "/api/v1/quarantines", "", json!({"system_id": 1, "reason": "r", "incident": "i", "dry_run": true}))
             .unshown(&["/reason", "/incident"]),
+        row("POST", "/api/v1/regression/test", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
+        row("POST", "/api/v1/regression/reset", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
+        row("POST", "/api/v1/regression/clear", "", json!({"all": true, "reason": "r"})).unshown(&["/reason"]),
         row("PATCH", "/api/v1/systems/{id}", "/api/v1/systems/1", json!({
             "base_dn": "dc=test", "key_attribute": "sshPublicKey", "tls_server_name": "a.test",
             "host_key": "ssh-ed25519 SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
