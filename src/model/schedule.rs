@@ -276,7 +276,9 @@ mod tests {
     #[test]
     fn an_account_in_doubt_is_tested_within_a_horizon_whether_it_is_checked_or_not() {
         let mut account = account();
-        let rare = serde_json::json!({"name": "p", "mode": "manual", "check_every": "30d"});
+        let rare = serde_json::json!({
+            "name": "p", "mode": "manual", "max_age": "90d", "check_every": "30d",
+        });
         let rare: Policy = serde_json::from_value(rare).unwrap();
         let test = |account: &Account| plan(account, &system(), Some(&rare), NOW).next_test_at;
         assert_eq!(test(&account), None);

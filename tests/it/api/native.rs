@@ -126,7 +126,10 @@ async fn a_reveal_hands_over_the_current_password_and_is_on_record_first() {
     let found = answer.json();
     assert_eq!(
         found,
-        json!({"account_id": target.root, "version": 1, "in_doubt": false, "value": "old-root"})
+        json!({
+            "account_id": target.root, "version": 1, "in_doubt": false, "value": "old-root",
+            "candidates": [],
+        })
     );
     let rows = world
         .store
