@@ -39,6 +39,7 @@ fn rank(step: &str) -> usize {
 impl World {
     /// Strikes once. Work must be under way; false: there was none.
     pub(crate) async fn strike(&mut self, blow: Blow, when: When) -> bool {
+        self.nodes_are_up();
         let tables = self.tables().await;
         let found = self.await_moment(&tables, when).await;
         if !found {
@@ -47,7 +48,7 @@ impl World {
         }
         let node = self.holder(&tables).await;
         match blow {
-            Blow::Kill => self.kill(node, tables).await,
+            Blow::Kill => return self.kill(node, tables).await,
             Blow::Stop => self.stop(node, tables).await,
             Blow::Worker => {
                 tables.close().await;
@@ -180,14 +181,15 @@ impl World {
             .pick(if working.is_empty() { &up } else { &working })
     }
 
-    async fn kill(&mut self, node: usize, tables: Tables) {
+    /// False: it had ended by itself.
+    async fn kill(&mut self, node: usize, tables: Tables) -> bool {
         let id = self.nodes[node].id();
-        self.nodes[node].kill();
+        let mut killed = u64::from(self.nodes[node].kill());
         let jobs = tables.open_jobs().await.unwrap();
         tables.close().await;
         let mut steps: Vec<_> = self.steps(&jobs);
         steps.retain(|(holder, _)| *holder == id);
-        if steps.is_empty() {
+        if steps.is_empty() && killed > 0 {
             self.tally.idle += 1;
         }
         for step in STEPS {
@@ -198,8 +200,7 @@ impl World {
         let mut dead = vec![node];
         if self.nodes.len() > 1 && self.draws.percent(15) {
             let other = self.nodes.len() - 1 - node;
-            self.nodes[other].kill();
-            self.tally.count(Blow::Kill);
+            killed += u64::from(self.nodes[other].kill());
             dead.push(other);
         }
         self.forget_logins();
@@ -208,10 +209,14 @@ impl World {
         tokio::task::block_in_place(|| {
             self.read_counters(held.iter().all(Result::is_ok));
             drop(held);
-            for node in dead {
-                self.nodes[node].resume();
+            for node in &dead {
+                self.nodes[*node].resume();
             }
         });
+        for _ in 0..killed {
+            self.tally.count(Blow::Kill);
+        }
+        killed > 0
     }
 
     /// Stops a node past its lease. Another one that shares the database takes over meanwhile.
@@ -278,11 +283,5 @@ impl World {
         tokio::task::block_in_place(|| server.kill(signal));
         SystemClock::shared().sleep(pause).await;
         tokio::task::block_in_place(|| server.resume());
-        // A node whose beat could not be written may have given up.
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].has_ended() {
-                tokio::task::block_in_place(|| self.nodes[at].resume());
-            }
-        }
     }
 }

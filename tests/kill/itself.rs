@@ -169,7 +169,7 @@ async fn what_no_probe_settles_the_harness_settles_as_an_operator() {
         None
     })
     .await;
-    world.nodes[0].kill();
+    assert!(world.nodes[0].kill());
     let Target::Directory(directory) = &world.systems[0].target else {
         unreachable!()
     };

@@ -192,10 +192,12 @@ impl World {
         }
     }
 
-    /// A node that has ended by itself is started anew, as by its supervisor.
-    fn nodes_are_up(&mut self) {
+    /// A node that has ended by itself is started anew, as by its supervisor: its peers had taken it
+    /// for dead, or its database was gone.
+    pub(crate) fn nodes_are_up(&mut self) {
         for at in 0..self.nodes.len() {
             if self.nodes[at].has_ended() {
+                self.tally.ended += 1;
                 tokio::task::block_in_place(|| self.nodes[at].resume());
             }
         }

@@ -75,6 +75,8 @@ pub(crate) struct Tally {
     pub(crate) idle: u64,
     /// Nodes that found their work taken over when they went on.
     pub(crate) declared_dead: u64,
+    /// Nodes that ended by themselves, and were started anew.
+    pub(crate) ended: u64,
     pub(crate) committed: i64,
     pub(crate) abandoned: i64,
     /// Logins of the harness with what the store calls current, and with what it holds in doubt.
@@ -141,6 +143,7 @@ impl Tally {
         add(&mut self.landed, &other.landed);
         self.idle += other.idle;
         self.declared_dead += other.declared_dead;
+        self.ended += other.ended;
         self.committed += other.committed;
         self.abandoned += other.abandoned;
         self.by_current += other.by_current;
@@ -209,13 +212,13 @@ pub(crate) fn table(worlds: &[(&'static str, Tally)]) -> String {
     let tallies = worlds.iter().map(|(_, tally)| tally).chain([&sum]);
     let columns: Vec<_> = tallies.map(Tally::figures).collect();
     let names = worlds.iter().map(|(name, _)| *name).chain(["both"]);
-    let mut text = format!("{:<44}", "");
+    let mut text = format!("{:<52}", "");
     for name in names {
         write!(text, "{name:>12}").unwrap();
     }
     text.push('\n');
     for (at, (name, _)) in columns[0].iter().enumerate() {
-        write!(text, "{name:<44}").unwrap();
+        write!(text, "{name:<52}").unwrap();
         for column in &columns {
             write!(text, "{:>12}", column[at].1).unwrap();
         }
@@ -253,7 +256,11 @@ impl Tally {
         let needs_operator: u64 = self.needs_operator.values().sum();
         let faults: u64 = self.faults.values().sum();
         let mut figures: Vec<_> = [
-            ("nodes that had been declared dead", self.declared_dead),
+            (
+                "stopped nodes that found themselves taken for dead",
+                self.declared_dead,
+            ),
+            ("nodes that ended by themselves, and came back", self.ended),
             ("rotations committed", self.committed.unsigned_abs()),
             ("rotations abandoned", self.abandoned.unsigned_abs()),
             ("kept versions opened", self.versions_opened),

@@ -77,7 +77,7 @@ pub(crate) struct World {
 const SETTINGS: [(&str, &str); 8] = [
     // Peers learn by a silence that a node is dead.
     ("KEYWHEEL_QUEUE__BEAT_EVERY_S", "1"),
-    ("KEYWHEEL_QUEUE__DEAD_AFTER_S", "3"),
+    ("KEYWHEEL_QUEUE__DEAD_AFTER_S", "5"),
     ("KEYWHEEL_SCHEDULER__REAP_EVERY_S", "1"),
     ("KEYWHEEL_QUEUE__RETRY_FIRST_S", "1"),
     ("KEYWHEEL_QUEUE__RETRY_MAX_S", "2"),
