@@ -16,6 +16,7 @@
 
 mod jsonapi;
 mod problem;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::store::StoreError;
 use crate::vault::{PasswordError, VaultError};
 
 pub use jsonapi::Refusal;
+use store::of_store;
 
 const TOKEN_MISSING: &str = "Send the session's csrf_token as X-CSRF-Token, from this site";
 const SIGN_IN_AGAIN: &str = "Sign in again: this needs a sign-in younger than five minutes";
@@ -425,44 +427,6 @@ fn in_words(faults: &[Fault]) -> String {
         }
     });
     words.collect::<Vec<_>>().join("; ")
-}
-
-/// What a caller is told of the store's trouble.
-fn of_store(error: &StoreError) -> Said {
-    let (code, text) = match error {
-        StoreError::Stale { what } => (
-            "stale",
-            format!("{what} has changed meanwhile; get it again, then repeat"),
-        ),
-        StoreError::Conflict { what } => (
-            "conflict",
-            format!("{what} conflicts with what is there; nothing was changed"),
-        ),
-        StoreError::Busy => (
-            "busy",
-            "The service is busy and has changed nothing; try again".to_owned(),
-        ),
-        StoreError::Full(_) => (
-            "storage_full",
-            "The database is out of space; nothing was changed. An operator must free some"
-                .to_owned(),
-        ),
-        StoreError::Escrow(_) => (
-            "escrow_unavailable",
-            "The escrow journal cannot be written; nothing was changed. An operator must see to \
-             its disk"
-                .to_owned(),
-        ),
-        StoreError::CommitUnknown(_) => (
-            "unknown",
-            "The database did not say whether it has done this; look before repeating".to_owned(),
-        ),
-        StoreError::LeaseLost
-        | StoreError::Corrupt { .. }
-        | StoreError::Schema(_)
-        | StoreError::Database(_) => ("internal", FAILED.to_owned()),
-    };
-    Said { code, text }
 }
 
 #[cfg(test)]

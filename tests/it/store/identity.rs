@@ -156,6 +156,10 @@ on_both!(
             [(first, restarted.clone())]
         );
         let mut tx = store.begin().await.unwrap();
+        // Another machine: whoever is there is there for the first time.
+        tx.forget_identities(FIRST).await.unwrap();
+        let known_anew = tx.claim_identity(first, &anew, later(7)).await;
+        assert_eq!(known_anew.unwrap(), Standing::New);
         tx.delete_accounts(FIRST, THEN).await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.identities(&[first, second]).await.unwrap().is_empty());
