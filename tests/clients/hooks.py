@@ -151,6 +151,21 @@ def steer_dialect(case):
             case.body = []
 
 
+def steer_order(path, body):
+    """What goes together with one of its fields alone is left out, every other time."""
+    odd = type(body.get("reason")) is str and len(body["reason"]) % 2 == 1
+    if path.endswith("/resolve") and odd:
+        body["action"] = "probe"
+        for name in ("version", "untested", "password"):
+            body.pop(name, None)
+    if path.endswith("/accounts/{id}/reveal") and odd:
+        body.pop("version", None)
+    # Either all accounts, or those that are named.
+    if path.startswith("/api/v1/regression/") and odd:
+        body["all"] = True
+        body["accounts"] = []
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     path, query = case.path_parameters or {}, case.query or {}
@@ -190,6 +205,8 @@ def before_call(context, case, kwargs):
             body["password"] = "a password that is long enough"
     if "/totp" in case.path and type(id) is int:
         path["id"] = 1
+    if case.body is body and not case.meta.is_negative_at(ParameterLocation.BODY):
+        steer_order(case.path, body)
     # No target answers and no drawn key is one: what is stored only, and a password, can succeed.
     if case.method == "PUT" and type(body.get("UpdateSystem")) is bool:
         body["UpdateSystem"] = False
