@@ -248,6 +248,9 @@ macro_rules! versions_where {
             " v.accepted_at, v.removed_at, CAST(CASE WHEN EXISTS (SELECT 1 FROM rotations q",
             " WHERE q.account_id = v.account_id AND q.version = v.version AND (q.doubt = 1",
             " OR q.phase IN ('applying', 'applied', 'verified', 'needs_operator')))",
+            // Of what was sent, and came back from a journal, nobody knows what became of it.
+            " OR (v.last_sent_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM rotations n",
+            " WHERE n.account_id = v.account_id AND n.version = v.version))",
             " THEN 1 ELSE 0 END AS BIGINT) AS doubtful FROM credential_versions v WHERE ",
             $which
         )
