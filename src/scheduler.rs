@@ -30,7 +30,6 @@ use crate::metrics::Metrics;
 use crate::model::id::NodeId;
 use crate::model::platform::Platforms;
 use crate::model::session::SessionLife;
-use crate::queue::resume_quarantines;
 use crate::store::{Store, StoreError};
 
 pub use audit::Auditing;
@@ -411,13 +410,13 @@ impl Scheduler {
 
     /// What a clock that ran far ahead has planned comes back, once the clock is right.
     async fn bring_back(&self) -> Result<(), StoreError> {
-        let now = self.inner.clock.now();
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
         let farthest = now.plus(FARTHEST);
-        if !self.inner.store.is_ahead(farthest).await? {
+        if !store.is_ahead(farthest).await? {
             return Ok(());
         }
         tracing::warn!("something was planned for much later than now; the clock was wrong");
-        let mut tx = self.inner.store.begin().await?;
+        let mut tx = store.begin().await?;
         tx.bring_back(farthest, now).await?;
         tx.commit().await
     }
@@ -430,11 +429,9 @@ impl Scheduler {
             tracing::warn!(systems = repaired, "queue heads were later than their jobs");
         }
         self.bring_back().await?;
-        // One that is being ordered right now goes on here, and its caller stops.
-        let clock = self.inner.clock.as_ref();
-        let resumed = resume_quarantines(&self.inner.store, clock).await?;
-        if resumed > 0 {
-            tracing::warn!(resumed, "quarantines whose ordering was cut short go on");
+        let now = self.inner.clock.now();
+        if self.inner.store.resume_quarantines(now).await? > 0 {
+            tracing::warn!("quarantines whose ordering was cut short go on");
         }
         Ok(())
     }

@@ -18,7 +18,6 @@ mod worker;
 pub use discovery::{DiscoverError, Discoverer};
 pub use given::NewKey;
 pub use order::{ChangeOrder, OrderError, Orders};
-pub use quarantine::resume_quarantines;
 pub use regression::RecoveryOrder;
 pub use resolve::{Resolve, ResolveOrder};
 pub use synced::Straggler;

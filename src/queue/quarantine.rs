@@ -3,12 +3,10 @@
 //! Invariant: a quarantine that was opened is ordered to its end, if need be by another node.
 
 use super::order::{OrderError, Orders};
-use crate::clock::Clock;
-use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::id::{AccountId, QuarantineId, SystemId};
 use crate::model::job::{Cause, JobKind};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::StoreError;
 
 impl Orders {
     /// Orders a change of every active account of a system.
@@ -36,7 +34,7 @@ impl Orders {
         tx.audit(&Event::by(actor, "quarantine.ordered", system, body), now)
             .await?;
         let from = (id, system, AccountId(0), actor);
-        order_chunks(&self.store, tx, from, now).await?;
+        self.store.order_chunks(tx, from, now).await?;
         let accounts = self
             .store
             .quarantine(id)
@@ -56,45 +54,6 @@ impl Orders {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn resume_quarantines(&self) -> Result<usize, StoreError> {
-        resume_quarantines(&self.store, self.clock.as_ref()).await
+        self.store.resume_quarantines(self.clock.now()).await
     }
-}
-
-/// Goes on with quarantines whose ordering was cut short: by a process that died, or by a database
-/// that refused a chunk. Returns how many there were.
-///
-/// # Errors
-/// [`StoreError`] of the database; whoever tries again goes on from there.
-pub async fn resume_quarantines(store: &Store, clock: &dyn Clock) -> Result<usize, StoreError> {
-    let open = store.unordered_quarantines().await?;
-    for (id, system, after, actor) in &open {
-        let mut tx = store.begin().await?;
-        tx.lock_queue(*system).await?;
-        let from = (*id, *system, *after, actor.as_str());
-        order_chunks(store, tx, from, clock.now()).await?;
-    }
-    Ok(open.len())
-}
-
-async fn order_chunks(
-    store: &Store,
-    mut tx: Tx,
-    (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    loop {
-        match tx.quarantine_chunk(id, system, after, actor, now).await {
-            Ok(Some(last)) => after = last,
-            Ok(None) => break,
-            // Another node goes on with it.
-            Err(StoreError::Stale { .. }) => return tx.rollback().await,
-            Err(error) => return Err(error),
-        }
-        // The queue's lock is not held for longer than a chunk.
-        tx.commit().await?;
-        tx = store.begin().await?;
-        tx.lock_queue(system).await?;
-    }
-    tx.finish_quarantines(system, now).await?;
-    tx.commit().await
 }

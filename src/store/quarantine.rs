@@ -208,6 +208,51 @@ impl Tx {
 }
 
 impl Store {
+    /// Goes on with quarantines whose ordering was cut short: by a process that died, or by a
+    /// database that refused a chunk. One that is being ordered right now goes on here, and its
+    /// caller stops. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database; whoever tries again goes on from there.
+    pub(crate) async fn resume_quarantines(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let open = self.unordered_quarantines().await?;
+        for (id, system, after, actor) in &open {
+            let mut tx = self.begin().await?;
+            tx.lock_queue(*system).await?;
+            let from = (*id, *system, *after, actor.as_str());
+            self.order_chunks(tx, from, now).await?;
+        }
+        Ok(open.len())
+    }
+
+    /// Orders what is left of a quarantine, chunk by chunk; begins in a transaction that holds the
+    /// system's queue.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database; whoever tries again goes on from there.
+    pub(crate) async fn order_chunks(
+        &self,
+        mut tx: Tx,
+        (id, system, mut after, actor): (QuarantineId, SystemId, AccountId, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        loop {
+            match tx.quarantine_chunk(id, system, after, actor, now).await {
+                Ok(Some(last)) => after = last,
+                Ok(None) => break,
+                // Another node goes on with it.
+                Err(StoreError::Stale { .. }) => return tx.rollback().await,
+                Err(error) => return Err(error),
+            }
+            // The queue's lock is not held for longer than a chunk.
+            tx.commit().await?;
+            tx = self.begin().await?;
+            tx.lock_queue(system).await?;
+        }
+        tx.finish_quarantines(system, now).await?;
+        tx.commit().await
+    }
+
     /// One quarantine and how far it has come.
     ///
     /// # Errors

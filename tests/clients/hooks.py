@@ -159,7 +159,8 @@ def steer_order(path, body):
         for name in ("version", "untested", "password"):
             body.pop(name, None)
     if path.endswith("/accounts/{id}/reveal") and odd:
-        body.pop("version", None)
+        for name in ("version", "via", "kind"):
+            body.pop(name, None)
     # Either all accounts, or those that are named.
     if path.startswith("/api/v1/regression/") and odd:
         body["all"] = True
