@@ -51,7 +51,7 @@ use crate::run::{Outcome, run};
 use crate::tally::Tally;
 
 /// Seeds of a run that nobody asked more of.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 2_500;
 /// The same on PostgreSQL, where each costs more.
 const POSTGRES_SEEDS: u64 = 40;
 /// Seeds that are played twice, to be compared.
