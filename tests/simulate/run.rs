@@ -19,6 +19,9 @@ const STEPS_MAX: u64 = 6_000;
 const WAIT_MAX: Duration = Duration::from_hours(26);
 /// Looks at the queue that find nothing, though something is due.
 const IDLE_MAX: usize = 3;
+/// Turns, each of them perhaps without the tick that repairs, after which nothing may still be planned
+/// later than that.
+const TURNS_MAX: usize = 60;
 /// How far the clock moves where work is due that nobody may take yet.
 const PAUSE: Duration = Duration::from_secs(31);
 
@@ -43,6 +46,7 @@ pub(crate) async fn run(place: &Place, seed: u64, is_traced: bool) -> Outcome {
     let mut course = Pace {
         is_wild: true,
         fruitless: 0,
+        turns: 0,
     };
     let mut ended = world.go_on(&mut course).await;
     if ended.is_ok() {
@@ -81,6 +85,8 @@ pub(crate) struct Pace {
     pub(crate) is_wild: bool,
     /// Looks that found nothing, though something was due.
     fruitless: usize,
+    /// Turns of the ticks, one after the other, that left work waiting for too long.
+    turns: usize,
 }
 
 impl World {
@@ -190,12 +196,20 @@ impl World {
                 PAUSE
             }
         };
+        if wait > WAIT_MAX && pace.turns < TURNS_MAX {
+            // A clock that was wrong has planned it; the ticks bring it back.
+            pace.turns += 1;
+            if !self.tick(idle, true) {
+                self.pass(PAUSE);
+            }
+            return Ok(true);
+        }
         if wait > WAIT_MAX {
             let hours = wait.as_secs() / 3_600;
             let left = self.left().await;
             return Err(format!("I9: work waits for {hours} hours: {left}"));
         }
-        pace.fruitless = 0;
+        (pace.fruitless, pace.turns) = (0, 0);
         self.pass(wait);
         Ok(true)
     }

@@ -167,6 +167,7 @@ pub(super) struct ResolveBody {
     #[schema(value_type = Option<String>, format = Password)]
     password: Option<Given>,
     /// 1 to 1000 characters; goes to the audit trail.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
 }
 

@@ -11,7 +11,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_path_to_error::Segment;
 
@@ -90,7 +90,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         }
         ApiError::Invalid(vec![Fault {
             field: pointer,
-            text: fault(error.inner()),
+            text: fault(error.inner(), body),
         }])
     })?;
     json.end()
@@ -99,8 +99,10 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 /// What a parser found, in words of our own: its words may quote the body.
-fn fault(error: &serde_json::Error) -> String {
-    if !error.is_data() {
+fn fault(error: &serde_json::Error, body: &[u8]) -> String {
+    // The parser also calls it bad syntax where a name is wanted and something else stands there.
+    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    if !error.is_data() && !is_json() {
         return format!("is no well-formed JSON at line {}", error.line());
     }
     let words = error.to_string();
@@ -290,6 +292,15 @@ mod tests {
         limit: Patch<i64>,
         #[serde(default)]
         rows: Vec<Row>,
+        #[serde(default)]
+        #[expect(dead_code, reason = "read by the parser alone")]
+        colour: Option<Colour>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Colour {
+        Red,
     }
 
     #[derive(Debug, Deserialize)]
@@ -325,6 +336,7 @@ mod tests {
                 "/rows/1/port",
             ),
             (r#"{"name": "a", "limit": "7731"}"#, "/limit"),
+            (r#"{"name": "a", "colour": 7731}"#, "/colour"),
             (r#"{"name": "7731"#, ""),
         ] {
             let (field, text) = faults(body);
@@ -333,6 +345,16 @@ mod tests {
                 assert_eq!(field, pointer, "{text}");
             }
         }
+        for value in ["7731", "false", "[]", "\"blue\""] {
+            assert_eq!(
+                faults(&format!(r#"{{"name": "a", "colour": {value}}}"#)).1,
+                "has a wrong type, or a value that is not known here"
+            );
+        }
+        assert_eq!(
+            faults(r#"{"name": "a", "colour": "#).1,
+            "is no well-formed JSON at line 1"
+        );
         assert_eq!(faults("{}").1, "name is required");
         assert_eq!(
             faults(r#"{"name": "a", "nmae": 1}"#).1,

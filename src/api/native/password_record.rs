@@ -303,6 +303,7 @@ pub(super) struct FolderAnswer {
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordReveal {
     /// 1 to 1000 characters; goes to the audit trail.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
     /// An earlier value.
     #[serde(default)]
@@ -360,6 +361,7 @@ pub(super) async fn reveal(
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordRotation {
     /// 1 to 1000 characters; stands in the notes and in the audit trail.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
     /// The new value; drawn by the rule where it is left out.
     #[serde(default)]

@@ -100,6 +100,7 @@ impl From<QuarantineView> for Quarantine {
 pub(super) struct NewQuarantine {
     system_id: i64,
     /// 1 to 1000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
     /// A reference elsewhere, up to 1000 characters.
     #[serde(default)]

@@ -137,6 +137,7 @@ pub(super) struct Chosen {
     #[serde(default)]
     all: bool,
     /// 1 to 1000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
 }
 

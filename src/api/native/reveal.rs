@@ -38,6 +38,7 @@ pub(super) fn routes() -> Routes {
 #[serde(deny_unknown_fields)]
 pub(super) struct RevealOrder {
     /// 1 to 1000 characters; goes to the audit trail.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
     /// `password`, `key` or `passphrase`. Default `password`.
     #[serde(default)]

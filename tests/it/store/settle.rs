@@ -314,16 +314,20 @@ on_both!(what_was_never_claimed_cannot_be_reaped, |db| {
 
 on_both!(a_refused_scheduled_test_changes_whoever_wants_it, |db| {
     let queue = db.queue().await;
-    queue.system(1, 2, 10, 3).await;
-    // The first has asked for it, the second has not, the third was tested by order.
+    queue.system(1, 2, 10, 4).await;
+    // The first has asked for it, the second has not, the third was tested by order, and of the
+    // fourth the target said nothing.
     queue
         .write("UPDATE accounts SET auto_management = 1, reset_on_mismatch = 1 WHERE id <> 1000002")
         .await;
     queue
-        .write("UPDATE schedule SET next_test_at = 5 WHERE account_id < 1000003")
+        .write("UPDATE accounts SET last_test = 'out_of_sync' WHERE id <> 1000004")
+        .await;
+    queue
+        .write("UPDATE schedule SET next_test_at = 5 WHERE account_id <> 1000003")
         .await;
     let mut tx = queue.store.begin().await.unwrap();
-    assert_eq!(tx.scan_stale(NOW, 9).await.unwrap().tests, 2);
+    assert_eq!(tx.scan_stale(NOW, 9).await.unwrap().tests, 3);
     tx.commit().await.unwrap();
     queue
         .order_at(1, 3, Priority::Routine, JobKind::Test, NOW)
