@@ -54,6 +54,8 @@ use crate::tally::Tally;
 const SEEDS: u64 = 2_500;
 /// The same on PostgreSQL, where each costs more.
 const POSTGRES_SEEDS: u64 = 40;
+/// More than there are cores: a seed mostly waits for the thread of its database.
+const THREADS: usize = 4;
 /// Seeds that are played twice, to be compared.
 const TWICE: u64 = 50;
 /// Real time that one seed may take.
@@ -79,7 +81,7 @@ fn play(place: &Place, seed: u64, is_traced: bool) -> Outcome {
     ended.unwrap_or_else(|_| panic!("seed {seed} hangs"))
 }
 
-/// Many seeds on two threads.
+/// Many seeds on a few threads.
 fn play_all(backend: Backend, seeds: u64) -> (Tally, Vec<(u64, Vec<String>)>) {
     let next = AtomicU64::new(0);
     let work = || {
@@ -99,7 +101,8 @@ fn play_all(backend: Backend, seeds: u64) -> (Tally, Vec<(u64, Vec<String>)>) {
     };
     let (mut tally, mut broken) = (Tally::default(), Vec::new());
     std::thread::scope(|scope| {
-        for thread in [scope.spawn(work), scope.spawn(work)] {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
             let (some, faults) = thread.join().unwrap();
             tally.add(&some);
             broken.extend(faults);
