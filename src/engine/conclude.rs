@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// True if a crash came between the promotion of the part at hand and its settling: it is not
-    /// changed twice, unless it was ordered anew since.
+    /// changed twice, unless it was ordered anew since. That is told by number: clocks go back.
     async fn made_already(&self, work: &Work) -> Result<bool, EngineError> {
         let (job, account) = (&work.job, work.id());
         if job.attempt == 1 || work.rotation.is_some() {
@@ -114,14 +114,14 @@ impl Engine {
         let Some(last) = self.store.last_rotation(account, work.part).await? else {
             return Ok(false);
         };
-        if last.state.phase != Phase::Committed || last.opened_at < job.queued_at {
+        if last.state.phase != Phase::Committed {
             return Ok(false);
         }
         let events = self
             .store
             .audit_of(&account.to_string(), EVENTS_MAX)
             .await?;
-        let staged = stage::staged(last.id, last.version, job.id);
+        let staged = stage::staged(last.id, last.version, job);
         Ok(events.iter().any(|row| {
             row.event == stage::STAGED
                 && serde_json::from_str(&row.body).is_ok_and(|body: Value| body == staged)

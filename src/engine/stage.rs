@@ -12,7 +12,7 @@ use crate::generate;
 use crate::model::Timestamp;
 use crate::model::audit::Event;
 use crate::model::credential::Part;
-use crate::model::id::{JobId, RotationId, RuleId};
+use crate::model::id::{RotationId, RuleId};
 use crate::model::job::JobKind;
 use crate::model::key_rule::KeyRule;
 use crate::model::password_rule::PasswordRule;
@@ -242,7 +242,7 @@ impl Engine {
         let ids = tx.open_rotations(&Vec::from_iter(&new), now).await?;
         let mut events = Vec::with_capacity(begun.len());
         for (((work, candidate), new), id) in begun.iter_mut().zip(&new).zip(ids) {
-            let body = staged(id, new.version, work.job.id);
+            let body = staged(id, new.version, &work.job);
             events.push(Event::by(work.job.actor.clone(), STAGED, work.id(), body));
             work.begin(id, new, candidate.secret.take(), now);
         }
@@ -380,9 +380,14 @@ impl Work {
     }
 }
 
-/// What the audit trail keeps of a staging: which job it was for.
-pub(super) fn staged(rotation: RotationId, version: i64, job: JobId) -> serde_json::Value {
-    serde_json::json!({"rotation": rotation.0, "version": version, "job": job.0})
+/// What the audit trail keeps of a staging: which job it was for, and which order of that job.
+pub(super) fn staged(rotation: RotationId, version: i64, job: &ClaimedJob) -> serde_json::Value {
+    serde_json::json!({
+        "rotation": rotation.0,
+        "version": version,
+        "job": job.id.0,
+        "order": job.orders,
+    })
 }
 
 enum StageError {

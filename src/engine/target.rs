@@ -20,7 +20,7 @@ use crate::model::id::{FunctionalAccountId, SystemId};
 use crate::model::job::JobKind;
 use crate::model::platform::{ConnectorKind, Platform};
 use crate::model::rotation::lockout_budget;
-use crate::store::{Claim, FunctionalLink, FunctionalRow, SystemRow};
+use crate::store::{Claim, FunctionalLink, FunctionalRow, Pin, SystemRow};
 
 /// What the session's opening and its own time-outs may need beyond the target's.
 pub(super) const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
@@ -329,33 +329,37 @@ impl Engine {
             Err(reason) => return Ok(Err(reason)),
         };
         let mut tx = self.store.begin().await?;
-        let (first, event, body) = match (&mut target.kind, identity) {
+        let (pin, event, body) = match (&mut target.kind, identity) {
             (
                 TargetKind::Ssh(SshTarget { host_key, .. })
                 | TargetKind::Dialogue(DialogueTarget { host_key, .. }),
                 Identity::Ssh(key),
             ) => {
                 let text = host_key::text(&key);
-                let first = tx.accept_host_key(system, &text).await?;
+                let pin = tx.accept_host_key(system, &text).await?;
                 *host_key = Some(key);
                 let body = serde_json::json!({"host_key": text});
-                (first, "system.host_key_pinned", body)
+                (pin, "system.host_key_pinned", body)
             }
             (TargetKind::Ldap(ldap), Identity::Ldap { flavour }) => {
-                let first = tx.pin_flavour(system, &flavour).await?;
+                let pin = tx.pin_flavour(system, &flavour).await?;
                 let body = serde_json::json!({"flavour": flavour});
                 ldap.flavour = Some(flavour);
-                (first, "system.flavour_pinned", body)
+                (pin, "system.flavour_pinned", body)
             }
             _ => {
                 let text = "the target is another kind of server than its platform's";
                 return Ok(Err(Reason::system(Class::Incompatible, text)));
             }
         };
-        if !first {
-            // Another node was first: its pin is compared on the next attempt.
-            let text = "the target was pinned meanwhile; try again";
-            return Ok(Err(Reason::system(Class::Busy, text)));
+        match pin {
+            Pin::First => {}
+            Pin::Same => return Ok(Ok(())),
+            Pin::Other => {
+                // What stands is compared on the next attempt.
+                let text = "the target was pinned meanwhile; try again";
+                return Ok(Err(Reason::system(Class::Busy, text)));
+            }
         }
         let now = self.clock.now();
         tx.audit(&Event::by_service(event, system, body), now)

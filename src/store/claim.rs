@@ -57,6 +57,8 @@ pub struct ClaimedJob {
     pub version: Option<i64>,
     /// The supplied key pair, if one was given.
     pub key_version: Option<i64>,
+    /// How often it was ordered: 1, and more where it was ordered again before it ran.
+    pub orders: i64,
     /// When it was ordered.
     pub queued_at: Timestamp,
     /// When it became runnable.
@@ -105,7 +107,7 @@ macro_rules! due_jobs {
     ($but:literal) => {
         concat!(
             "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
-            " queued_at, run_at, ",
+            " orders, queued_at, run_at, ",
             consent!(),
             " FROM jobs",
             " WHERE system_id = $1 AND priority = $2 AND state = 'queued' AND run_at <= $3",
@@ -304,7 +306,7 @@ impl Tx {
         };
         let rows: Vec<ClaimRow> = sqlx::query_as(concat!(
             "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
-            " queued_at, run_at, ",
+            " orders, queued_at, run_at, ",
             consent!(),
             " FROM jobs WHERE system_id = $1 AND state = 'queued' AND queued_at < $2
                AND NOT EXISTS (SELECT 1 FROM functional_links l

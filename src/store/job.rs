@@ -174,7 +174,7 @@ impl Tx {
                  version = COALESCE($3, CASE WHEN kind = 'test' THEN NULL ELSE version END),
                  key_version = COALESCE($4, CASE WHEN kind = 'test' THEN NULL
                      ELSE key_version END),
-                 actor = $5, queued_at = $6
+                 actor = $5, queued_at = $6, orders = orders + 1
              WHERE id = $1 AND state = 'queued'",
         )
         .bind(job.0)

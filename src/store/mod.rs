@@ -125,7 +125,7 @@ pub(crate) use shared::Shared;
 pub use signed_in::SignedIn;
 pub use subscription::Subscription;
 pub use system::SystemFilter;
-pub use target::{AccountRow, FunctionalRow, SystemRow};
+pub use target::{AccountRow, FunctionalRow, Pin, SystemRow};
 pub use workflow::{LiveAction, LiveWorkflow, NewAction, SealedAction};
 
 /// Shared statements of one kind that read at once: those who come later share the next.

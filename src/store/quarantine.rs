@@ -95,6 +95,8 @@ impl Tx {
                  parts = CASE WHEN jobs.state = 'queued' THEN 0 ELSE jobs.parts END,
                  queued_at = CASE WHEN jobs.state = 'queued' THEN excluded.queued_at
                      ELSE jobs.queued_at END,
+                 orders = CASE WHEN jobs.state = 'queued' THEN jobs.orders + 1
+                     ELSE jobs.orders END,
                  again = CASE WHEN jobs.state = 'running' THEN 1 ELSE jobs.again END,
                  again_priority = CASE WHEN jobs.state = 'running' THEN 1
                      ELSE jobs.again_priority END",

@@ -240,6 +240,27 @@ impl Store {
     }
 }
 
+/// What became of a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// It stands now.
+    First,
+    /// Another session was first, and found the same.
+    Same,
+    /// Something else stands, or the system wants no first one.
+    Other,
+}
+
+impl Pin {
+    fn beside(stands: Option<(Option<String>,)>, found: &str) -> Self {
+        if stands.is_some_and(|(stands,)| stands.as_deref() == Some(found)) {
+            Self::Same
+        } else {
+            Self::Other
+        }
+    }
+}
+
 impl Tx {
     /// One account, read under this transaction.
     ///
@@ -260,7 +281,7 @@ impl Tx {
         .await?)
     }
 
-    /// Pins what a directory was found to be. `false`: something is pinned already.
+    /// Pins what a directory was found to be.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -268,7 +289,7 @@ impl Tx {
         &mut self,
         system: SystemId,
         flavour: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Pin, StoreError> {
         let done = sqlx::query(
             "UPDATE system_details SET flavour = $2, revision = revision + 1
              WHERE system_id = $1 AND flavour IS NULL",
@@ -277,11 +298,18 @@ impl Tx {
         .bind(flavour)
         .execute(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 1 {
+            return Ok(Pin::First);
+        }
+        let stands: Option<(Option<String>,)> =
+            sqlx::query_as("SELECT flavour FROM system_details WHERE system_id = $1")
+                .bind(system.0)
+                .fetch_optional(&mut *self.inner)
+                .await?;
+        Ok(Pin::beside(stands, flavour))
     }
 
-    /// Pins the host key that answered first. `false`: one is pinned already, or the system says
-    /// otherwise.
+    /// Pins the host key that answered first.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -289,7 +317,7 @@ impl Tx {
         &mut self,
         system: SystemId,
         key: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Pin, StoreError> {
         let done = sqlx::query(
             "UPDATE system_details SET host_key = $2, revision = revision + 1
              WHERE system_id = $1 AND host_key IS NULL AND host_key_mode = 1",
@@ -298,6 +326,15 @@ impl Tx {
         .bind(key)
         .execute(&mut *self.inner)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 1 {
+            return Ok(Pin::First);
+        }
+        let stands: Option<(Option<String>,)> = sqlx::query_as(
+            "SELECT host_key FROM system_details WHERE system_id = $1 AND host_key_mode = 1",
+        )
+        .bind(system.0)
+        .fetch_optional(&mut *self.inner)
+        .await?;
+        Ok(Pin::beside(stands, key))
     }
 }

@@ -258,8 +258,6 @@ impl World {
     }
 
     /// I10: no job changes a part more often than it was ordered; a quarantine may order it too.
-    /// After the wall clock went back one change more is known to happen (see
-    /// `docs/evidence/simulation.txt`).
     async fn changed_once(&self) {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT s.subject, s.body, c.body FROM audit s
@@ -295,10 +293,9 @@ impl World {
         }
         self.stage.lock().tally.rotations = u64::try_from(changes.len()).unwrap();
         for ((subject, job, part), times) in changes {
-            let went_back = self.scene.witness.lock().unwrap().went_back;
             // What was due was ordered by its policy as well.
             let was_due = self.stage.lock().tally.has_met(Hit::Due);
-            let again = again + i64::from(went_back) + i64::from(was_due);
+            let again = again + i64::from(was_due);
             let orders = ordered.iter().filter(|one| **one == job).count().max(1);
             if times > i64::try_from(orders).unwrap() + again {
                 let text = format!("I10: job {job} changed {part} of {subject} {times} times");

@@ -165,9 +165,6 @@ impl World {
             let now = self.clock.monotonic();
             self.scene.witness.lock().unwrap().jumps.push(now);
         }
-        if off < self.clock.off() {
-            self.scene.witness.lock().unwrap().went_back = true;
-        }
         self.clock.set_off(off);
     }
 

@@ -44,8 +44,6 @@ pub(crate) struct Witness {
     pub(crate) accounts: BTreeMap<AccountId, Seen>,
     /// When the wall clock jumped ahead by a window or more: budgets begin anew.
     pub(crate) jumps: Vec<Duration>,
-    /// The wall clock went back: what was done already is told from what was ordered anew by it.
-    pub(crate) went_back: bool,
     pub(crate) faults: Vec<String>,
     pub(crate) lost: u64,
     pub(crate) overruns: u64,

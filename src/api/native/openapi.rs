@@ -3,17 +3,21 @@
 //! Invariant: every native route is described, and what is described exists; a test compares.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
 use serde_json::json;
 use utoipa::Number;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Description, RefOr, Required, Schema};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::{SwaggerUi, Url};
+use utoipa_swagger_ui::{Config, SwaggerUi, Url};
 
 use super::input::{LIMIT_MAX, LONG_ID_MAX, WAIT_MAX_S};
 use super::{
@@ -243,14 +247,23 @@ pub fn description() -> Description {
 /// `/openapi.json`, `/openapi-passwordsafe.json`, `/openapi-itglue.json` and `/docs/api`; they are
 /// open, since they describe the program, not its data.
 pub(super) fn router() -> Router<Api> {
-    let native = Url::with_primary("Native API", "/openapi.json", true);
-    let password_safe = Url::new("Password Safe dialect", "/openapi-passwordsafe.json");
-    let it_glue = Url::new("IT Glue dialect", "/openapi-itglue.json");
-    let page = SwaggerUi::new("/docs/api")
-        .url(native, description())
-        .external_url_unchecked(password_safe, passwordsafe::description())
-        .external_url_unchecked(it_glue, itglue::description());
-    Router::<Api>::from(page).layer(axum::middleware::map_response(
+    // Made when somebody reads them: they take long, and say the same as long as the program runs.
+    static NATIVE: LazyLock<Bytes> = LazyLock::new(|| written(&description()));
+    static PASSWORD_SAFE: LazyLock<Bytes> = LazyLock::new(|| written(&passwordsafe::description()));
+    static IT_GLUE: LazyLock<Bytes> = LazyLock::new(|| written(&itglue::description()));
+    let page = SwaggerUi::new("/docs/api").config(Config::new([
+        Url::with_primary("Native API", "/openapi.json", true),
+        Url::new("Password Safe dialect", "/openapi-passwordsafe.json"),
+        Url::new("IT Glue dialect", "/openapi-itglue.json"),
+    ]));
+    let described = Router::<Api>::from(page)
+        .route("/openapi.json", get(async || json_of(&NATIVE)))
+        .route(
+            "/openapi-passwordsafe.json",
+            get(async || json_of(&PASSWORD_SAFE)),
+        )
+        .route("/openapi-itglue.json", get(async || json_of(&IT_GLUE)));
+    described.layer(axum::middleware::map_response(
         async |mut answer: Response| {
             let headers = answer.headers_mut();
             headers.insert(
@@ -264,4 +277,13 @@ pub(super) fn router() -> Router<Api> {
             answer
         },
     ))
+}
+
+/// Descriptions have string keys alone, so each of them has a text.
+fn written(description: &impl Serialize) -> Bytes {
+    serde_json::to_vec(description).unwrap_or_default().into()
+}
+
+fn json_of(text: &Bytes) -> impl IntoResponse + use<> {
+    ([(header::CONTENT_TYPE, "application/json")], text.clone())
 }

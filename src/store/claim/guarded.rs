@@ -206,7 +206,7 @@ impl Tx {
     ) -> Result<Taken, StoreError> {
         let row: ClaimRow = sqlx::query_as(concat!(
             "SELECT id, account_id, kind, cause, actor, attempt, parts, version, key_version,",
-            " queued_at, run_at, ",
+            " orders, queued_at, run_at, ",
             consent!(),
             " FROM jobs WHERE id = $1"
         ))

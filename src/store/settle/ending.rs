@@ -180,7 +180,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "UPDATE jobs SET state = 'queued', claim_id = NULL, kind = 'rotate', priority = $3,
-                 run_at = $4, queued_at = $4, attempt = 0, again = 0, again_priority = 2,
+                 run_at = $4, queued_at = $4, orders = orders + 1, attempt = 0, again = 0, again_priority = 2,
                  parts = 0, version = NULL, key_version = NULL,
                  cause = CASE WHEN $3 = 1 THEN 'quarantine' ELSE cause END
              WHERE id = $1 AND claim_id = $2 AND state = 'running'",

@@ -3,6 +3,7 @@
 use keywheel::model::functional_account::{Elevation, FunctionalSettings};
 use keywheel::model::id::{FunctionalAccountId, PlatformId, SystemId};
 use keywheel::model::job::Priority;
+use keywheel::store::Pin;
 
 use crate::support::database::on_both;
 use crate::support::queue::{NOW, account_id};
@@ -105,11 +106,12 @@ on_both!(
             let row = queue.store.system_row(SystemId(system)).await.unwrap();
             (pinned, row.unwrap().host_key)
         };
-        assert_eq!(accept(1, "a").await, (false, None));
-        assert_eq!(accept(3, "a").await, (false, None));
+        assert_eq!(accept(1, "a").await, (Pin::Other, None));
+        assert_eq!(accept(3, "a").await, (Pin::Other, None));
         let pinned = Some("a".to_owned());
-        assert_eq!(accept(2, "a").await, (true, pinned.clone()));
-        assert_eq!(accept(2, "b").await, (false, pinned));
+        assert_eq!(accept(2, "a").await, (Pin::First, pinned.clone()));
+        assert_eq!(accept(2, "a").await, (Pin::Same, pinned.clone()));
+        assert_eq!(accept(2, "b").await, (Pin::Other, pinned));
         let system = queue.store.system(SystemId(2)).await.unwrap().unwrap();
         assert_eq!(
             system.revision, 2,
@@ -129,8 +131,9 @@ on_both!(what_a_directory_is_is_pinned_once, |db| {
         (pinned, row.unwrap().flavour)
     };
     let pinned = Some("samba".to_owned());
-    assert_eq!(pin("samba").await, (true, pinned.clone()));
-    assert_eq!(pin("openldap").await, (false, pinned));
+    assert_eq!(pin("samba").await, (Pin::First, pinned.clone()));
+    assert_eq!(pin("samba").await, (Pin::Same, pinned.clone()));
+    assert_eq!(pin("openldap").await, (Pin::Other, pinned));
     let system = queue.store.system(SystemId(1)).await.unwrap().unwrap();
     assert_eq!(
         system.revision, 2,
