@@ -5,7 +5,8 @@
 //! beat; the node signs off.
 //!
 //! Invariant: what was intended is brought to its recorded result, unless that takes longer than
-//! `server.drain_timeout_s`. A second signal shortens the wait for targets, never the order.
+//! `server.drain_timeout_s`. A second signal shortens the wait for targets, never the order; so does
+//! a node's own death in the eyes of its peers, which have taken its work and would refuse its record.
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(super) async fn drain(
     mut running: Running,
     signals: &mut Signals,
     limit_s: u32,
+    is_disowned: bool,
 ) -> Result<(), AppError> {
     tracing::info!("draining: nothing new is begun, and what was begun is brought to its end");
     tell(&[NotifyState::Stopping]);
@@ -40,7 +42,10 @@ pub(super) async fn drain(
     let limit = clock.sleep(Duration::from_secs(limit_s.into()));
     tokio::pin!(limit);
 
-    let mut hurry = false;
+    let mut hurry = is_disowned;
+    if is_disowned {
+        running.engine.hurry();
+    }
     let mut overran = false;
     while !running.worker.is_finished() && !overran {
         tokio::select! {

@@ -108,7 +108,12 @@ pub async fn serve(inputs: &Inputs, loaded: Loaded, log: &Log) -> Result<(), App
     .await?;
     let mut reload = Reload::new(inputs, &loaded, log, metrics, keeper, clock);
     let ended = supervise(&mut running, &mut signals, &mut reload).await;
-    let drained = super::drain::drain(running, &mut signals, settings.server.drain_timeout_s).await;
+    let is_disowned = matches!(
+        ended,
+        Err(AppError::Scheduler(SchedulerError::DeclaredDead))
+    );
+    let limit_s = settings.server.drain_timeout_s;
+    let drained = super::drain::drain(running, &mut signals, limit_s, is_disowned).await;
     ended.and(drained)
 }
 

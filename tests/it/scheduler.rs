@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is due follows the clock that the test moves; real time only wakes.
 
+mod load;
 mod regression;
 
 use std::collections::BTreeSet;

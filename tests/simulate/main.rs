@@ -51,9 +51,9 @@ use crate::run::{Outcome, run};
 use crate::tally::Tally;
 
 /// Seeds of a run that nobody asked more of.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 10_000;
 /// The same on PostgreSQL, where each costs more.
-const POSTGRES_SEEDS: u64 = 40;
+const POSTGRES_SEEDS: u64 = 60;
 /// More than there are cores: a seed mostly waits for the thread of its database.
 const THREADS: usize = 4;
 /// Seeds that are played twice, to be compared.
