@@ -87,6 +87,31 @@ async fn a_second_signal_waits_for_a_silent_target_no_longer_than_five_seconds()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_taken_for_dead_does_not_wait_for_its_targets() {
+    let mut under_way = UnderWay::begin().await;
+    under_way.proxy.silence(true);
+    // A peer does so that has not seen its beat for too long.
+    sqlx::query("UPDATE nodes SET state = 'dead' WHERE state = 'alive'")
+        .execute(&under_way.database)
+        .await
+        .unwrap();
+    let daemon = under_way.daemon;
+    daemon.await_said("peers have declared this node dead");
+    let clock = SystemClock::shared();
+    assert_ne!(daemon.ended().code(), Some(0));
+    // Alone, the connector would have waited for 30 s.
+    let took = clock.monotonic();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    under_way.proxy.silence(false);
+    under_way.daemon = under_way.home.serve();
+    let client = Client::signed_in(&under_way.daemon.url, &under_way.home.keys()).await;
+    client.await_job(&under_way.location, &["succeeded"]).await;
+    let current = client.reveal(under_way.account).await;
+    assert!(under_way.slapd.accepts("u0", &current));
+    assert_eq!(under_way.daemon.stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_mid_change_loses_nothing() {
     let mut under_way = UnderWay::begin().await;
     under_way.daemon.kill();
