@@ -2,6 +2,8 @@
 //!
 //! Invariant: the verdict is the target's; the store is asked only what it says of it.
 
+use std::time::Duration;
+
 use keywheel::model::account::LastTest;
 use keywheel::model::credential::{Part, Parts};
 use keywheel::model::id::AccountId;
@@ -16,6 +18,9 @@ use crate::run::Pace;
 use crate::tally::Hit;
 use crate::witness::WINDOW;
 use crate::world::{World, host};
+
+/// As far ahead as the scheduler lets anything be planned.
+const FARTHEST: Duration = Duration::from_hours(48);
 
 impl World {
     /// No more trouble: targets obey, processes run, the disk has room.
@@ -33,11 +38,24 @@ impl World {
         if self.clock.off() != 0 && self.die(|die| die.percent(60)) {
             self.set_clock(0, Hit::ClockRight);
         }
+        self.bring_back().await;
         for _ in 0..self.sites.len() {
             self.deliver();
         }
         for site in &self.sites {
             site.target.every_open(OnOpen::Judge);
+        }
+    }
+
+    /// A minute passes, and with it the tick that repairs what a wrong clock has planned.
+    async fn bring_back(&self) {
+        let now = self.now();
+        let farthest = now.plus(FARTHEST);
+        let store = &self.plant.store;
+        if store.is_ahead(farthest).await.unwrap() {
+            let mut tx = store.begin().await.unwrap();
+            tx.bring_back(farthest, now).await.unwrap();
+            tx.commit().await.unwrap();
         }
     }
 

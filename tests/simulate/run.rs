@@ -12,8 +12,8 @@ use crate::stage::Trace;
 use crate::tally::{Hit, Tally};
 use crate::world::World;
 
-/// Gates that a run opens at most.
-const STEPS_MAX: u64 = 6_000;
+/// Gates that a run opens at most; a quarantine waits for hours of pauses, a look at a time.
+const STEPS_MAX: u64 = 20_000;
 /// The longest that work which is due may wait once nothing is in its way: a job is given up after a
 /// day.
 const WAIT_MAX: Duration = Duration::from_hours(26);
@@ -94,6 +94,8 @@ impl World {
     pub(crate) async fn go_on(&mut self, pace: &mut Pace) -> Result<(), String> {
         loop {
             if let Some(process) = self.cast.settle().await {
+                let now = self.clock.monotonic();
+                self.scene.witness.lock().unwrap().deaths.push(now);
                 self.lose(process);
                 continue;
             }

@@ -222,7 +222,7 @@ impl Connector for Wire {
             let failed = system.failed_logins(login) > before;
             let mut witness = scene.witness.lock().unwrap();
             match (linked, failed) {
-                (Some(account), true) => witness.failed(account, scene.now()),
+                (Some(account), true) => witness.failed_for_others(account, scene.now()),
                 (Some(account), false) if opened.is_ok() => {
                     witness.logged_in(account, &shown(&functional.credential).1);
                 }

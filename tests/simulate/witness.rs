@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) sent: BTreeMap<i64, i64>,
     /// A candidate that a look has shown not to hold, and current neither.
     pub(crate) neither: Option<String>,
+    /// Others have been changed by its login.
+    is_functional: bool,
 }
 
 /// Everything that the targets saw.
@@ -44,6 +46,8 @@ pub(crate) struct Witness {
     pub(crate) accounts: BTreeMap<AccountId, Seen>,
     /// When the wall clock jumped ahead by a window or more: budgets begin anew.
     pub(crate) jumps: Vec<Duration>,
+    /// When a process died: a refusal that it had just heard was not counted.
+    pub(crate) deaths: Vec<Duration>,
     pub(crate) faults: Vec<String>,
     pub(crate) lost: u64,
     pub(crate) overruns: u64,
@@ -76,6 +80,7 @@ impl Witness {
                 was_drifted: false,
                 sent: BTreeMap::new(),
                 neither: None,
+                is_functional: false,
             },
         );
     }
@@ -131,8 +136,18 @@ impl Witness {
         })
     }
 
+    /// A functional login failed. One that was trusted is counted when its refusal is heard, so
+    /// each death may cost one more; see `docs/evidence/simulation.txt`.
+    pub(crate) fn failed_for_others(&mut self, account: AccountId, now: Duration) {
+        if let Some(seen) = self.accounts.get_mut(&account) {
+            seen.is_functional = true;
+        }
+        self.failed(account, now);
+    }
+
     /// I6: no window holds more failing logins than the budget.
     pub(crate) fn failed(&mut self, account: AccountId, now: Duration) {
+        let deaths = self.deaths.clone();
         let jumps: Vec<Duration> = self.jumps.clone();
         let Some(seen) = self.accounts.get_mut(&account) else {
             return;
@@ -147,7 +162,12 @@ impl Witness {
         let within = seen.fails.iter().filter(is_within).count();
         let jumped = jumps.iter().filter(is_within).count();
         self.worst = self.worst.max(u64::try_from(within).unwrap());
-        if within > seen.budget * (1 + jumped) {
+        let died = if seen.is_functional {
+            deaths.iter().filter(is_within).count()
+        } else {
+            0
+        };
+        if within > seen.budget * (1 + jumped) + died {
             let text = format!(
                 "I6: {account}: {within} failing logins in a window, budget {}",
                 seen.budget
